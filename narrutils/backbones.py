@@ -1,0 +1,218 @@
+"""Pretrained models by name: a local folder, a hub id, or a model that pip installed.
+
+A name in YAML goes through `resolve` once; everything else takes the `Backbone`. The
+network is used only for a model that the user named by its hub id.
+"""
+
+import difflib
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from narrutils.errors import InputError
+from narrutils.hub import is_hub_id
+from narrutils.packaged import PACKAGED, folder_of, quiet
+from narrutils.schema import locate
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One pretrained model and where it lies.
+
+    `path_or_id` is a folder (packaged, local) or a hub id, which `revision`, a commit,
+    pins. `stands_in_for` names the model of the full recipe whose place it takes in
+    the demo, empty where it stands for itself.
+    """
+
+    name: str
+    kind: str
+    path_or_id: str
+    stands_in_for: str = ""
+    licence: str = "as stated by its own files"
+    revision: str | None = None
+
+    @property
+    def source(self) -> dict:
+        """What `from_pretrained` needs to find it, and no other place to look."""
+        where = {"pretrained_model_name_or_path": self.path_or_id}
+        if self.kind == "hub":
+            return where | {"revision": self.revision}
+        return where | {"local_files_only": True}
+
+
+def resolve(name: str) -> Backbone:
+    """Find the model that `name` means; the first use of a GGUF package converts it.
+
+    Args:
+        name: a packaged name (`PACKAGED`), a folder with `config.json` and safetensors
+            weights, or a hub id `owner/model`, optionally `owner/model@revision`.
+
+    Raises:
+        InputError: nothing of that name, weights that are not safetensors, a package
+            that is not installed, or a hub model that cannot be reached.
+    """
+    if name in PACKAGED:
+        return _packaged(name)
+    folder = locate(name)
+    if folder.is_dir():
+        return Backbone(name, "local", str(_checked(folder)))
+    if name.startswith((".", "/", "~")):
+        raise InputError(f"{name}: no such model folder")
+    if is_hub_id(name):
+        return _hub(name)
+    near = difflib.get_close_matches(name, PACKAGED, n=1, cutoff=0.3)
+    mend = f"did you mean {near[0]}?" if near else f"packaged are {', '.join(PACKAGED)}"
+    raise InputError(f"{name}: no model of this name; {mend} (or give a folder, or a hub id owner/model)")
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: a model folder holds config.json, which is missing")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{folder}: no safetensors weights (pickled weights are not read)")
+    return folder
+
+
+def _packaged(name: str) -> Backbone:
+    package = PACKAGED[name]
+    return Backbone(name, "packaged", str(folder_of(name)), package.stands_in_for, package.licence)
+
+
+def _hub(name: str) -> Backbone:
+    """A hub model pinned to a commit: the cached one, else the one that the hub names."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+
+    identity, _, revision = name.partition("@")
+    cached = try_to_load_from_cache(identity, "config.json", revision=revision or None)
+    if isinstance(cached, str):
+        return Backbone(name, "hub", identity, revision=Path(cached).parent.name)
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(f"{identity}: not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it")
+    try:
+        commit = HfApi().model_info(identity, revision=revision or None, timeout=10).sha
+    except Exception as error:  # the hub's client raises its own, httpx's and OSError; all end here
+        raise InputError(f"{identity}: the model hub gave no such model ({type(error).__name__})") from None
+    return Backbone(name, "hub", identity, revision=commit)
+
+
+def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
+    """The tokenizer, padding on the right with a token that is never part of a text.
+
+    Padding with EOS would hide the real EOS, whose hidden state is pooled. Where the
+    pad token is missing or is EOS, another special token takes its place, by
+    preference one named for padding, then an unused or unknown one.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(**backbone.source)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.pad_token = _spare_token(tokenizer, backbone.name)
+    return tokenizer
+
+
+def _spare_token(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
+    """A special token to pad with: neither BOS nor EOS, nor one that a chat template writes."""
+    used = {tokenizer.bos_token, tokenizer.eos_token}
+    added = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    template = str(tokenizer.chat_template or "")
+    spare = [t for t in dict.fromkeys(added) if t not in used and t not in template]
+    for word in ("pad", "reserved", "unused", "empty", "unk", "endoftext"):
+        found = next((t for t in spare if word in t), None)
+        if found is not None:
+            return found
+    raise InputError(f"{name}: its tokenizer has no token to pad with; give its folder a pad_token")
+
+
+def load_body(
+    backbone: Backbone,
+    dtype: torch.dtype,
+    layers: int | None = None,
+    quantization: str | None = None,
+    causal: bool = False,
+) -> PreTrainedModel:
+    """The bare transformer, whose output is `last_hidden_state` [batch, tokens, hidden].
+
+    Args:
+        dtype: of the weights that are not quantised.
+        layers: keep only the first so many layers.
+        quantization: `8bit` loads with bitsandbytes, which needs a CUDA GPU.
+        causal: with the language-model head, for generation.
+
+    Raises:
+        InputError: more layers than the model has, or 8 bit where it cannot run.
+    """
+    kind = AutoModelForCausalLM if causal else AutoModel
+    eight_bit = {} if quantization is None else {"quantization_config": _quantised(quantization)}
+    with quiet():
+        model = kind.from_pretrained(**backbone.source, dtype=dtype, use_safetensors=True, **eight_bit)
+    if not causal and getattr(model, "pooler", None) is not None:
+        model.pooler = None  # unused here: it would only be trained on nothing and stored
+    return model if layers is None else keep_layers(model, layers)
+
+
+def load_causal(backbone: Backbone, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with its language-model head, for generation."""
+    return load_body(backbone, dtype, causal=True)
+
+
+def _quantised(quantization: str) -> BitsAndBytesConfig:
+    if quantization != "8bit":
+        raise InputError(f"quantization is {quantization!r}; it takes 8bit or nothing")
+    if not torch.cuda.is_available():
+        raise InputError("quantization 8bit needs a CUDA GPU, and there is none; leave quantization out")
+    if util.find_spec("bitsandbytes") is None:
+        raise InputError("quantization 8bit needs bitsandbytes; pip install bitsandbytes")
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def keep_layers(model: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """Cut the model to its first `layers` layers, its config with it, in place."""
+    config = model.config.get_text_config()
+    total = config.num_hidden_layers
+    if not 1 <= layers <= total:
+        raise InputError(f"layers is {layers}; this model has 1..{total}")
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.ModuleList) and len(child) == total:
+                setattr(module, name, child[:layers])
+    # `layer_types` and its like hold one entry a layer and are checked against the count.
+    for key, value in vars(config).copy().items():
+        if isinstance(value, list) and len(value) == total:
+            setattr(config, key, value[:layers])
+    config.num_hidden_layers = layers
+    return model
+
+
+def is_encoder(config: PreTrainedConfig) -> bool:
+    """Whether every token sees the whole text, so that pooling is a mean; else the last token's.
+
+    True for BERT, DeBERTa, RoBERTa, Longformer, BigBird and their like; false for
+    causal models, whose last token alone has read everything.
+    """
+    text = config.get_text_config()
+    if getattr(text, "use_bidirectional_attention", False):
+        return True
+    return text.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(text, "is_decoder", False)
+
+
+def stand_in(role: str, name: str) -> dict[str, str]:
+    """What a report says of a model: its role here, its name, what it stands in for, its licence."""
+    backbone = resolve(name)
+    return {
+        "used for": role,
+        "model": backbone.name,
+        "stands in for": backbone.stands_in_for or "itself",
+        "licence": backbone.licence,
+    }

@@ -1,0 +1,154 @@
+"""One classifier for both kinds of backbone: pooled states and a linear head.
+
+An encoder pools the mean of its real tokens; a causal language model pools its
+last real token, found from the attention mask, whatever the padding side.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from narrutils.artifacts import read_json, read_tensors, write_json, write_tensors
+from narrutils.backbones import is_encoder, load_body, resolve
+from narrutils.errors import InputError
+
+#: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021) on a frozen base; rank 0 trains the whole body."""
+
+    rank: int = 0
+    alpha: int = 0
+    dropout: float = 0.0
+    targets: Sequence[str] = PROJECTIONS
+
+
+@dataclass(frozen=True)
+class Body:
+    """Which backbone, and how it is loaded."""
+
+    backbone: str  # a packaged name, a local path, or a hub id
+    layers: int = 0  # keep the first N layers; 0 keeps all
+    quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
+    base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
+
+
+def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean over real tokens: states `[batch, tokens, hidden]`, mask `[batch, tokens]`."""
+    mask = mask.to(states.dtype)[..., None]
+    return (states * mask).sum(1) / mask.sum(1)
+
+
+def pool_last(states: Tensor, mask: Tensor) -> Tensor:
+    """State of the last real token of each row, right- or left-padded."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    last = (mask * positions).argmax(1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
+class Classifier(nn.Module):
+    """Backbone, pooling and a float32 linear head of `width` logits."""
+
+    def __init__(self, body: nn.Module, width: int, encoder: bool, dropout: float = 0.0):
+        super().__init__()
+        self.body = body
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size(body), width)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits `[batch, width]`, float32."""
+        states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = (pool_mean if self.encoder else pool_last)(states, attention_mask)
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.head(self.dropout(pooled.float()))
+
+    def save(self, folder: Path) -> None:
+        """Adapters or the whole body, and the head: safetensors and JSON only."""
+        self.body.save_pretrained(folder / "body", safe_serialization=True)
+        head = {name: value.detach().cpu().numpy() for name, value in self.head.state_dict().items()}
+        write_tensors(folder / "head.safetensors", head)
+
+
+def hidden_size(body: nn.Module) -> int:
+    """Width of the states that the body gives."""
+    return body.config.get_text_config().hidden_size
+
+
+def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool) -> Classifier:
+    """A fresh classifier; the head's initial weights follow torch's seed."""
+    if body.quantization and not lora.rank:
+        raise InputError(f"{body.backbone}: a {body.quantization} base is frozen; give it a LoRA rank")
+    model = _load(body, trained=not lora.rank)
+    encoder = is_encoder(model.config)
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if lora.rank:
+        settings = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+        )
+        model = get_peft_model(model, settings)
+    return Classifier(model, width, encoder, dropout)
+
+
+def _load(body: Body, trained: bool) -> nn.Module:
+    dtype = torch.float32 if trained else getattr(torch, body.base_dtype)
+    return load_body(
+        resolve(body.backbone), dtype, layers=body.layers or None, quantization=body.quantization or None
+    )
+
+
+def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
+    """A folder from which `load_classifier` makes the same classifier."""
+    classifier.save(folder)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    described = {"body": vars(body), "lora": vars(lora) | {"targets": list(lora.targets)}}
+    write_json(folder / "classifier.json", described | {"width": classifier.head.out_features})
+
+
+def base_name(body: Body) -> str:
+    """Folder name of a frozen base: the backbone's, and how many layers were kept."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
+    return f"{name}-{body.layers}layers" if body.layers else name
+
+
+def save_base(body: Body, folder: Path) -> None:
+    """The frozen base of LoRA models; of a hub model only its id and revision."""
+    backbone = resolve(body.backbone)
+    if backbone.kind == "hub":
+        write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
+    else:
+        _load(body, trained=False).save_pretrained(folder, safe_serialization=True)
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, object]:
+    """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
+
+    The base of a LoRA model is taken from the run's `models/base/`, so that a run
+    folder that holds a packaged or local base needs nothing else.
+    """
+    described = read_json(folder / "classifier.json")
+    body, lora = Body(**described["body"]), Lora(**described["lora"])
+    if lora.rank:
+        base = folder.parent.parent / "base" / base_name(body)
+        if (base / "config.json").exists():
+            body = replace(body, backbone=str(base), layers=0)
+        model = PeftModel.from_pretrained(_load(body, trained=False), folder / "body")
+    else:
+        model = _load(Body(str(folder / "body")), trained=True)
+    classifier = Classifier(model, described["width"], is_encoder(model.config))
+    head = {name: torch.tensor(value) for name, value in read_tensors(folder / "head.safetensors").items()}
+    classifier.head.load_state_dict(head)
+    return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

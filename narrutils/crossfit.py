@@ -1,0 +1,221 @@
+"""One model, trained once for each set of held-out folds.
+
+`CrossFit` gives every notebook the same three tables of a model: out-of-fold
+predictions, test predictions (the mean of the fold models), and soft labels of
+what the model may teach. A learner is anything with `config()`, `sources`,
+`fit(phases, label)` and, on what it returns, `predict(texts)` and `save(folder)`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from narrutils.artifacts import Run, digest, read_json, read_table, write_json, write_table
+from narrutils.curriculum import Phase
+from narrutils.folds import HeldOut, allowed, pairs, singles
+from narrutils.schema import Schema
+
+PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
+
+
+class Model(Protocol):
+    """A trained model."""
+
+    def predict(self, texts: pd.DataFrame) -> pd.DataFrame: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+class Learner(Protocol):
+    """Something that can be trained on phases.
+
+    `sources` are the package modules that decide what a training gives; `base` names
+    the frozen weights that all its models share, empty where there are none.
+    """
+
+    sources: Sequence[str]
+    base: str
+
+    def config(self) -> dict: ...
+
+    def fit(self, phases: list[Phase], label: str) -> Model: ...
+
+    def save_base(self, folder: Path) -> None: ...
+
+
+@dataclass
+class CrossFit:
+    """A named model over the folds of a run.
+
+    Args:
+        run: where weights and predictions go: `models/<name>/`.
+        name: such as `deberta`.
+        learner: how one model is trained.
+        train: text columns of the official training rows, indexed by uid.
+        folds: fold of each training row.
+        test: text columns of the test rows.
+        pool: kept generated rows with `seen_folds`, to be soft-labelled.
+    """
+
+    run: Run
+    name: str
+    schema: Schema
+    learner: Learner
+    train: pd.DataFrame
+    folds: pd.Series
+    test: pd.DataFrame
+    pool: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
+        """Train the models that are not there yet; an interrupted run resumes at the next one.
+
+        Args:
+            phases_of: what the model with these held-out folds learns from.
+            held_outs: `singles(folds)` unless told otherwise.
+        """
+        for held_out in held_outs or singles(self.folds):
+            phases = phases_of(held_out)
+            self._check(phases, held_out)
+            self._fit_one(held_out, phases, self._reads(held_out))
+        return self
+
+    def fit_pairs(self, phases_of: Callable[[HeldOut], list[Phase]]):
+        """Train the nested teachers, which leave two folds out; only their readings are kept."""
+        return self.fit(phases_of, pairs(self.folds))
+
+    def out_of_fold(self) -> pd.DataFrame:
+        """Each official row read by the one model that left its fold out; in training order."""
+        parts = [self._read(h).loc[self._fold(h[0])] for h in singles(self.folds)]
+        return pd.concat(parts).loc[self.train.index]
+
+    def on_test(self) -> pd.DataFrame:
+        """Mean of the fold models' probabilities on the test rows."""
+        parts = [self._read(h).loc[self.test.index] for h in singles(self.folds)]
+        return sum(parts) / len(parts)
+
+    def fold_on_test(self, fold: int) -> pd.DataFrame:
+        """One fold model's probabilities on the test rows."""
+        return self._read((fold,)).loc[self.test.index]
+
+    def official_soft_labels(self) -> pd.DataFrame:
+        """Readings of official rows for each held-out fold k: row of fold j by teacher (j, k).
+
+        Indexed by (`uid`, `held_out_fold`); −1 holds the plain out-of-fold readings.
+        """
+        readings = {h[0]: [] for h in singles(self.folds)}
+        for j, k in pairs(self.folds):
+            table = self._read((j, k))
+            readings[k].append(table.loc[self._fold(j)])
+            readings[j].append(table.loc[self._fold(k)])
+        return stack({PLAIN: self.out_of_fold()} | {k: pd.concat(parts) for k, parts in readings.items()})
+
+    def pool_soft_labels(self) -> pd.DataFrame:
+        """Readings of generated rows for each held-out fold k, by the model that left k out."""
+        return stack({h[0]: self._read(h).loc[allowed(self.pool, h).index] for h in singles(self.folds)})
+
+    def histories(self) -> dict[str, list[dict]]:
+        """Training history of each fold's model, an entry an epoch."""
+        names = [folder_name(h) for h in singles(self.folds)]
+        return {
+            n: read_json(self.run.path(f"models/{self.name}/{n}/training.json"))["history"] for n in names
+        }
+
+    def publish(self, title: str, order: int = 0, optimistic: bool = False) -> None:
+        """Write the model's predictions and what the ladder says of it.
+
+        Args:
+            title: the ladder's step.
+            order: among the models of one notebook.
+            optimistic: whether a teacher crossed the folds, so that its score flatters it.
+        """
+        write = self.run.write_probabilities
+        write(f"predictions/{self.name}_oof.parquet", self.out_of_fold(), self.schema)
+        write(f"predictions/{self.name}_test.parquet", self.on_test(), self.schema)
+        step = f"{title} (optimistic)" if optimistic else title
+        about = {"model": self.name, "step": step, "stage": self.run.stage, "order": order}
+        self.run.write(f"models/{self.name}/about.json", about)
+        if self.learner.base:
+            key = digest(self.learner.base, source_digest(self.learner.sources))
+            self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
+
+    def _fit_one(self, held_out: HeldOut, phases: list[Phase], reads: pd.DataFrame) -> None:
+        learner, name = self.learner, self._folder(held_out)
+        key = digest(learner.config(), source_digest(learner.sources), [p.key() for p in phases], reads)
+        label = f"{self.name} {folder_name(held_out)}"
+        if self.run.is_current(name, key):
+            print(f"{label}: already trained", flush=True)
+
+        def make(part: Path) -> None:
+            model = learner.fit(phases, label)
+            write_table(part / "predictions.parquet", model.predict(reads).rename_axis("uid"))
+            write_json(part / "training.json", self._described(held_out, phases, model))
+            if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
+                model.save(part)
+
+        self.run.write_folder(name, key, make)
+
+    def _described(self, held_out: HeldOut, phases: list[Phase], model: Model) -> dict:
+        return {
+            "model": self.name,
+            "held_out": held_out,
+            "config": self.learner.config(),
+            "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
+            "history": getattr(model, "history", []),
+        }
+
+    def _reads(self, held_out: HeldOut) -> pd.DataFrame:
+        """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""
+        parts = [self.train[self.folds.loc[self.train.index].isin(held_out).to_numpy()]]
+        if len(held_out) == 1:
+            parts.append(self.test)
+        if len(self.pool):
+            parts.append(allowed(self.pool, held_out))
+        return pd.concat([p[self.schema.text_columns] for p in parts])
+
+    def _check(self, phases: list[Phase], held_out: HeldOut) -> None:
+        """No phase may hold a held-out row, nor a generated row that saw one's fold."""
+        forbidden = set(self.folds.index[self.folds.isin(held_out)]) | set(self.test.index)
+        if len(self.pool):
+            forbidden |= set(self.pool.index.difference(allowed(self.pool, held_out).index))
+        for phase in phases:
+            leaked = forbidden.intersection(phase.texts.index)
+            if leaked:
+                raise ValueError(
+                    f"{self.name} {folder_name(held_out)} would learn from held-out {min(leaked)}"
+                )
+
+    def _folder(self, held_out: HeldOut) -> str:
+        return f"models/{self.name}/{folder_name(held_out)}"
+
+    def _read(self, held_out: HeldOut) -> pd.DataFrame:
+        table = read_table(self.run.path(self._folder(held_out)) / "predictions.parquet").set_index("uid")
+        return self.schema.check_probabilities(table)
+
+    def _fold(self, k: int) -> pd.Index:
+        return self.folds.index[self.folds == k]
+
+
+def folder_name(held_out: HeldOut) -> str:
+    """`fold2` for a scored model, `pair0_2` for a nested teacher."""
+    return ("fold" if len(held_out) == 1 else "pair") + "_".join(map(str, held_out))
+
+
+def source_digest(modules: Sequence[str]) -> str:
+    """Content key of the package modules that make an artefact."""
+    here = Path(__file__).parent
+    return digest(*[here / f"{module}.py" for module in modules])
+
+
+def stack(tables: dict[int, pd.DataFrame]) -> pd.DataFrame:
+    """Tables by held-out fold as one, indexed by (`uid`, `held_out_fold`)."""
+    stacked = pd.concat(tables, names=["held_out_fold", "uid"])
+    return stacked.reorder_levels(["uid", "held_out_fold"])
+
+
+def for_fold(stacked: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """The rows of one held-out fold, indexed by uid; none where nothing was said of it."""
+    rows = stacked[stacked.index.get_level_values("held_out_fold") == fold]
+    return rows.droplevel("held_out_fold")

@@ -1,0 +1,69 @@
+"""Bootstrap intervals over cases: of a score, of a paired gain, of an unpaired gap.
+
+Percentile bootstrap (Efron 1979): cases are drawn with replacement and the whole
+metric is computed anew on each draw. The intervals speak of the sampling of
+cases, not of training seeds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrutils.metrics import Counts
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resample(n_cases: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each case is drawn, `[draws, n_cases]`; every row sums to `n_cases`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=draws).astype(float)
+
+
+def score_interval(counts: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Average F1 with its interval."""
+    samples = counts.scores(resample(len(counts.hits), draws, seed)).mean(axis=1)
+    return _interval(counts.scores().mean(), samples)
+
+
+def variable_intervals(counts: Counts, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
+    """Each variable's score with its interval, in schema order."""
+    samples = counts.scores(resample(len(counts.hits), draws, seed))
+    return [_interval(value, column) for value, column in zip(counts.scores(), samples.T)]
+
+
+def paired_gain(better: Counts, base: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """`better` − `base` on the same cases, both scored on the same draws.
+
+    Raises:
+        ValueError: the two do not count the same number of cases.
+    """
+    if len(better.hits) != len(base.hits):
+        raise ValueError("a paired gain needs both models on the same cases")
+    weights = resample(len(base.hits), draws, seed)
+    samples = better.scores(weights).mean(axis=1) - base.scores(weights).mean(axis=1)
+    return _interval(better.scores().mean() - base.scores().mean(), samples)
+
+
+def unpaired_gap(one: Counts, other: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """`one` − `other` on different cases (such as test − out-of-fold), drawn independently."""
+    first = one.scores(resample(len(one.hits), draws, seed)).mean(axis=1)
+    second = other.scores(resample(len(other.hits), draws, seed + 1)).mean(axis=1)
+    return _interval(one.scores().mean() - other.scores().mean(), first - second)
+
+
+def _interval(value: float, samples: np.ndarray) -> Interval:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return Interval(float(value), float(low), float(high))

@@ -1,0 +1,186 @@
+"""The ladder: what each step of the method scores, and what it gained over the step before.
+
+A step is scored out-of-fold and on the test split; against the given labels and,
+where it is known, the planted truth; with thresholds of one half, cross-fitted,
+and (out-of-fold only) in-sample, which is how the author reported and is
+optimistic.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from narrutils.artifacts import Run, read_json
+from narrutils.intervals import paired_gain, score_interval, unpaired_gap
+from narrutils.metrics import Counts, count
+from narrutils.schema import Schema
+from narrutils.thresholds import cross_fitted, decide_by_fold, search
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rung: a model's probabilities on the official rows and on the test rows.
+
+    `find`, labels of some official rows -> thresholds, replaces the search on the
+    model's own probabilities (for an ensemble that blends its members' thresholds).
+    """
+
+    name: str
+    model: str
+    out_of_fold: pd.DataFrame
+    test: pd.DataFrame
+    find: Callable[[pd.DataFrame], dict] | None = None
+
+    def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
+        """Thresholds found on the official rows that `labels` holds, and on no other."""
+        return self.find(labels) if self.find else search(schema, labels, self.out_of_fold)
+
+
+def read_steps(run: Run, schema: Schema) -> list[Step]:
+    """The published models of a run, in the order in which the notebooks made them."""
+    abouts = [read_json(path) for path in run.path("models").glob("*/about.json")]
+    abouts = [about for about in abouts if about["stage"] < run.stage]
+    return [
+        Step(
+            about["step"],
+            about["model"],
+            run.read_probabilities(f"predictions/{about['model']}_oof.parquet", schema),
+            run.read_probabilities(f"predictions/{about['model']}_test.parquet", schema),
+        )
+        for about in sorted(abouts, key=lambda about: (about["stage"], about["order"]))
+    ]
+
+
+def answers_of(labels: pd.DataFrame, test_labels: pd.DataFrame | None, truth: pd.DataFrame | None) -> dict:
+    """What there is to score against, by (split, against)."""
+    answers = {("oof", "given"): labels, ("test", "given"): test_labels}
+    if truth is not None:
+        answers[("oof", "truth")] = truth.loc[labels.index]
+        answers[("test", "truth")] = truth.drop(index=labels.index)
+    return {place: table for place, table in answers.items() if table is not None}
+
+
+def decisions(
+    schema: Schema, step: Step, labels: pd.DataFrame, folds: pd.Series
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Codes of a step under every way of choosing thresholds, by (split, thresholds).
+
+    Args:
+        labels: given codes of the official rows; the only labels that thresholds see.
+    """
+    found = step.thresholds(schema, labels)
+    by_fold = cross_fitted(lambda part: step.thresholds(schema, part), labels, folds)
+    return {
+        ("oof", "half"): schema.to_labels(step.out_of_fold),
+        ("oof", "cross_fitted"): decide_by_fold(schema, step.out_of_fold, folds, by_fold),
+        ("oof", "in_sample"): schema.to_labels(step.out_of_fold, found),
+        ("test", "half"): schema.to_labels(step.test),
+        ("test", "cross_fitted"): schema.to_labels(step.test, found),
+    }
+
+
+def climb(
+    schema: Schema,
+    steps: list[Step],
+    answers: Mapping[tuple[str, str], pd.DataFrame],
+    labels: pd.DataFrame,
+    folds: pd.Series,
+) -> list[dict]:
+    """Entries of `ladder.json`, in order of the steps.
+
+    Args:
+        answers: codes to score against, by (split, against): `("oof", "given")`,
+            `("test", "truth")` …; a pair that is absent is not scored.
+        labels: given codes of the official rows.
+    """
+    entries, before = [], {}
+    for step in steps:
+        for (split, thresholds), codes in decisions(schema, step, labels, folds).items():
+            for (of, against), answer in answers.items():
+                if of != split:
+                    continue
+                counts = count(schema, answer, codes)
+                place = (split, against, thresholds)
+                entries.append(_entry(schema, step, place, counts, before.get(place)))
+                before[place] = counts
+    return entries
+
+
+def _entry(
+    schema: Schema, step: Step, place: tuple[str, str, str], counts: Counts, before: Counts | None
+) -> dict:
+    score = score_interval(counts)
+    gain = None if before is None else paired_gain(counts, before)
+    split, against, thresholds = place
+    return {
+        "step": step.name,
+        "model": step.model,
+        "split": split,
+        "against": against,
+        "thresholds": thresholds,
+        "average_f1": score.value,
+        "ci_low": score.low,
+        "ci_high": score.high,
+        "gain": gain and gain.value,
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+        "n": len(counts.hits),
+        "per_variable": dict(zip(schema.names, counts.scores())),
+    }
+
+
+def to_table(
+    entries: list[dict], split: str = "oof", against: str = "given", thresholds: str = "cross_fitted"
+):
+    """One ladder to read: a row a step, scores with their 95 % intervals.
+
+    Args:
+        entries: the content of `ladder.json`.
+
+    Returns:
+        Columns `step`, `average F1`, `95 % interval`, `gain`, `95 % interval of the gain`, `cases`.
+    """
+    rows = []
+    for e in entries:
+        if (e["split"], e["against"], e["thresholds"]) != (split, against, thresholds):
+            continue
+        gained = e["gain"] is not None
+        rows.append(
+            {
+                "step": e["step"],
+                "average F1": f"{e['average_f1']:.3f}",
+                "95 % interval": f"[{e['ci_low']:.3f}, {e['ci_high']:.3f}]",
+                "gain": f"{e['gain']:+.3f}" if gained else "",
+                "95 % interval of the gain": f"[{e['gain_low']:+.3f}, {e['gain_high']:+.3f}]"
+                if gained
+                else "",
+                "cases": e["n"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def by_thresholds(entries: list[dict], split: str = "oof", against: str = "given") -> pd.DataFrame:
+    """Average F1 of each step, a column for each way of choosing thresholds."""
+    rows = [e for e in entries if (e["split"], e["against"]) == (split, against)]
+    table = pd.DataFrame(rows).pivot(index="step", columns="thresholds", values="average_f1")
+    order = [way for way in ("half", "cross_fitted", "in_sample") if way in table.columns]
+    return table.loc[list(dict.fromkeys(e["step"] for e in rows)), order].round(3)
+
+
+def gaps(
+    schema: Schema,
+    steps: list[Step],
+    labels: pd.DataFrame,
+    test_labels: pd.DataFrame | None,
+    folds: pd.Series,
+) -> pd.DataFrame:
+    """Test score − out-of-fold score of each step with its 95 % interval, thresholds cross-fitted."""
+    rows = []
+    for step in steps if test_labels is not None else []:
+        decided = decisions(schema, step, labels, folds)
+        test = count(schema, test_labels, decided["test", "cross_fitted"])
+        gap = unpaired_gap(test, count(schema, labels, decided["oof", "cross_fitted"]))
+        rows.append({"step": step.name, "test − out-of-fold": str(gap)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,177 @@
+"""The figures of the notebooks: tables in, matplotlib axes or figures out.
+
+One palette (Okabe and Ito's, told apart by colour-blind readers), thin lines, no
+chart junk; every axis says what it shows and in which unit.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A8A8A"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.dpi": 110,
+    "savefig.facecolor": "white",
+}
+
+
+def use_style() -> None:
+    """Set the project's look for every figure of a notebook."""
+    sns.set_theme(style="ticks", rc=STYLE, palette=PALETTE)
+
+
+def _rows(n: int, least: float = 2.0) -> float:
+    """Height in inches of a chart with n labelled rows."""
+    return max(least, 0.8 + 0.22 * n)
+
+
+def lengths(groups: dict[str, pd.DataFrame], titles: dict[str, str]) -> Figure:
+    """Word counts of each narrative, one panel a text column, one line a group of cases.
+
+    Args:
+        groups: name -> `describe.word_counts`.
+        titles: text column -> its title.
+    """
+    figure, axes = plt.subplots(1, len(titles), figsize=(4.2 * len(titles), 2.8), squeeze=False)
+    for axis, (column, title) in zip(axes[0], titles.items()):
+        longest = max(words[column].quantile(0.99) for words in groups.values())
+        bins = np.linspace(0, max(longest, 1), 40)
+        for (name, words), colour in zip(groups.items(), PALETTE):
+            axis.hist(
+                words[column].clip(upper=bins[-1]),
+                bins=bins,
+                density=True,
+                histtype="step",
+                color=colour,
+                lw=1.5,
+                label=name,
+            )
+        axis.set(title=title, xlabel="words (99th percentile and above in the last bar)", yticks=[])
+    axes[0, 0].set_ylabel("share of cases")
+    axes[0, -1].legend()
+    figure.tight_layout()
+    return figure
+
+
+def prevalence(table: pd.DataFrame) -> Axes:
+    """Share of cases of each binary variable and class, from `describe.prevalence`."""
+    names = [f"{v}: {c}" if c else v for v, c in zip(table["variable"], table["class"])]
+    _, axis = plt.subplots(figsize=(7, _rows(len(table))))
+    colours = [GREY if c else BLUE for c in table["class"]]
+    axis.barh(names, table["share"], color=colours, height=0.7)
+    axis.invert_yaxis()
+    axis.set(
+        xlabel="share of cases", title="Prevalence (grey: classes of a categorical variable)", xlim=(0, 1)
+    )
+    axis.margins(y=0.01)
+    return axis
+
+
+def co_occurrence(table: pd.DataFrame) -> Axes:
+    """Phi coefficients of each pair of binary variables, lower triangle."""
+    side = _rows(len(table), 3)
+    _, axis = plt.subplots(figsize=(side + 1.6, side))
+    upper = np.triu(np.ones(table.shape, dtype=bool))
+    sns.heatmap(
+        table, mask=upper, cmap="vlag", center=0, vmin=-0.8, vmax=0.8, square=True,
+        cbar_kws={"label": "phi coefficient", "shrink": 0.6}, ax=axis,
+    )  # fmt: skip
+    axis.set_title("Which variables occur together")
+    return axis
+
+
+def overlap(values: pd.Series, titles: list[str]) -> Axes:
+    """How much of their wording the two narratives of a case share, from `describe.overlap`."""
+    _, axis = plt.subplots(figsize=(6, 2.5))
+    axis.hist(values, bins=np.linspace(0, 1, 41), color=BLUE)
+    axis.set(xlabel="Jaccard similarity of the word sets", ylabel="cases", title=" and ".join(titles))
+    return axis
+
+
+def variable_scores(table: pd.DataFrame, title: str) -> Axes:
+    """Each variable's score with its 95 % interval, from `describe.score_table`."""
+    table = table.sort_values("score")
+    _, axis = plt.subplots(figsize=(6.5, _rows(len(table))))
+    for metric, colour in (("F1", BLUE), ("accuracy", ORANGE)):
+        rows = table[table["metric"] == metric]
+        spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["score"].to_numpy())
+        places = [list(table.index).index(name) for name in rows.index]
+        axis.errorbar(rows["score"], places, xerr=spread, fmt="o", ms=4, lw=1, color=colour, label=metric)
+    axis.set_yticks(range(len(table)), table.index)
+    axis.set(xlim=(-0.02, 1.02), xlabel="score with 95 % interval", title=title)
+    axis.grid(axis="x", lw=0.4)
+    axis.legend(loc="lower right")
+    return axis
+
+
+def counts_by_reason(table: pd.DataFrame) -> Axes:
+    """Generated rows by what screening made of them, one bar a pool.
+
+    Args:
+        table: a row a pool, a column a reason (`kept` first), counts.
+    """
+    _, axis = plt.subplots(figsize=(7, _rows(2 * len(table))))
+    colours = [BLUE, *sns.color_palette("Oranges_d", table.shape[1] - 1)] if table.shape[1] > 1 else [BLUE]
+    table.plot.barh(stacked=True, ax=axis, color=colours, width=0.6)
+    axis.set(xlabel="rows", ylabel="", title="What screening kept, and why it refused the rest")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return axis
+
+
+def flips(table: pd.DataFrame) -> Axes:
+    """Changed labels of each variable; split into right and wrong where the truth is known."""
+    table = table[table["changed"] > 0].sort_values("changed")
+    _, axis = plt.subplots(figsize=(6.5, _rows(len(table))))
+    known = "found" in table.columns
+    axis.barh(table.index, table["found"] if known else table["changed"], color=GREEN if known else BLUE,
+              label="agrees with the truth" if known else "changed")  # fmt: skip
+    if known:
+        wrong = table["changed"] - table["found"]
+        axis.barh(table.index, wrong, left=table["found"], color=ORANGE, label="does not")
+    axis.set(xlabel="labels changed from 0 to 1", title="Label correction")
+    axis.legend(loc="lower right")
+    return axis
+
+
+def learning_curves(histories: dict[str, list[dict]], title: str) -> Axes:
+    """Training loss by epoch, one line a model; soft phases are marked by open circles."""
+    _, axis = plt.subplots(figsize=(6, 2.8))
+    for (name, history), colour in zip(histories.items(), PALETTE * 9):
+        epochs, losses = [h["epoch"] for h in history], [h["loss"] for h in history]
+        axis.plot(epochs, losses, color=colour, lw=1.2, marker="o", ms=4, label=name)
+    axis.set(xlabel="epoch", ylabel="training loss", title=title)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend()
+    return axis
+
+
+def ladder(
+    entries: list[dict], split: str = "oof", against: str = "given", thresholds: str = "cross_fitted"
+) -> Axes:
+    """Average F1 of each step with its 95 % interval, from the content of `ladder.json`."""
+    place = (split, against, thresholds)
+    rows = [e for e in entries if (e["split"], e["against"], e["thresholds"]) == place]
+    _, axis = plt.subplots(figsize=(7, _rows(len(rows))))
+    scores = np.array([e["average_f1"] for e in rows])
+    spread = np.array([[e["average_f1"] - e["ci_low"], e["ci_high"] - e["average_f1"]] for e in rows]).T
+    axis.errorbar(scores, range(len(rows)), xerr=spread, fmt="o", color=BLUE, ms=5, lw=1.4)
+    axis.set_yticks(range(len(rows)), [e["step"] for e in rows])
+    axis.invert_yaxis()
+    axis.margins(y=0.15)
+    axis.grid(axis="x", lw=0.4)
+    axis.set(xlabel="average F1 with 95 % interval")
+    return axis

@@ -1,0 +1,155 @@
+"""What is checked before a model loads or a file under outputs/ is touched, and the dry run.
+
+`preflight` turns a checked profile into a `Job`; `forecast` tells what it would do.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils import stages
+from narrutils.artifacts import Run, digest
+from narrutils.data import embedded_data, load_data
+from narrutils.errors import InputError
+from narrutils.profiles import Profile, find_stage
+from narrutils.provenance import read_run
+from narrutils.schema import PROJECT, load_schema, locate
+
+OUTPUTS = PROJECT / "outputs"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the runner: the profile, where it reads and writes, which stages it may run."""
+
+    profile: Profile
+    notebooks: Path
+    outputs: Path
+    chosen: list[str]
+    force: bool
+    inputs: stages.Inputs
+    data: dict
+
+    @property
+    def run(self) -> Run:
+        return Run(self.outputs / self.profile.run)
+
+    def notebook(self, stage: str) -> Path:
+        return self.notebooks / f"{stage}.ipynb"
+
+    def parts(self, stage: str) -> dict:
+        return stages.key_parts(self.profile, stage, self.notebook(stage), self.inputs, self.run)
+
+    def resume(self, stage: str) -> str:
+        """The command that goes on where `stage` stopped."""
+        words = ["narrutils", "run", shown(self.profile.path)]
+        words += [
+            "--only" if self.chosen == [stage] and len(self.profile.stages) > 1 else "--from",
+            stage[:2],
+        ]
+        words += [w for key, value in self.profile.overrides for w in ("-p", key, value)]
+        words += [] if self.outputs == OUTPUTS else ["--outputs", shown(self.outputs)]
+        return shlex.join(words)
+
+
+def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -> Job:
+    """Check choice of stages, schema and data; nothing under `outputs` is touched.
+
+    Raises:
+        InputError: a stage is unknown or an earlier one has not ended, or schema or data are faulty.
+    """
+    chosen = _choose(profile, start, only)
+    inputs, data = check_inputs(profile)
+    job = Job(profile, Path(notebooks), Path(outputs).resolve(), chosen, force, inputs, data)
+    for stage in profile.stages[: profile.stages.index(chosen[0])]:
+        if not stages.has_ended(job.run, stage):
+            raise InputError(
+                f"{shown(job.run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
+            )
+    return job
+
+
+def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
+    if start and only:
+        raise InputError("--from and --only exclude each other; give one")
+    if only:
+        return [find_stage(only, profile.stages, "--only")]
+    first = find_stage(start, profile.stages, "--from") if start else profile.stages[0]
+    return profile.stages[profile.stages.index(first) :]
+
+
+def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
+    """Read schema and data once; their digests, and what `run.json` says of them.
+
+    A stage that declares `schema` or `data_dir` depends on their content. `data_dir: ""`
+    is the embedded corpus of `demo_cases` cases from `seed`.
+    """
+    by_stage, seen, about = {}, {}, {}
+    for stage, values in profile.parameters.items():
+        found = {}
+        if values.get("schema"):
+            schema = load_schema(values["schema"])
+            found["schema"] = digest(repr(schema))
+            if "data_dir" in values:
+                place = _data_place(values)
+                known = (values["schema"], *place.values())
+                seen[known] = seen.get(known) or load_data(_data_folder(place), schema).hashes
+                found["data_dir"] = digest(seen[known])
+                about = about or {
+                    "schema": schema.name,
+                    "title": schema.title,
+                    **place,
+                    "hashes": seen[known],
+                }
+        by_stage[stage] = found
+    return stages.Inputs(by_stage), about
+
+
+def _data_place(values: dict) -> dict:
+    if values["data_dir"]:
+        return {"embedded": False, "folder": values["data_dir"]}
+    return {"embedded": True, "cases": values.get("demo_cases", 1000), "seed": values.get("seed", 0)}
+
+
+def _data_folder(place: dict) -> Path:
+    return embedded_data(place["cases"], place["seed"]) if place["embedded"] else locate(place["folder"])
+
+
+def forecast(job: Job) -> pd.DataFrame:
+    """What a run would do, a row a stage: `stage`, `would`, `because`, `seconds`, `gigabytes`.
+
+    Time and memory are those of this run folder's last execution of the stage, else the
+    profile's `estimate`, else unknown; a skipped stage takes none.
+    """
+    rows, running = [], None
+    for stage in job.profile.stages:
+        because = _because(job, stage, running)
+        running = running or (because and stage)
+        cost = _cost(job, stage) if because else {}
+        rows.append({"stage": stage, "would": "run" if because else "skip", "because": because, **cost})
+    return pd.DataFrame(rows, columns=["stage", "would", "because", "seconds", "gigabytes"])
+
+
+def _because(job: Job, stage: str, running: str | None) -> str:
+    """Why a stage would run; "" if it would not."""
+    if stage not in job.chosen:
+        return ""
+    if job.force:
+        return "forced"
+    reason = stages.reason_to_run(job.profile, stage, job.parts(stage), job.run)
+    return reason or (f"unless {running} writes what it wrote before" if running else "")
+
+
+def _cost(job: Job, stage: str) -> dict[str, float]:
+    timed = read_run(job.run.folder)["stages"].get(stage, {})
+    if timed.get("status") == "done":
+        return {"seconds": timed["seconds"], "gigabytes": timed["peak_gigabytes"]}
+    return job.profile.estimate.get(stage, {})
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,146 @@
+"""Pseudo-labelling: a teacher's soft labels, and the two-phase curriculum built on them.
+
+One round trains a model on a teacher's soft labels and then on the official rows;
+the next round takes that model as its teacher.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from narrutils.artifacts import Run
+from narrutils.crossfit import PLAIN, CrossFit, for_fold, stack
+from narrutils.curriculum import Phase, generated_phase, official_phase, together
+from narrutils.errors import InputError
+from narrutils.folds import HeldOut
+from narrutils.schema import Schema
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """A teacher's readings, each indexed by (`uid`, `held_out_fold`).
+
+    Row (u, k) is what the model tested on fold k may be told of u: for an official
+    row by a teacher that learned from neither k nor u's own fold, for a generated
+    row by a teacher that did not learn from k.
+    """
+
+    official: pd.DataFrame
+    pool: pd.DataFrame
+
+    def save(self, run: Run, teacher: str, schema: Schema) -> None:
+        """Write `labels/soft/<teacher>.parquet`."""
+        run.write_probabilities(
+            f"labels/soft/{teacher}.parquet", pd.concat([self.official, self.pool]), schema
+        )
+
+
+def read_soft_labels(run: Run, teacher: str, official: pd.Index) -> SoftLabels:
+    """Read `labels/soft/<teacher>.parquet`; `official` are the uids of the official rows."""
+    table = run.read(f"labels/soft/{teacher}.parquet").set_index(["uid", "held_out_fold"])
+    is_official = table.index.get_level_values("uid").isin(official)
+    return SoftLabels(table[is_official], table[~is_official])
+
+
+def nested_readings(teacher: CrossFit, strict: bool = True) -> pd.DataFrame:
+    """Readings of official rows for each held-out fold, indexed by (`uid`, `held_out_fold`).
+
+    Args:
+        teacher: a fitted model, its nested teachers too where `strict`.
+        strict: false is the author's way: every model gets the plain out-of-fold
+            readings, whose teachers learned from the very fold that it is scored on.
+    """
+    if strict:
+        return teacher.official_soft_labels()
+    plain, folds = teacher.out_of_fold(), teacher.folds.loc[teacher.train.index]
+    by_fold = {int(k): plain[(folds != k).to_numpy()] for k in sorted(folds.unique())}
+    return stack({PLAIN: plain} | by_fold)
+
+
+def two_phases(
+    model: CrossFit,
+    pool: pd.DataFrame,
+    teacher: SoftLabels,
+    corrected: pd.DataFrame,
+    soft_epochs: int,
+    hard_epochs: int,
+):
+    """`phases_of` for the prize-winning curriculum.
+
+    Args:
+        model: the student.
+        pool: the generated rows to learn from, with `seen_folds`.
+        teacher: whose soft labels the first phase holds.
+        corrected: targets indexed by (`uid`, `held_out_fold`).
+        soft_epochs: passes over generated and official rows with soft labels.
+        hard_epochs: passes over the official rows with corrected labels.
+    """
+    columns, hard = model.schema.text_columns, corrected_labels(model, corrected, hard_epochs)
+
+    def phases_of(held_out: HeldOut) -> list[Phase]:
+        (fold,) = held_out
+        known, made = for_fold(teacher.official, fold), for_fold(teacher.pool, fold)
+        official = official_phase(model.train[columns], known, model.folds, held_out, soft_epochs, soft=True)
+        if pool.empty:
+            return [official, *hard(held_out)]
+        generated = generated_phase(pool, made, held_out, columns, soft_epochs)
+        return [together(generated, official), *hard(held_out)]
+
+    return phases_of
+
+
+def pool_of_round(pool: pd.DataFrame, round_pools: list[list[str]], number: int) -> pd.DataFrame:
+    """The generated rows that a round learns from: those of its pools, or all where none are named.
+
+    Raises:
+        InputError: there is no list for this round, or it names a pool that does not exist.
+    """
+    if not round_pools:
+        return pool
+    if number >= len(round_pools):
+        raise InputError(f"round_pools has {len(round_pools)} lists; round {number} needs one too")
+    unknown = set(round_pools[number]) - set(pool["pool"])
+    if unknown:
+        raise InputError(f"round_pools names {min(unknown)}, which is not among {sorted(set(pool['pool']))}")
+    return pool[pool["pool"].isin(round_pools[number])]
+
+
+def next_teacher(
+    student: CrossFit, teacher: SoftLabels, labels: pd.DataFrame, epochs: int, strict: bool, relabel: bool
+) -> SoftLabels:
+    """The soft labels that a trained student hands to the next round.
+
+    Args:
+        labels: given codes, from which the nested teachers of the official rows learn.
+        epochs: passes of those nested teachers.
+        strict: see `nested_readings`.
+        relabel: false keeps the former teacher's labels of the official rows.
+    """
+    official = teacher.official
+    if relabel:
+        if strict:
+            student.fit_pairs(given_labels(student, labels, epochs))
+        official = nested_readings(student, strict)
+    return SoftLabels(official, student.pool_soft_labels())
+
+
+def given_labels(model: CrossFit, labels: pd.DataFrame, epochs: int = 1):
+    """`phases_of` for a teacher that learns from the given labels of the official rows alone."""
+    texts, targets = model.train[model.schema.text_columns], model.schema.to_targets(labels)
+    return lambda held_out: [official_phase(texts, targets, model.folds, held_out, epochs)]
+
+
+def corrected_labels(model: CrossFit, corrected: pd.DataFrame, epochs: int):
+    """`phases_of` for a scored model: the official rows as corrected for its held-out fold."""
+    texts = model.train[model.schema.text_columns]
+
+    def phases_of(held_out: HeldOut) -> list[Phase]:
+        (fold,) = held_out
+        return [official_phase(texts, for_fold(corrected, fold), model.folds, held_out, epochs)]
+
+    return phases_of
+
+
+def backbones_of(backbone: str, finals: list[dict]) -> list[str]:
+    """Every backbone that the rounds and the further models use, each once."""
+    return list(dict.fromkeys([backbone, *(f["backbone"] for f in finals if "backbone" in f)]))

@@ -1,0 +1,240 @@
+"""The runner: a profile's notebooks, one after the other, through papermill.
+
+Linear on purpose. Everything that can be checked is checked before a model loads or a
+file under outputs/ is touched; unchanged stages are skipped; a stage that fails ends
+the run with the command that resumes it.
+"""
+
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils import provenance, stages
+from narrutils.artifacts import read_json
+from narrutils.errors import InputError
+from narrutils.hub import hub_ids
+from narrutils.parameters import read_cells
+from narrutils.preflight import OUTPUTS, Job, forecast, preflight, shown
+from narrutils.profiles import NOTEBOOKS, Profile
+from narrutils.schema import PROJECT
+
+
+class RunFailed(Exception):
+    """A notebook failed or was interrupted; the message is what a person should read."""
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+def run_profile(
+    profile: Profile,
+    notebooks: str | Path = NOTEBOOKS,
+    outputs: str | Path = OUTPUTS,
+    start: str | None = None,
+    only: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Run a profile's notebooks into `outputs/<run>`; build the report and print the ladder.
+
+    Args:
+        start: first stage (`04` or its full name); the earlier ones must have ended.
+        only: the one stage to run.
+        force: run the chosen stages although nothing changed, trainings included.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        InputError: something that the user gave is wrong; outputs are as they were.
+        RunFailed: a notebook failed, or the run was interrupted.
+    """
+    job = preflight(profile, notebooks, outputs, start, only, force)
+    with _locked(job.run.folder):
+        for stage in job.chosen:
+            _stage(job, stage)
+        return _finish(job)
+
+
+def dry_run(
+    profile: Profile, notebooks: str | Path = NOTEBOOKS, outputs: str | Path = OUTPUTS, **choice
+) -> None:
+    """Check everything and print what `run_profile` would do, its time and memory; touch nothing.
+
+    Raises:
+        InputError: something that the user gave is wrong.
+    """
+    table = forecast(preflight(profile, notebooks, outputs, **choice))
+    known = table[["seconds", "gigabytes"]].astype(float)
+    total, peak = known["seconds"].sum(), known["gigabytes"].max()
+    unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
+    print(table.astype(object).where(table.notna(), "").to_string(index=False))
+    print(f"in all about {total / 60:.0f} min, {0 if pd.isna(peak) else peak:.1f} GB", end="")
+    print(f"; {unknown} notebooks were never timed" if unknown else "")
+
+
+def _stage(job: Job, stage: str) -> None:
+    """Run one stage unless it may be skipped."""
+    place = f"[{job.profile.stages.index(stage) + 1}/{len(job.profile.stages)}] {stage}"
+    parts, run = job.parts(stage), job.run
+    reason = "forced" if job.force else stages.reason_to_run(job.profile, stage, parts, run)
+    if not reason:
+        print(f"{place}  unchanged, skipped", flush=True)
+        return
+    print(f"{place}  … ({reason})", flush=True)
+    stages.begin(run, stage, remake=job.force)
+    figures = _timed(job, stage)
+    stages.end(run, stage, parts, job.profile)
+    provenance.update(run, provenance.describe(job.profile, job.data), stage, figures)
+    spent = f"{figures['seconds']:.0f} s, {figures['peak_gigabytes']:.1f} GB"
+    print(f"{place}  {figures['cells']} cells in {spent}", flush=True)
+
+
+def _timed(job: Job, stage: str) -> dict:
+    meter, status = provenance.Meter(), "failed"
+    try:
+        with meter:
+            cells = _execute(job, stage)
+        status = "done"
+    finally:
+        if status == "failed":
+            description = provenance.describe(job.profile, job.data)
+            provenance.update(job.run, description, stage, meter.figures(status))
+    return meter.figures(status) | {"cells": cells}
+
+
+def _execute(job: Job, stage: str) -> int:
+    """Execute one notebook; its number of code cells.
+
+    It is written beside its place until it ends, well or badly, so the last finished
+    one stays readable meanwhile.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
+    made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
+    parameters = job.profile.injected(stage) | {"run_dir": str(job.run.folder)}
+    try:
+        with _kernel_environment(job.profile.parameters[stage]):
+            done = papermill.execute_notebook(
+                _verbatim(job.notebook(stage)),
+                _verbatim(part),
+                parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                cwd=str(job.notebooks),
+                coalesce_streams=True,
+                start_timeout=300,  # a busy machine is slow to import, and slow to answer
+                iopub_timeout=300,
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
+        return sum(cell.cell_type == "code" for cell in done.cells)
+    except papermill.PapermillExecutionError as error:
+        line = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+        failure = RunFailed(_failure(job, stage, error.exec_count, line))
+        raise failure from None
+    except RuntimeError as error:  # the kernel, not a cell: it died, or never answered
+        died = isinstance(error, DeadKernelError)
+        line = "the kernel died; the usual cause is too little memory" if died else str(error)
+        raise RunFailed(_failure(job, stage, _started(part), line)) from None
+    except KeyboardInterrupt:
+        message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
+        raise RunFailed(message, code=130) from None
+    finally:
+        if part.exists():
+            os.replace(part, made)
+
+
+def _started(notebook: Path) -> int:
+    """How many code cells of a half-executed notebook were begun."""
+    if not notebook.exists():
+        return 0
+    notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
+    return sum(bool(note.get("start_time")) for note in notes)
+
+
+def _failure(job: Job, stage: str, cell: int, line: str) -> str:
+    return (
+        f"{stage} failed in cell In [{cell}]: {line.strip().splitlines()[0] if line.strip() else ''}\n"
+        f"  executed notebook: {shown(job.run.path(f'{stage}.ipynb'))}\n"
+        f"  when it is mended: {job.resume(stage)}"
+    )
+
+
+def _verbatim(path: Path) -> str:
+    """A path whose braces papermill takes as they are, not as places to fill in."""
+    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def _kernel_environment(parameters: dict) -> Iterator[None]:
+    """What kernels find in their environment: this package, this Python, no telemetry.
+
+    And no network, unless the stage's parameters name a model of a hub.
+    """
+    offline = "0" if hub_ids(parameters) else "1"
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{shown(folder)}: another run is writing there; wait for it to end") from None
+        yield
+
+
+def _finish(job: Job) -> Path:
+    """Build the report; ladder and path are the last lines."""
+    from narrutils.report import build_report
+
+    folder = job.run.folder
+    report = build_report(folder)
+    print_ladder(folder)
+    print(f"report: {shown(report)}", flush=True)
+    return report
+
+
+def print_ladder(folder: Path) -> None:
+    """The ladder against the given labels with cross-fitted thresholds, out-of-fold and test."""
+    path = folder / "ladder.json"
+    if not path.exists():
+        return
+    from narrutils.ladder import to_table
+
+    for split, title in (("oof", "out-of-fold"), ("test", "test")):
+        table = to_table(read_json(path), split=split)
+        if len(table):
+            print(f"\nLadder, {title}, against the given labels:\n{table.to_string(index=False)}")
+    print()

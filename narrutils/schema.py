@@ -1,0 +1,255 @@
+"""What is coded: the variables, their classes, and the columns of the target matrix.
+
+A label is a row of probabilities. Given labels, corrected labels, soft labels,
+model outputs and ensemble outputs all share one layout: a table indexed by uid
+with `schema.columns` (one column a binary variable, one a class of a categorical
+variable). No other module knows a column's position.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from narrutils.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One coded variable: binary without `classes`, categorical with them."""
+
+    name: str
+    description: str
+    classes: Mapping[int, str] | None = None
+
+    @property
+    def is_binary(self) -> bool:
+        return self.classes is None
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The integers that a label file may hold for this variable."""
+        return (0, 1) if self.classes is None else tuple(self.classes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its probability columns: the name itself, or `name_code` for each class."""
+        if self.classes is None:
+            return (self.name,)
+        return tuple(f"{self.name}_{code}" for code in self.classes)
+
+    def sentence(self, code: int = 1) -> str:
+        """The description that is true of a case coded `code`."""
+        if self.classes is None:
+            return self.description
+        return self.description.replace("{class}", self.classes[code])
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """One narrative of a case."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The abstraction task: text columns, variables in file order, one target matrix."""
+
+    name: str
+    title: str
+    uid: str
+    text: tuple[TextColumn, ...]
+    variables: tuple[Variable, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Variable names in file order."""
+        return [v.name for v in self.variables]
+
+    @property
+    def text_columns(self) -> list[str]:
+        return [t.name for t in self.text]
+
+    @property
+    def binary(self) -> list[Variable]:
+        return [v for v in self.variables if v.is_binary]
+
+    @property
+    def categorical(self) -> list[Variable]:
+        return [v for v in self.variables if not v.is_binary]
+
+    @property
+    def columns(self) -> list[str]:
+        """The probability columns, in order; the head has one logit for each."""
+        return [column for v in self.variables for column in v.columns]
+
+    @property
+    def width(self) -> int:
+        """Number of probability columns (39 for NVDRS: 21 + 6 + 12)."""
+        return len(self.columns)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each variable stands in the target matrix, by name."""
+        slices, start = {}, 0
+        for v in self.variables:
+            slices[v.name] = slice(start, start + len(v.columns))
+            start += len(v.columns)
+        return slices
+
+    @property
+    def binary_index(self) -> np.ndarray:
+        """Positions of the binary variables' columns, in variable order."""
+        return np.array([self.slices[v.name].start for v in self.binary], dtype=int)
+
+    def __getitem__(self, name: str) -> Variable:
+        for v in self.variables:
+            if v.name == name:
+                return v
+        raise KeyError(f"{name} is not a variable of schema {self.name}")
+
+    def to_targets(self, labels: pd.DataFrame) -> pd.DataFrame:
+        """Codes (one column a variable) to targets in [0, 1], `schema.columns` wide.
+
+        Raises:
+            InputError: a label is missing or not one of the variable's codes.
+        """
+        parts = {}
+        for v in self.variables:
+            bad = ~labels[v.name].isin(v.codes)
+            if bad.any():
+                uid, value = labels.index[bad][0], labels.loc[bad, v.name].iloc[0]
+                raise InputError(f"{v.name} of case {uid} is {value}; it takes {_span(v.codes)}")
+            codes = labels[v.name].to_numpy()
+            if v.is_binary:
+                parts[v.name] = codes.astype(float)
+            else:
+                parts |= {f"{v.name}_{c}": (codes == c).astype(float) for c in v.codes}
+        return pd.DataFrame(parts, index=labels.index)[self.columns]
+
+    def to_labels(self, probabilities: pd.DataFrame, thresholds=0.5) -> pd.DataFrame:
+        """Probabilities to integer codes.
+
+        Args:
+            probabilities: `schema.columns` wide, indexed by uid.
+            thresholds: one number, or a mapping of binary variable to number; a
+                variable is 1 where its probability is *above* its threshold. A
+                categorical variable takes its most probable class.
+        """
+        codes = {}
+        for v in self.variables:
+            values = probabilities[list(v.columns)].to_numpy()
+            if v.is_binary:
+                cut = thresholds[v.name] if isinstance(thresholds, Mapping) else thresholds
+                codes[v.name] = (values[:, 0] > cut).astype(int)
+            else:
+                codes[v.name] = np.array(v.codes)[values.argmax(axis=1)]
+        return pd.DataFrame(codes, index=probabilities.index)
+
+    def from_logits(self, logits: np.ndarray, index: pd.Index) -> pd.DataFrame:
+        """Logits `[n, width]` to probabilities: sigmoid, or softmax within a categorical variable."""
+        z = np.asarray(logits, dtype=np.float64)
+        out = 1 / (1 + np.exp(-np.clip(z, -60, 60)))
+        for v in self.categorical:
+            columns = self.slices[v.name]
+            odds = np.exp(z[:, columns] - z[:, columns].max(axis=1, keepdims=True))
+            out[:, columns] = odds / odds.sum(axis=1, keepdims=True)
+        return pd.DataFrame(out, index=index, columns=self.columns)
+
+    def check_probabilities(self, probabilities: pd.DataFrame) -> pd.DataFrame:
+        """The same table, its columns in order, after checking ranges and sums.
+
+        Raises:
+            ValueError: a column is missing, a value is outside [0, 1], or the
+                classes of a categorical variable do not sum to 1.
+        """
+        missing = [c for c in self.columns if c not in probabilities.columns]
+        if missing:
+            raise ValueError(f"probability columns are missing: {', '.join(missing[:5])}")
+        table = probabilities[self.columns]
+        values = table.to_numpy(dtype=float)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError("a probability is outside [0, 1] or not a number")
+        for v in self.categorical:
+            sums = values[:, self.slices[v.name]].sum(axis=1)
+            if len(sums) and not np.allclose(sums, 1, atol=1e-3):
+                raise ValueError(
+                    f"the classes of {v.name} sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not 1"
+                )
+        return table
+
+
+def _span(codes: tuple[int, ...]) -> str:
+    """`0 or 1`, or `1..6` for consecutive codes, or the codes spelt out."""
+    if len(codes) == 2:
+        return f"{codes[0]} or {codes[1]}"
+    if codes == tuple(range(codes[0], codes[-1] + 1)):
+        return f"{codes[0]}..{codes[-1]}"
+    return ", ".join(map(str, codes))
+
+
+def locate(path: str | Path) -> Path:
+    """A path as given, or beside the project where it is not found from here."""
+    path = Path(path).expanduser()
+    beside = PROJECT / path
+    return beside if not path.exists() and beside.exists() else path
+
+
+def load_schema(path: str | Path) -> Schema:
+    """Read a schema file.
+
+    Raises:
+        InputError: the file is missing, or a key is missing, empty or repeated.
+    """
+    path = locate(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such schema file; params/schemas/nvdrs.yaml is an example")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse_schema(raw, path)
+
+
+def parse_schema(raw: object, source: str | Path) -> Schema:
+    """A schema from its parsed YAML; `source` names the file in errors."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{source}: a schema is a mapping with `text` and `variables`")
+    for key in ("text", "variables"):
+        if not isinstance(raw.get(key), list) or not raw[key]:
+            raise InputError(f"{source}: `{key}` must be a list of at least one entry")
+        for n, entry in enumerate(raw[key], 1):
+            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+                raise InputError(f"{source}: entry {n} of `{key}` has no `name`")
+    schema = Schema(
+        name=str(raw.get("name", Path(source).stem)),
+        title=str(raw.get("title", raw.get("name", Path(source).stem))),
+        uid=str(raw.get("uid", "uid")),
+        text=tuple(TextColumn(t["name"], str(t.get("title", t["name"]))) for t in raw["text"]),
+        variables=tuple(_variable(entry, source) for entry in raw["variables"]),
+    )
+    everything = [schema.uid, *schema.text_columns, *schema.names]
+    repeated = {name for name in everything if everything.count(name) > 1}
+    if repeated:
+        raise InputError(f"{source}: {', '.join(sorted(repeated))} is named twice")
+    if len(set(schema.columns)) < schema.width:
+        raise InputError(f"{source}: two variables share a probability column; rename one of them")
+    return schema
+
+
+def _variable(entry: dict, source: str | Path) -> Variable:
+    name, classes = entry["name"], entry.get("classes")
+    if classes is not None:
+        codes_ok = isinstance(classes, dict) and all(isinstance(c, int) for c in classes)
+        if not codes_ok or len(classes) < 2:
+            raise InputError(f"{source}: `classes` of {name} must map at least two integer codes to names")
+        classes = {code: str(title) for code, title in classes.items()}
+    default = f"{name} applies." if classes is None else f"{name} is {{class}}."
+    return Variable(name, str(entry.get("description", default)), classes)

@@ -1,0 +1,118 @@
+"""One CSV file as text, its columns and uids checked, with the line of every record.
+
+A line is counted as a text editor does; a record with newlines inside quotes is
+named by its first line. A cell's text is never repeated in an error: what stands in
+a broken file may be narrative.
+"""
+
+import csv
+import difflib
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from narrutils.errors import InputError
+
+
+@dataclass
+class Sheet:
+    """One CSV file as text: `rows` as long as `header`, and the line where each begins."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    uids: dict[str, int] = field(default_factory=dict)  # uid -> row
+
+    def column(self, name: str) -> list[str]:
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+    def where(self, uid: str) -> str:
+        return f"{self.path}: line {self.lines[self.uids[uid]]}"
+
+
+def read_sheet(path: Path, columns: list[str], uid: str) -> Sheet:
+    """A CSV file with exactly `columns`, in any order, and a distinct uid in every row.
+
+    Raises:
+        InputError: the file is not UTF-8 CSV, has no rows, lacks a column, has another
+            or the same twice, or a uid is empty or repeated.
+    """
+    (_, header), *records = _records(path)
+    header = [name.strip() for name in header]
+    _check_header(f"{path}: line 1", header, columns)
+    if not records:
+        raise InputError(f"{path}: no rows under the header; add the cases")
+    for line, record in records:
+        if len(record) != len(header):
+            raise InputError(
+                f"{path}: line {line} has {len(record)} fields where the header has {len(header)}; "
+                "a text with commas or quotes must be quoted"
+            )
+    sheet = Sheet(path, header, [record for _, record in records], [line for line, _ in records])
+    _note_uids(sheet, uid)
+    return sheet
+
+
+def _note_uids(sheet: Sheet, uid: str) -> None:
+    for n, value in enumerate(sheet.column(uid)):
+        where = f"{sheet.path}: line {sheet.lines[n]}, column {uid}"
+        if not value.strip():
+            raise InputError(f"{where}: the uid is empty; every case needs one")
+        if value in sheet.uids:
+            first = sheet.lines[sheet.uids[value]]
+            raise InputError(f"{where}: {shown(value)} is in line {first} already; remove or rename one")
+        sheet.uids[value] = n
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: holds NUL characters; save the file as UTF-8")
+    return text
+
+
+def _records(path: Path) -> list[tuple[int, list[str]]]:
+    """Every record with the line where it begins; blank lines are passed over."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    records, begin = [], 1
+    try:
+        for record in reader:
+            if record:
+                records.append((begin, record))
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        fault = f"the record that begins in line {begin} is not valid CSV ({error})"
+        raise InputError(f"{path}: {fault}; mend its quotes") from None
+    if not records:
+        raise InputError(f"{path}: the file is empty; it needs a header and the cases")
+    return records
+
+
+def _check_header(where: str, header: list[str], columns: list[str]) -> None:
+    if len(header) == 1 and len(columns) > 1 and re.search(r"[;\t|]", header[0]):
+        raise InputError(f"{where}: the columns are not separated by commas; save the file with commas")
+    missing = [c for c in columns if c not in header]
+    for name in header:
+        if name not in columns:
+            near = difflib.get_close_matches(name, missing or columns, n=1)
+            mend = f"did you mean {near[0]}?" if near else "remove it, or name it in the schema"
+            raise InputError(f"{where}: unknown column {shown(name)}; {mend}")
+    if missing:
+        raise InputError(f"{where}: column {missing[0]} is missing; the columns are {', '.join(columns)}")
+    repeated = [c for c in columns if header.count(c) > 1]
+    if repeated:
+        raise InputError(f"{where}: column {repeated[0]} stands twice; remove one")
+
+
+def shown(value: str) -> str:
+    """A name or uid as it stands, unless it could be a piece of narrative."""
+    return value if re.fullmatch(r"[\w.:/-]{1,40}", value) else "(not shown)"

