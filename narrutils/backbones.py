@@ -6,6 +6,7 @@ network is used only for a model that the user named by its hub id.
 
 import difflib
 from dataclasses import dataclass
+from functools import cache
 from importlib import util
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from narrutils.artifacts import digest
 from narrutils.errors import InputError
 from narrutils.hub import is_hub_id
 from narrutils.packaged import PACKAGED, folder_of, quiet
@@ -51,6 +53,19 @@ class Backbone:
         if self.kind == "hub":
             return where | {"revision": self.revision}
         return where | {"local_files_only": True}
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these weights from others of the same name: a commit, or their content."""
+        if self.kind == "hub":
+            return str(self.revision)
+        return _content(tuple((p, p.stat().st_mtime_ns) for p in sorted(Path(self.path_or_id).glob("*.*"))))
+
+
+@cache
+def _content(files: tuple[tuple[Path, int], ...]) -> str:
+    """Digest of a model folder's files; the times only tell when to read them again."""
+    return digest(*(path for path, _ in files if path.suffix in (".json", ".safetensors")))
 
 
 def resolve(name: str) -> Backbone:

@@ -86,6 +86,8 @@ class TfidfModel:
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
+        if texts.empty:  # scikit-learn refuses to transform nothing
+            return self.schema.from_logits(np.zeros((0, self.schema.width)), texts.index)
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, vocabulary=self.vocabulary)
         vectorizer.idf_ = self.idf
         logits = vectorizer.transform(_join(texts)) @ self.weights + self.bias

@@ -14,9 +14,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from narrutils.artifacts import read_json, read_tensors, write_json, write_tensors
+from narrutils.artifacts import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.backbones import is_encoder, load_body, resolve
 from narrutils.errors import InputError
+from narrutils.packaged import quiet
 
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -40,6 +41,7 @@ class Body:
     layers: int = 0  # keep the first N layers; 0 keeps all
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
     base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
+    dropout: float | None = None  # inside the body; None keeps its own. 0 is three times as fast on a CPU
 
 
 def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
@@ -76,7 +78,8 @@ class Classifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Adapters or the whole body, and the head: safetensors and JSON only."""
-        self.body.save_pretrained(folder / "body", safe_serialization=True)
+        with quiet():
+            self.body.save_pretrained(folder / "body")
         head = {name: value.detach().cpu().numpy() for name, value in self.head.state_dict().items()}
         write_tensors(folder / "head.safetensors", head)
 
@@ -105,9 +108,14 @@ def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: boo
 
 def _load(body: Body, trained: bool) -> nn.Module:
     dtype = torch.float32 if trained else getattr(torch, body.base_dtype)
-    return load_body(
+    model = load_body(
         resolve(body.backbone), dtype, layers=body.layers or None, quantization=body.quantization or None
     )
+    if body.dropout is not None:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = body.dropout
+    return model
 
 
 def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
@@ -119,9 +127,9 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
 
 
 def base_name(body: Body) -> str:
-    """Folder name of a frozen base: the backbone's, and how many layers were kept."""
+    """Folder name of a frozen base: readable, and another for other weights, layers or precision."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
-    return f"{name}-{body.layers}layers" if body.layers else name
+    return f"{name}-{digest(vars(body))[:6]}"
 
 
 def save_base(body: Body, folder: Path) -> None:
@@ -130,7 +138,8 @@ def save_base(body: Body, folder: Path) -> None:
     if backbone.kind == "hub":
         write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
     else:
-        _load(body, trained=False).save_pretrained(folder, safe_serialization=True)
+        with quiet():
+            _load(body, trained=False).save_pretrained(folder)
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, object]:

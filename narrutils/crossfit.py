@@ -15,7 +15,7 @@ import pandas as pd
 
 from narrutils.artifacts import Run, digest, read_json, read_table, write_json, write_table
 from narrutils.curriculum import Phase
-from narrutils.folds import HeldOut, allowed, pairs, singles
+from narrutils.folds import HeldOut, allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
 
 PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
@@ -67,7 +67,7 @@ class CrossFit:
     train: pd.DataFrame
     folds: pd.Series
     test: pd.DataFrame
-    pool: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
 
     def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
         """Train the models that are not there yet; an interrupted run resumes at the next one.
@@ -138,7 +138,7 @@ class CrossFit:
         about = {"model": self.name, "step": step, "stage": self.run.stage, "order": order}
         self.run.write(f"models/{self.name}/about.json", about)
         if self.learner.base:
-            key = digest(self.learner.base, source_digest(self.learner.sources))
+            key = digest(self.learner.config()["weights"], source_digest(self.learner.sources))
             self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
 
     def _fit_one(self, held_out: HeldOut, phases: list[Phase], reads: pd.DataFrame) -> None:
@@ -150,7 +150,10 @@ class CrossFit:
 
         def make(part: Path) -> None:
             model = learner.fit(phases, label)
-            write_table(part / "predictions.parquet", model.predict(reads).rename_axis("uid"))
+            predictions = self.schema.check_probabilities(
+                model.predict(reads)
+            )  # a diverged model is not kept
+            write_table(part / "predictions.parquet", predictions.rename_axis("uid"))
             write_json(part / "training.json", self._described(held_out, phases, model))
             if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
                 model.save(part)
@@ -176,15 +179,14 @@ class CrossFit:
         return pd.concat([p[self.schema.text_columns] for p in parts])
 
     def _check(self, phases: list[Phase], held_out: HeldOut) -> None:
-        """No phase may hold a held-out row, nor a generated row that saw one's fold."""
-        forbidden = set(self.folds.index[self.folds.isin(held_out)]) | set(self.test.index)
-        if len(self.pool):
-            forbidden |= set(self.pool.index.difference(allowed(self.pool, held_out).index))
+        """Every phase's rows are official rows of other folds, or pool rows that saw none of these folds."""
+        known = set(learns_from(self.folds, held_out)) | set(allowed(self.pool, held_out).index)
         for phase in phases:
-            leaked = forbidden.intersection(phase.texts.index)
+            leaked = set(phase.texts.index) - known
             if leaked:
                 raise ValueError(
-                    f"{self.name} {folder_name(held_out)} would learn from held-out {min(leaked)}"
+                    f"{self.name} {folder_name(held_out)} may not learn from {min(leaked)}: "
+                    "held out, generated from what is held out, or of unknown origin"
                 )
 
     def _folder(self, held_out: HeldOut) -> str:

@@ -90,7 +90,8 @@ def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -
             row |= {"positives": positives, "called": called}
             row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
         rows.append(row)
-    return pd.DataFrame(rows).set_index("variable")
+    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
+    return pd.DataFrame(rows).set_index("variable").astype(counts)
 
 
 def rows_for_fold(pool: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:

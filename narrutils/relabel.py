@@ -109,7 +109,7 @@ def flip_table(schema: Schema, flips: pd.DataFrame, given: pd.DataFrame, truth: 
 
 def flip_totals(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `flip_table` as one: counts summed, precision and recall over all changes."""
-    total = table.drop(columns=["precision", "recall"], errors="ignore").sum()
+    total = table.drop(columns=["precision", "recall"], errors="ignore").sum().astype(float)
     if "found" in table.columns:
         total["precision"] = total["found"] / total["changed"] if total["changed"] else float("nan")
         total["recall"] = total["found"] / total["missed"] if total["missed"] else float("nan")

@@ -20,8 +20,8 @@ def show_cases(rows: pd.DataFrame, schema: Schema, show_text: bool, columns=()) 
     """
     parts = [] if show_text else [f"<p><em>{HIDDEN}</em></p>"]
     for uid, row in rows.iterrows():
-        facts = " · ".join([escape(str(uid)), *(f"{escape(c)}: {escape(str(row[c]))}" for c in columns)])
-        parts.append(f"<h4>{facts}</h4>")
+        facts = " · ".join([str(uid), *(f"{name}: {row[name]}" for name in columns)])
+        parts.append(f"<h4>{_inert(facts)}</h4>")
         if show_text:
             parts.append('<div style="display:flex;flex-wrap:wrap;gap:2em">')
             parts += [_narrative(t.title, row[t.name]) for t in schema.text]
@@ -30,9 +30,12 @@ def show_cases(rows: pd.DataFrame, schema: Schema, show_text: bool, columns=()) 
 
 
 def _narrative(title: str, text: str) -> str:
-    # Two $ would be read as LaTeX by a notebook viewer; a narrative is never markup.
-    body = escape(text).replace("$", "&#36;") or "<em>empty</em>"
     return (
-        f'<div style="flex:1 1 20em;max-width:40em"><strong>{escape(title)}</strong>'
-        f'<p style="white-space:pre-wrap">{body}</p></div>'
+        f'<div style="flex:1 1 20em;max-width:40em"><strong>{_inert(title)}</strong>'
+        f'<p style="white-space:pre-wrap">{_inert(text) or "<em>empty</em>"}</p></div>'
     )
+
+
+def _inert(text: str) -> str:
+    """Text that no browser or notebook viewer takes for markup; two $ would be read as LaTeX."""
+    return escape(text).replace("$", "&#36;")

@@ -4,7 +4,6 @@ All phases stand under one continuous learning-rate curve: the epochs of every
 phase are laid end to end as one list of batches, and the Trainer walks it once.
 """
 
-import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,7 +84,9 @@ class NeuralLearner:
 
     def config(self) -> dict:
         """What the key of a training artefact holds of this learner."""
-        return {"body": vars(self.body), "lora": vars(self.lora), "recipe": vars(self.recipe)}
+        parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
+        weights = resolve(self.body.backbone).fingerprint
+        return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
 
     def fit(self, phases: list[Phase], label: str = "") -> "NeuralModel":
         """Train one classifier; prints a line an epoch. Empty phases are passed over."""
@@ -154,25 +155,38 @@ class Examples(Dataset):
 
 
 def plan_batches(
-    phases: list[Phase], lengths: list[int], batch_size: int, seed: int
+    phases: list[Phase], lengths: list[int], batch_size: int, seed: int, accumulation: int = 1
 ) -> list[list[list[int]]]:
-    """For each epoch of each phase, its batches of row numbers.
+    """For each epoch of each phase, its batches of row numbers, a multiple of `accumulation`.
 
-    A batch never mixes phases. Rows of like length share a batch (sorted within
-    random stretches of 16 batches), which saves padding; batches come in random order.
+    Neither a batch nor an optimizer step of `accumulation` batches mixes epochs or
+    phases. Rows of like length share a step (sorted within random stretches of 16
+    steps), which saves padding; steps come in random order.
+
+    Raises:
+        InputError: a phase has fewer rows than a step has batches.
     """
     rng, epochs, start = np.random.default_rng(seed), [], 0
     for phase in phases:
         rows = np.arange(start, start + len(phase.texts))
         start += len(phase.texts)
+        if len(rows) < accumulation:
+            raise InputError(f"accumulation is {accumulation}, but a phase has only {len(rows)} rows")
         for _ in range(phase.epochs):
-            order, stretch = rng.permutation(rows), batch_size * 16
-            batches = []
-            for n in range(0, len(order), stretch):
-                part = sorted(order[n : n + stretch].tolist(), key=lambda row: lengths[row])
-                batches += [part[m : m + batch_size] for m in range(0, len(part), batch_size)]
-            epochs.append([batches[m] for m in rng.permutation(len(batches))])
+            steps = _steps(rng.permutation(rows), lengths, batch_size * accumulation, accumulation)
+            order = rng.permutation(len(steps))
+            epochs.append([batch.tolist() for n in order for batch in np.array_split(steps[n], accumulation)])
     return epochs
+
+
+def _steps(order: np.ndarray, lengths: list[int], size: int, least: int) -> list[np.ndarray]:
+    """The rows of each optimizer step; a last step of fewer than `least` rows joins the one before."""
+    stretches = [order[n : n + size * 16] for n in range(0, len(order), size * 16)]
+    by_length = np.concatenate([sorted(part, key=lengths.__getitem__) for part in stretches])
+    steps = [by_length[n : n + size] for n in range(0, len(by_length), size)]
+    if len(steps) > 1 and len(steps[-1]) < least:
+        steps[-2:] = [np.concatenate(steps[-2:])]
+    return steps
 
 
 class FixedBatches(list):
@@ -256,7 +270,7 @@ def epoch_ends(phases: list[Phase], epochs: list[list[list[int]]], accumulation:
     for number, (phase, epoch) in enumerate(zip(which, epochs), 1):
         batches += len(epoch)
         rows = len(phases[phase].texts)
-        ends[math.ceil(batches / accumulation)] = {"phase": phase, "epoch": number, "rows": rows}
+        ends[batches // accumulation] = {"phase": phase, "epoch": number, "rows": rows}
     return ends
 
 
@@ -265,7 +279,9 @@ def train(
 ) -> list[dict]:
     """Train in place; returns a history entry an epoch: `phase`, `epoch`, `rows`, `loss`, `seconds`."""
     examples = Examples(phases, tokenizer, recipe)
-    epochs = plan_batches(phases, [len(row) for row in examples.ids], recipe.batch_size, recipe.seed)
+    epochs = plan_batches(
+        phases, [len(row) for row in examples.ids], recipe.batch_size, recipe.seed, recipe.accumulation
+    )
     lines = EpochLines(epoch_ends(phases, epochs, recipe.accumulation), label)
     with TemporaryDirectory() as scratch:
         trainer = PhaseTrainer(

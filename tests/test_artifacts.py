@@ -184,7 +184,7 @@ def test_a_key_changes_with_every_content(tmp_path):
     keys = [digest(table), digest(table.rename(columns={"Sad": "Glad"})), digest(table[::-1])]
     keys += [digest(table.rename(index={"u000": "u009"})), digest(table.assign(Sad=0.5)), digest(path)]
     path.write_text("two")
-    keys += [digest(path), digest({"a": 1, "b": 2}), digest({"a": 1, "b": 3}), digest("a", "b"), digest("ab")]
+    keys += [digest(path), digest({"a": 1, "b": 2}), digest({"a": 1, "b": 3}), digest(1, 2), digest(12)]
     assert len(set(keys)) == len(keys)
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(table) == digest(table.copy())

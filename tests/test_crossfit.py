@@ -99,7 +99,7 @@ def test_a_phase_that_leaks_is_refused_before_training(tmp_path, who):
     def phases_of(held_out):
         return [*given(held_out), extra] if held_out == (2,) else given(held_out)
 
-    with pytest.raises(ValueError, match=f"model fold2 would learn from held-out {leaked.index[0]}"):
+    with pytest.raises(ValueError, match=f"model fold2 may not learn from {leaked.index[0]}"):
         model.fit(phases_of)
     assert model.learner.trained == ["model fold0", "model fold1"]
     with pytest.raises(ValueError, match="held-out"):
@@ -171,6 +171,24 @@ def test_a_kill_while_saving_leaves_no_half_written_folder(tmp_path, monkeypatch
     assert list((tmp_path / "models/model").iterdir()) == []
     monkeypatch.setattr(HashModel, "save", save)
     assert len(crossfit(tmp_path).fit(given).learner.trained) == 4
+
+
+def test_a_model_that_diverged_is_not_kept(tmp_path, monkeypatch):
+    """Stored, its NaN would fail every rerun, which would find the fold already trained."""
+    predict = HashModel.predict
+    monkeypatch.setattr(HashModel, "predict", lambda self, texts: predict(self, texts) * np.nan)
+    with pytest.raises(ValueError, match="not a number"):
+        crossfit(tmp_path).fit(given)
+    monkeypatch.setattr(HashModel, "predict", predict)
+    assert len(crossfit(tmp_path).fit(given).out_of_fold()) == N
+
+
+def test_a_row_of_unknown_origin_is_refused(tmp_path):
+    """Nobody can say which folds it saw."""
+    model, row = crossfit(tmp_path, pool=POOL[:0]), POOL.loc[["g002"], TOY.text_columns]
+    extra = Phase(row, random_probabilities(TOY, row.index), soft=True)
+    with pytest.raises(ValueError, match="g002"):
+        model.fit(lambda held_out: [*given(held_out), extra])
 
 
 def test_nested_teachers_leave_only_their_readings(fitted):

@@ -115,20 +115,26 @@ def test_a_folds_decisions_ignore_its_own_labels():
     assert not honest[place].equals(again[place])
 
 
-def test_own_thresholds_of_a_step_replace_the_search_and_see_the_other_folds_only():
+def test_thresholds_see_all_rows_for_the_test_split_and_the_other_folds_for_a_fold():
+    """A step whose thresholds tell how many rows they were found on."""
     seen = []
 
     def find(part):
         seen.append(set(part.index))
-        return {"Sad": 0.3, "Note": 0.7}
+        return {"Sad": 0.3, "Note": 0.7} if len(part) == N else {"Sad": 0.6, "Note": 0.4}
 
     odd = Step("E", "e", STEPS[0].out_of_fold, STEPS[0].test, find)
     decided = decisions(TOY, odd, LABELS, FOLDS)
-    expected = TOY.to_labels(odd.test, {"Sad": 0.3, "Note": 0.7})
-    pd.testing.assert_frame_equal(decided["test", "cross_fitted"], expected)
+    whole, part = find(LABELS), find(LABELS[:9])
+    for split, thresholds, cuts in [
+        ("test", "cross_fitted", whole),
+        ("oof", "in_sample", whole),
+        ("oof", "cross_fitted", part),
+    ]:
+        table = odd.test if split == "test" else odd.out_of_fold
+        pd.testing.assert_frame_equal(decided[split, thresholds], TOY.to_labels(table, cuts))
     folds = [set(LABELS.index[FOLDS.ne(k)]) for k in range(4)]
-    assert all(s in [set(LABELS.index), *folds] for s in seen)
-    assert all(f in seen for f in folds)
+    assert seen[:-2] == [set(LABELS.index), *folds]
 
 
 def test_what_is_unknown_is_not_scored():

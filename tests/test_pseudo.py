@@ -15,19 +15,21 @@ from narrutils.crossfit import CrossFit, for_fold
 from narrutils.errors import InputError
 from narrutils.folds import learns_from
 from narrutils.pseudo import (
-    Curriculum,
     SoftLabels,
     backbones_of,
+    corrected_labels,
     given_labels,
     nested_readings,
     next_teacher,
     pool_of_round,
     read_soft_labels,
+    two_phases,
 )
 from narrutils.relabel import correct_by_fold
 
 N, K = 60, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
+NO_POOL = pd.DataFrame(columns=["seen_folds", *TOY.text_columns], index=uids(0))
 TEST = word_texts(TOY, 4, seed=2).set_axis(uids(4, "t"))
 
 
@@ -56,13 +58,14 @@ def chain(folder, texts, labels, strict=True):
     if strict:
         reader.fit_pairs(given)
     correction = correct_by_fold(TOY, labels, nested_readings(reader, strict))
-    curriculum = Curriculum(texts, FOLDS, pool, correction.targets, 1, 2)
-    encoder = model("encoder").fit(lambda held_out: [curriculum.hard(held_out)])
+    encoder = model("encoder")
+    encoder.fit(corrected_labels(encoder, correction.targets, 2))
     none = SoftLabels(pd.DataFrame(), pd.DataFrame())
     teacher = next_teacher(encoder, none, labels, 1, strict, relabel=True)
     students = []
     for number in range(2):
-        students.append(model(f"student{number}").fit(curriculum.taught_by(teacher)))
+        students.append(model(f"student{number}"))
+        students[-1].fit(two_phases(students[-1], pool, teacher, correction.targets, 1, 2))
         teacher = next_teacher(students[-1], teacher, labels, 1, strict, relabel=True)
     return students, correction, learner
 
@@ -128,9 +131,8 @@ def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(w
     texts, labels = world
     students, correction, _ = honest
     pool = generated(texts, labels)
-    curriculum = Curriculum(texts, FOLDS, pool, correction.targets, 1, 4)
     teacher = SoftLabels(nested_readings(students[0]), students[0].pool_soft_labels())
-    soft, hard = curriculum.taught_by(teacher)((2,))
+    soft, hard = two_phases(students[0], pool, teacher, correction.targets, 1, 4)((2,))
     assert (soft.epochs, soft.soft, hard.epochs, hard.soft) == (1, True, 4, False)
     official = learns_from(FOLDS, (2,))
     assert set(hard.texts.index) == set(official)
@@ -141,11 +143,20 @@ def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(w
     for uid in ("u000", "g000"):
         source = teacher.official if uid[0] == "u" else teacher.pool
         np.testing.assert_array_equal(soft.targets.loc[uid], source.loc[(uid, 2)])
-    assert (
-        Curriculum(texts, FOLDS, pool[:0], correction.targets, 1, 4)
-        .taught_by(teacher)((2,))[0]
-        .texts.index.equals(official)
+
+
+def test_without_generated_rows_the_soft_phase_is_the_official_rows(world, honest, tmp_path):
+    students, correction, _ = honest
+    student = CrossFit(
+        Run(tmp_path, "05_test"), "bare", TOY, HashLearner(TOY), world[0], FOLDS, TEST, NO_POOL
     )
+    student.fit(given_labels(student, world[1], 1))
+    teacher = SoftLabels(nested_readings(students[0]), student.pool_soft_labels())
+    teacher.save(student.run, "bare", TOY)
+    teacher = read_soft_labels(student.run, "bare", world[0].index)
+    soft, _ = two_phases(student, NO_POOL, teacher, correction.targets, 1, 4)((2,))
+    assert soft.soft
+    assert soft.texts.index.equals(learns_from(FOLDS, (2,)))
 
 
 def test_soft_labels_survive_the_disk(honest, world, tmp_path):

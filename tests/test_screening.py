@@ -143,11 +143,11 @@ def test_the_summary_counts_every_row():
 
 def test_the_longest_shared_run_is_found():
     known = Copies(shortest=3)
-    known.add("u", "a b c d e f".split())
-    known.add("v", "x a b c".split())
-    assert known.longest("z a b c d q".split()) == (4, "u")
-    assert known.longest("z a b c d q".split(), other_than="u") == (3, "v")
-    assert known.longest("a b z c d".split()) is None
+    known.add("u", ["a", "b", "c", "d", "e", "f"])
+    known.add("v", ["x", "a", "b", "c"])
+    assert known.longest(["z", "a", "b", "c", "d", "q"]) == (4, "u")
+    assert known.longest(["z", "a", "b", "c", "d", "q"], other_than="u") == (3, "v")
+    assert known.longest(["a", "b", "z", "c", "d"]) is None
 
 
 def test_near_duplicates_are_found_by_their_word_triples():

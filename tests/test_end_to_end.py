@@ -1,0 +1,238 @@
+"""The whole of it: six real notebooks through the command line, on real and on unheard-of tasks."""
+
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from narrutils.artifacts import read_json
+from narrutils.schema import PROJECT, load_schema
+
+STAGES = ["01_eda", "02_generation", "03_relabeling", "04_deberta", "05_gemma_lora", "06_ensemble"]
+MODELS = ["tfidf", "deberta", "gemma", "gemma_round1", "ensemble"]
+
+
+def narrutils(*words: str, outputs: Path) -> subprocess.CompletedProcess:
+    """Call the command line as a user does; output and errors in one text."""
+    command = [sys.executable, "-m", "narrutils", *words, "--outputs", str(outputs)]
+    return subprocess.run(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Run folder and printed output of the smoke profile."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    done = narrutils("run", "params/smoke.yaml", outputs=outputs)
+    assert done.returncode == 0, done.stdout
+    return outputs / "smoke", done.stdout
+
+
+def test_the_run_folder_holds_what_the_contract_lists(smoke):
+    folder, _ = smoke
+    expected = [f"{stage}.ipynb" for stage in STAGES]
+    expected += ["report/index.html", "cases.parquet", "folds.parquet", "generated/gemma3.parquet"]
+    expected += ["labels/corrected.parquet", "labels/flips.parquet", "labels/soft/deberta.parquet"]
+    expected += ["labels/soft/gemma.parquet", "ensemble.json", "ladder.json", "submission.csv", "run.json"]
+    expected += [f"predictions/{model}_{part}.parquet" for model in MODELS for part in ("oof", "test")]
+    expected += [f"models/deberta/fold{k}/body/model.safetensors" for k in range(3)]
+    expected += [f"models/gemma_round1/fold{k}/body/adapter_model.safetensors" for k in range(3)]
+    expected += [f"models/tfidf/fold{k}/weights.safetensors" for k in range(3)]
+    assert [name for name in expected if not (folder / name).exists()] == []
+    assert list((folder / "models/base").glob("*/model.safetensors"))
+
+
+def test_no_executed_notebook_carries_an_error(smoke):
+    folder, _ = smoke
+    for stage in STAGES:
+        cells = nbformat.read(folder / f"{stage}.ipynb", as_version=4).cells
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_the_submission_has_the_format_that_was_asked_for(smoke):
+    folder, _ = smoke
+    schema = load_schema("params/schemas/nvdrs.yaml")
+    submission = pd.read_csv(folder / "submission.csv")
+    test = pd.read_parquet(folder / "cases.parquet").query("split == 'test'")
+    assert list(submission.columns) == ["uid", *schema.names]
+    assert submission["uid"].tolist() == test["uid"].tolist()
+    for v in schema.variables:
+        assert submission[v.name].dtype == np.int64
+        assert submission[v.name].isin(v.codes).all()
+
+
+def test_every_table_is_keyed_by_uid_and_named_by_class(smoke):
+    folder, _ = smoke
+    schema = load_schema("params/schemas/nvdrs.yaml")
+    folds = pd.read_parquet(folder / "folds.parquet")
+    for model in MODELS:
+        table = pd.read_parquet(folder / f"predictions/{model}_oof.parquet")
+        assert list(table.columns) == ["uid", *schema.columns]
+        assert set(table["uid"]) == set(folds["uid"])
+    flips = pd.read_parquet(folder / "labels/flips.parquet")
+    assert set(flips.columns) == {"uid", "variable", "before", "after", "probability", "held_out_fold"}
+    assert set(read_json(folder / "run.json")["stages"]) == set(STAGES)
+
+
+def test_soft_and_corrected_labels_never_speak_of_their_own_fold(smoke):
+    """Row (u, k) is for the model tested on k, so u is never of fold k."""
+    folder, _ = smoke
+    fold_of = pd.read_parquet(folder / "folds.parquet").set_index("uid")["fold"]
+    seen = pd.read_parquet(folder / "generated/gemma3.parquet").set_index("uid")["seen_folds"]
+    for name in ("labels/corrected.parquet", "labels/soft/deberta.parquet", "labels/soft/gemma.parquet"):
+        table = pd.read_parquet(folder / name)
+        official = table[table["uid"].isin(fold_of.index) & (table["held_out_fold"] >= 0)]
+        assert (official["uid"].map(fold_of) != official["held_out_fold"]).all()
+        generated = table[table["uid"].isin(seen.index)]
+        assert all(k not in seen[uid] for uid, k in zip(generated["uid"], generated["held_out_fold"]))
+
+
+def test_the_ladder_has_every_step_with_its_interval(smoke):
+    folder, printed = smoke
+    entries = read_json(folder / "ladder.json")
+    assert list(dict.fromkeys(e["model"] for e in entries)) == MODELS
+    for e in entries:
+        assert 0 <= e["ci_low"] <= e["average_f1"] <= e["ci_high"] <= 1
+        assert (e["gain"] is None) == (e["model"] == "tfidf")
+        assert np.isclose(np.mean(list(e["per_variable"].values())), e["average_f1"])
+        assert (e["split"], e["thresholds"]) != ("test", "in_sample")
+    assert "weighted ensemble" in printed
+    assert "report/index.html" in printed.splitlines()[-1]
+
+
+def test_the_report_opens_from_disk_and_links_all_notebooks(smoke):
+    folder, _ = smoke
+    index = (folder / "report/index.html").read_text()
+    for stage in STAGES:
+        assert f'href="{stage}.html"' in index
+        assert (folder / f"report/{stage}.html").exists()
+    for page in (folder / "report").glob("*.html"):
+        assert not re.search(r"""(src|href)=["'](https?:)?//""", page.read_text())
+    assert "988" in index
+
+
+def test_narratives_stay_where_they_may_be(smoke):
+    """The profile has show_text off: no narrative in notebooks, report, tables, JSON or the log."""
+    folder, printed = smoke
+    texts = pd.read_parquet(folder / "cases.parquet")[["NarrativeLE", "NarrativeCME"]].stack()
+    pieces = {
+        text[n : n + 60] for text in texts for n in range(0, max(len(text) - 60, 1), 150) if len(text) > 60
+    }
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name == "cases.parquet" or name.startswith("generated/"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            continue
+        if path.suffix == ".parquet":
+            content = pd.read_parquet(path).to_csv()
+        elif path.suffix in (".safetensors", ".model"):
+            continue
+        else:
+            content = path.read_text(errors="ignore")
+        assert not [piece for piece in pieces if piece in content], f"{name} holds a narrative"
+    assert not [piece for piece in pieces if piece in printed]
+
+
+def test_nothing_in_the_run_folder_is_a_pickle(smoke):
+    folder, _ = smoke
+    assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".bin", ".pt", ".joblib"}]
+
+
+def test_a_rerun_skips_what_is_unchanged(smoke):
+    folder, _ = smoke
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("predictions/*.parquet")}
+    again = narrutils("run", "params/smoke.yaml", outputs=folder.parent)
+    assert again.returncode == 0
+    assert "epoch" not in again.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in folder.glob("predictions/*.parquet")}
+
+
+def test_a_killed_training_resumes_at_the_next_fold(smoke):
+    folder, _ = smoke
+    kept = pd.read_parquet(folder / "predictions/deberta_oof.parquet")
+    shutil.rmtree(folder / "models/deberta/fold2")  # as if killed while fold 2 was being trained
+    again = narrutils("run", "params/smoke.yaml", "--only", "04", outputs=folder.parent)
+    assert again.returncode == 0, again.stdout
+    assert "deberta fold1: already trained" in again.stdout
+    assert "deberta fold2 · epoch 1/1" in again.stdout
+    # The same seed gives the same numbers on the same machine.
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "predictions/deberta_oof.parquet"), kept)
+
+
+@pytest.fixture
+def unheard_of(tmp_path, tiny_bert, tiny_gemma_folder):
+    """A profile for a task that the project has never seen, with tiny random models from disk."""
+    schema = {
+        "name": "orchard",
+        "uid": "case_id",
+        "text": [{"name": "Visit"}, {"name": "Lab"}, {"name": "Remark"}],
+        "variables": [
+            {"name": "Blight"},
+            {"name": "Soil", "classes": {10: "clay", 20: "sand", 30: "loam"}},
+            {"name": "Frost"},
+        ],
+    }
+    (tmp_path / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
+    write_orchard(tmp_path / "data")
+    shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "show_text": False}
+    shared |= {"encoder_backbone": str(tiny_bert), "gemma_backbone": str(tiny_gemma_folder), "epochs": 1}
+    shared |= {"encoder_max_tokens": 32, "gemma_max_tokens": 32}
+    profile = {
+        "run": "orchard",
+        "shared": shared,
+        "02_generation": {"pools": []},
+        "05_gemma_lora": {"lora_rank": 2, "lora_alpha": 4, "rounds": 0, "nested": False},
+        "06_ensemble": {"weights": {"tfidf": 1.0, "gemma": 1.0}, "thresholds_from": "members"},
+    }
+    (tmp_path / "orchard.yaml").write_text(yaml.safe_dump(profile))
+    return tmp_path
+
+
+def write_orchard(folder: Path, train: int = 36, test: int = 9) -> None:
+    """Cases of three texts; one test file, and neither test labels nor a submission format."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    uids = [f"row {n}" for n in range(train + test)]
+    codes = pd.DataFrame({"case_id": uids})
+    codes["Blight"], codes["Frost"] = rng.integers(0, 2, len(uids)), rng.integers(0, 2, len(uids))
+    codes["Soil"] = rng.choice([10, 20, 30], len(uids))
+    texts = pd.DataFrame({"case_id": uids})
+    texts["Visit"] = [f"the tree {'spots' if b else 'clean'} seen" for b in codes["Blight"]]
+    texts["Lab"] = [f"sample holds {s} grains" for s in codes["Soil"]]
+    texts["Remark"] = ["night frost" if f else "" for f in codes["Frost"]]
+    texts[:train].to_csv(folder / "train_features.csv", index=False)
+    texts[train:].to_csv(folder / "test_features.csv", index=False)
+    codes[["case_id", "Blight", "Soil", "Frost"]][:train].to_csv(folder / "train_labels.csv", index=False)
+
+
+def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(unheard_of):
+    done = narrutils("run", str(unheard_of / "orchard.yaml"), outputs=unheard_of / "outputs")
+    assert done.returncode == 0, done.stdout
+    folder = unheard_of / "outputs/orchard"
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission.columns) == ["case_id", "Blight", "Soil", "Frost"]
+    assert submission["case_id"].tolist() == [f"row {n}" for n in range(36, 45)]
+    assert submission["Soil"].isin([10, 20, 30]).all()
+    assert {e["split"] for e in read_json(folder / "ladder.json")} == {"oof"}
+    assert any("optimistic" in e["step"] for e in read_json(folder / "ladder.json"))
+
+
+def test_a_fault_is_one_line_and_leaves_outputs_alone(smoke):
+    folder, _ = smoke
+    before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
+    wrong = narrutils("run", "params/smoke.yaml", "-p", "lora_rnk", "3", outputs=folder.parent)
+    assert wrong.returncode == 2
+    assert len(wrong.stdout.strip().splitlines()) == 1
+    assert "lora_rank" in wrong.stdout
+    assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
