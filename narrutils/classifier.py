@@ -66,7 +66,8 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size(body), width)
-        nn.init.normal_(self.head.weight, std=0.02)
+        # Small: a causal model's states are large, and training is to start near the training rates.
+        nn.init.normal_(self.head.weight, std=0.002)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
