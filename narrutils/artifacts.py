@@ -187,13 +187,19 @@ class Run:
         """Fold numbers of the training cases, indexed by uid."""
         return self.read("folds.parquet").set_index("uid")["fold"]
 
-    def pools(self, kept: bool = True) -> pd.DataFrame:
+    def pools(self, schema: Schema, kept: bool = True) -> pd.DataFrame:
         """Generated rows of every pool, indexed by uid; only the kept ones unless told otherwise."""
         files = sorted(self.path("generated").glob("*.parquet"))
-        if not files:
-            return pd.DataFrame(columns=["seen_folds"], index=pd.Index([], name="uid"))
-        rows = pd.concat([read_table(f) for f in files]).set_index("uid")
+        columns = ["uid", *schema.text_columns, "pool", "seen_folds", "kept", "reason"]
+        tables = [read_table(f) for f in files] or [pd.DataFrame(columns=columns).astype({"kept": bool})]
+        rows = pd.concat(tables).set_index("uid")
         return rows[rows["kept"]] if kept else rows
+
+    def drop_pools(self, but: list[str]) -> None:
+        """Remove the pools of an earlier configuration, so that nothing learns from them."""
+        for path in self.path("generated").glob("*.parquet"):
+            if path.stem not in but:
+                path.unlink()
 
     def write_folder(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
         """Make a folder whole or not at all; `make` fills the temporary one that it is given.

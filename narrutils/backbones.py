@@ -27,7 +27,7 @@ from narrutils.artifacts import digest
 from narrutils.errors import InputError
 from narrutils.hub import is_hub_id
 from narrutils.packaged import PACKAGED, folder_of, quiet
-from narrutils.schema import locate
+from narrutils.paths import locate
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Body:
     layers: int = 0  # keep the first N layers; 0 keeps all
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
     base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
-    dropout: float | None = None  # inside the body; None keeps its own. 0 is three times as fast on a CPU
+    dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
 
 
 def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
@@ -153,7 +153,9 @@ def load_classifier(folder: Path) -> tuple[Classifier, object]:
     body, lora = Body(**described["body"]), Lora(**described["lora"])
     if lora.rank:
         base = folder.parent.parent / "base" / base_name(body)
-        if (base / "config.json").exists():
+        if (base / "hub.json").exists():
+            body = replace(body, backbone="{id}@{revision}".format(**read_json(base / "hub.json")))
+        elif (base / "config.json").exists():
             body = replace(body, backbone=str(base), layers=0)
         model = PeftModel.from_pretrained(_load(body, trained=False), folder / "body")
     else:

@@ -134,9 +134,8 @@ class CrossFit:
         write = self.run.write_probabilities
         write(f"predictions/{self.name}_oof.parquet", self.out_of_fold(), self.schema)
         write(f"predictions/{self.name}_test.parquet", self.on_test(), self.schema)
-        step = f"{title} (optimistic)" if optimistic else title
-        about = {"model": self.name, "step": step, "stage": self.run.stage, "order": order}
-        self.run.write(f"models/{self.name}/about.json", about)
+        about = {"model": self.name, "step": title, "stage": self.run.stage, "order": order}
+        self.run.write(f"models/{self.name}/about.json", about | {"optimistic": optimistic})
         if self.learner.base:
             key = digest(self.learner.config()["weights"], source_digest(self.learner.sources))
             self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)

@@ -6,7 +6,6 @@ the column, and the mend.
 """
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from narrutils.artifacts import atomic
 from narrutils.errors import InputError
+from narrutils.paths import cache_folder
 from narrutils.schema import Schema
 from narrutils.sheets import Sheet, read_sheet, shown
 
@@ -86,18 +86,13 @@ def embedded_data(cases: int, seed: int) -> Path:
 
     sources = Path(demo.__file__).parent
     total = hashlib.sha256()
-    for path in sorted(p for p in sources.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+    for path in sorted(p for p in sources.rglob("*") if p.suffix in (".py", ".yaml")):
         total.update(str(path.relative_to(sources)).encode() + b"\0" + path.read_bytes())
     folder = cache_folder() / "demo-data" / f"{cases}-{seed}-{total.hexdigest()[:12]}"
     if not folder.is_dir():
         with atomic(folder) as part:
             demo.write_demo_data(part, cases=cases, seed=seed)
     return folder
-
-
-def cache_folder() -> Path:
-    """Where things that can be made again are kept between runs."""
-    return Path(os.environ.get("NARRUTILS_CACHE") or Path.home() / ".cache" / "narrutils").expanduser()
 
 
 def _present(folder: Path) -> set[str]:

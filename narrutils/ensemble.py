@@ -65,6 +65,7 @@ def ensemble_step(
         blend(schema, {name: m.out_of_fold for name, m in members.items()}, weights),
         blend(schema, {name: m.test for name, m in members.items()}, weights),
         members_thresholds if thresholds_from == "members" else None,
+        optimistic=any(member.optimistic for member in members.values()),
     )
 
 

@@ -8,3 +8,14 @@ class InputError(ValueError):
     with 2. A message may name a file, a row, a column, a uid or a parameter; it
     never holds narrative text.
     """
+
+
+def one_of(options: dict, name: str, parameter: str):
+    """The option of that name.
+
+    Raises:
+        InputError: there is none; the line names the parameter and what it takes.
+    """
+    if name not in options:
+        raise InputError(f"{parameter} is {name!r}; it takes {' or '.join(options)}")
+    return options[name]

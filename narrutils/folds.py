@@ -33,6 +33,8 @@ def draw_folds(schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int) ->
     if len(labels) < n_folds:
         raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
     onehot = schema.to_targets(labels).to_numpy(dtype=int)
+    if schema.width == 1:  # the splitter wants two columns or more
+        onehot = np.hstack([onehot, 1 - onehot])
     splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
     folds = np.empty(len(labels), dtype=int)
     for k, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), onehot)):

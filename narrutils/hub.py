@@ -5,7 +5,7 @@ Apart from `backbones`, so that the runner can tell without importing torch.
 
 import re
 
-from narrutils.schema import locate
+from narrutils.paths import locate
 
 
 def is_hub_id(name: str) -> bool:

@@ -24,6 +24,7 @@ class Step:
 
     `find`, labels of some official rows -> thresholds, replaces the search on the
     model's own probabilities (for an ensemble that blends its members' thresholds).
+    `optimistic` says that a teacher crossed the folds, so that the score flatters.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Step:
     out_of_fold: pd.DataFrame
     test: pd.DataFrame
     find: Callable[[pd.DataFrame], dict] | None = None
+    optimistic: bool = False
 
     def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
         """Thresholds found on the official rows that `labels` holds, and on no other."""
@@ -47,6 +49,7 @@ def read_steps(run: Run, schema: Schema) -> list[Step]:
             about["model"],
             run.read_probabilities(f"predictions/{about['model']}_oof.parquet", schema),
             run.read_probabilities(f"predictions/{about['model']}_test.parquet", schema),
+            optimistic=about["optimistic"],
         )
         for about in sorted(abouts, key=lambda about: (about["stage"], about["order"]))
     ]
@@ -126,8 +129,15 @@ def _entry(
         "gain_low": gain and gain.low,
         "gain_high": gain and gain.high,
         "n": len(counts.hits),
+        "optimistic": step.optimistic or thresholds == "in_sample",
         "per_variable": dict(zip(schema.names, counts.scores())),
     }
+
+
+def select(entries: list[dict], split: str, against: str, thresholds: str | None = None) -> list[dict]:
+    """The entries of one place, in order of the steps; of every threshold choice where it is None."""
+    wanted = [e for e in entries if (e["split"], e["against"]) == (split, against)]
+    return [e for e in wanted if thresholds in (None, e["thresholds"])]
 
 
 def to_table(
@@ -142,28 +152,21 @@ def to_table(
         Columns `step`, `average F1`, `95 % interval`, `gain`, `95 % interval of the gain`, `cases`.
     """
     rows = []
-    for e in entries:
-        if (e["split"], e["against"], e["thresholds"]) != (split, against, thresholds):
-            continue
-        gained = e["gain"] is not None
-        rows.append(
-            {
-                "step": e["step"],
-                "average F1": f"{e['average_f1']:.3f}",
-                "95 % interval": f"[{e['ci_low']:.3f}, {e['ci_high']:.3f}]",
-                "gain": f"{e['gain']:+.3f}" if gained else "",
-                "95 % interval of the gain": f"[{e['gain_low']:+.3f}, {e['gain_high']:+.3f}]"
-                if gained
-                else "",
-                "cases": e["n"],
-            }
-        )
+    for e in select(entries, split, against, thresholds):
+        row = {"step": e["step"] + (" (optimistic)" if e.get("optimistic") else "")}
+        row |= {"average F1": f"{e['average_f1']:.3f}"}
+        row |= {"95 % interval": f"[{e['ci_low']:.3f}, {e['ci_high']:.3f}]", "gain": ""}
+        row |= {"95 % interval of the gain": ""}
+        if e["gain"] is not None:
+            row["gain"] = f"{e['gain']:+.3f}"
+            row["95 % interval of the gain"] = f"[{e['gain_low']:+.3f}, {e['gain_high']:+.3f}]"
+        rows.append(row | {"cases": e["n"]})
     return pd.DataFrame(rows)
 
 
 def by_thresholds(entries: list[dict], split: str = "oof", against: str = "given") -> pd.DataFrame:
     """Average F1 of each step, a column for each way of choosing thresholds."""
-    rows = [e for e in entries if (e["split"], e["against"]) == (split, against)]
+    rows = select(entries, split, against)
     table = pd.DataFrame(rows).pivot(index="step", columns="thresholds", values="average_f1")
     order = [way for way in ("half", "cross_fitted", "in_sample") if way in table.columns]
     return table.loc[list(dict.fromkeys(e["step"] for e in rows)), order].round(3)

@@ -4,7 +4,6 @@ Two of them come as GGUF files, which are converted once to bfloat16 safetensors
 cache folder. MODELS.md states their terms.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from transformers.utils import logging
 
 from narrutils.artifacts import atomic, digest, write_json
 from narrutils.errors import InputError
+from narrutils.paths import cache_folder
 
 #: Raised whenever the conversion below changes, so that cached folders are remade.
 CONVERSION = 1
@@ -89,11 +89,6 @@ def folder_of(name: str) -> Path:
     """
     package = PACKAGED[name]
     return _converted(name, package) if package.gguf else _module_folder(package) / "model"
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `NARRUTILS_CACHE`, else `~/.cache/narrutils`."""
-    return Path(os.environ.get("NARRUTILS_CACHE") or Path.home() / ".cache" / "narrutils").expanduser()
 
 
 def _converted(name: str, package: Package) -> Path:

@@ -11,6 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from narrutils.ladder import select
+
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A8A8A"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
 
@@ -61,7 +63,7 @@ def lengths(groups: dict[str, pd.DataFrame], titles: dict[str, str]) -> Figure:
                 label=name,
             )
         axis.set(title=title, xlabel="words (99th percentile and above in the last bar)", yticks=[])
-    axes[0, 0].set_ylabel("share of cases")
+    axes[0, 0].set_ylabel("density")
     axes[0, -1].legend()
     figure.tight_layout()
     return figure
@@ -82,7 +84,7 @@ def prevalence(table: pd.DataFrame) -> Axes:
 
 
 def co_occurrence(table: pd.DataFrame) -> Axes:
-    """Phi coefficients of each pair of binary variables, lower triangle."""
+    """Phi coefficients of each pair of binary variables, lower triangle; at least two variables."""
     side = _rows(len(table), 3)
     _, axis = plt.subplots(figsize=(side + 1.6, side))
     upper = np.triu(np.ones(table.shape, dtype=bool))
@@ -148,11 +150,13 @@ def flips(table: pd.DataFrame) -> Axes:
 
 
 def learning_curves(histories: dict[str, list[dict]], title: str) -> Axes:
-    """Training loss by epoch, one line a model; soft phases are marked by open circles."""
+    """Training loss by epoch, one line a model; open circles are epochs of a phase before the last."""
     _, axis = plt.subplots(figsize=(6, 2.8))
     for (name, history), colour in zip(histories.items(), PALETTE * 9):
         epochs, losses = [h["epoch"] for h in history], [h["loss"] for h in history]
-        axis.plot(epochs, losses, color=colour, lw=1.2, marker="o", ms=4, label=name)
+        axis.plot(epochs, losses, color=colour, lw=1.2, label=name)
+        faces = [colour if h["phase"] == history[-1]["phase"] else "white" for h in history]
+        axis.scatter(epochs, losses, s=22, facecolors=faces, edgecolors=colour, zorder=3)
     axis.set(xlabel="epoch", ylabel="training loss", title=title)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
@@ -163,8 +167,7 @@ def ladder(
     entries: list[dict], split: str = "oof", against: str = "given", thresholds: str = "cross_fitted"
 ) -> Axes:
     """Average F1 of each step with its 95 % interval, from the content of `ladder.json`."""
-    place = (split, against, thresholds)
-    rows = [e for e in entries if (e["split"], e["against"], e["thresholds"]) == place]
+    rows = select(entries, split, against, thresholds)
     _, axis = plt.subplots(figsize=(7, _rows(len(rows))))
     scores = np.array([e["average_f1"] for e in rows])
     spread = np.array([[e["average_f1"] - e["ci_low"], e["ci_high"] - e["average_f1"]] for e in rows]).T

@@ -13,9 +13,10 @@ from narrutils import stages
 from narrutils.artifacts import Run, digest
 from narrutils.data import embedded_data, load_data
 from narrutils.errors import InputError
+from narrutils.paths import PROJECT, locate
 from narrutils.profiles import Profile, find_stage
 from narrutils.provenance import read_run
-from narrutils.schema import PROJECT, load_schema, locate
+from narrutils.schema import load_schema
 
 OUTPUTS = PROJECT / "outputs"
 

@@ -22,7 +22,7 @@ import yaml
 
 from narrutils.errors import InputError
 from narrutils.parameters import INJECTED, Parameter, coerce, declared, from_text
-from narrutils.schema import PROJECT, locate
+from narrutils.paths import PROJECT, locate
 
 TOP = ("run", "description", "estimate", "shared")
 PATHS = ("data_dir", "schema")  # found from here, else beside the project

@@ -129,9 +129,10 @@ def _chat(stories: Sequence[Sequence[str]], schema: Schema) -> dict:
     """System role and user turn; the answer is to be bare paragraphs, one a text column."""
     system = (
         "You draft invented case-file abstracts on which text classifiers are trained. Your tone is that of "
-        "an official record: factual, restrained and neutral. You report circumstances and leave out any "
-        "detail of how an injury was brought about."
+        "an official record: factual, restrained and neutral."
     )
+    if schema.caution:
+        system = f"{system} {schema.caution}"
     parts = "; ".join(f"({n}) {t.title}" for n, t in enumerate(schema.text, 1))
     examples = [f"Example {n}:\n\n" + "\n\n".join(story) for n, story in enumerate(stories, 1)]
     user = "\n\n".join(
@@ -154,7 +155,7 @@ def _paragraphs(schema: Schema) -> str:
 def _completion(stories: Sequence[Sequence[str]], schema: Schema) -> dict:
     """A document of numbered cases that ends on the first heading of the next one."""
     titles = headings(schema)
-    lead = f"{schema.title}: case-file abstracts in neutral official language, without any detail of method."
+    lead = f"{schema.title}: case-file abstracts in neutral official language. {schema.caution}".rstrip()
     blocks = [lead]
     for n, story in enumerate(stories, 1):
         blocks.append(f"{SEPARATOR} {n}")

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from narrutils.artifacts import Run, read_json, write_json
+from narrutils.paths import PROJECT
 from narrutils.profiles import Profile
-from narrutils.schema import PROJECT
 
 PACKAGES = (
     "accelerate",

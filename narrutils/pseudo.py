@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from narrutils.artifacts import Run
-from narrutils.crossfit import PLAIN, CrossFit, for_fold, stack
+from narrutils.crossfit import PLAIN, CrossFit, folder_name, for_fold, stack
 from narrutils.curriculum import Phase, generated_phase, official_phase, together
 from narrutils.errors import InputError
-from narrutils.folds import HeldOut
+from narrutils.folds import HeldOut, allowed
 from narrutils.schema import Schema
+from narrutils.training import NeuralLearner
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class SoftLabels:
 
     Row (u, k) is what the model tested on fold k may be told of u: for an official
     row by a teacher that learned from neither k nor u's own fold, for a generated
-    row by a teacher that did not learn from k.
+    row by a teacher that did not learn from k. `nested` is the model whose nested
+    teachers read the official rows, and the pool with them.
     """
 
     official: pd.DataFrame
     pool: pd.DataFrame
+    nested: str
 
     def save(self, run: Run, teacher: str, schema: Schema) -> None:
         """Write `labels/soft/<teacher>.parquet`."""
@@ -39,7 +42,7 @@ def read_soft_labels(run: Run, teacher: str, official: pd.Index) -> SoftLabels:
     """Read `labels/soft/<teacher>.parquet`; `official` are the uids of the official rows."""
     table = run.read(f"labels/soft/{teacher}.parquet").set_index(["uid", "held_out_fold"])
     is_official = table.index.get_level_values("uid").isin(official)
-    return SoftLabels(table[is_official], table[~is_official])
+    return SoftLabels(table[is_official], table[~is_official], teacher)
 
 
 def nested_readings(teacher: CrossFit, strict: bool = True) -> pd.DataFrame:
@@ -106,22 +109,52 @@ def pool_of_round(pool: pd.DataFrame, round_pools: list[list[str]], number: int)
 
 
 def next_teacher(
-    student: CrossFit, teacher: SoftLabels, labels: pd.DataFrame, epochs: int, strict: bool, relabel: bool
+    student: CrossFit,
+    teacher: SoftLabels,
+    pool: pd.DataFrame,
+    labels: pd.DataFrame,
+    epochs: tuple[int, int],
+    strict: bool = True,
+    relabel: bool = True,
 ) -> SoftLabels:
     """The soft labels that a trained student hands to the next round.
 
     Args:
+        pool: the generated rows that the student learned from.
         labels: given codes, from which the nested teachers of the official rows learn.
-        epochs: passes of those nested teachers.
+        epochs: passes of those teachers over the soft generated and the hard official rows.
         strict: see `nested_readings`.
         relabel: false keeps the former teacher's labels of the official rows.
     """
-    official = teacher.official
-    if relabel:
-        if strict:
-            student.fit_pairs(given_labels(student, labels, epochs))
-        official = nested_readings(student, strict)
-    return SoftLabels(official, student.pool_soft_labels())
+    made = student.pool_soft_labels()
+    if not relabel:
+        return SoftLabels(teacher.official, made, teacher.nested)
+    if strict:
+        student.fit_pairs(_nested_phases(student, teacher, pool, labels, epochs))
+    return SoftLabels(nested_readings(student, strict), made, student.name)
+
+
+def _nested_phases(
+    student: CrossFit, teacher: SoftLabels, pool: pd.DataFrame, labels: pd.DataFrame, epochs: tuple[int, int]
+):
+    """What a student's nested teachers learn from.
+
+    First the generated rows, as the former teacher that left out the same two folds read
+    them; then the given labels. Corrected or soft labels of official rows would need
+    teachers that leave a third fold out.
+    """
+    hard = given_labels(student, labels, epochs[1])
+    columns = student.schema.text_columns
+
+    def phases_of(held_out: HeldOut) -> list[Phase]:
+        rows = allowed(pool, held_out)
+        if rows.empty:
+            return hard(held_out)
+        path = f"models/{teacher.nested}/{folder_name(held_out)}/predictions.parquet"
+        readings = student.run.read_probabilities(path, student.schema, rows.index)
+        return [generated_phase(rows, readings, held_out, columns, epochs[0]), *hard(held_out)]
+
+    return phases_of
 
 
 def given_labels(model: CrossFit, labels: pd.DataFrame, epochs: int = 1):
@@ -139,6 +172,21 @@ def corrected_labels(model: CrossFit, corrected: pd.DataFrame, epochs: int):
         return [official_phase(texts, for_fold(corrected, fold), model.folds, held_out, epochs)]
 
     return phases_of
+
+
+def final_learners(learner: NeuralLearner, finals: list[dict]) -> dict[str, NeuralLearner]:
+    """The further models of a profile: name -> the rounds' learner with the settings that differ.
+
+    Raises:
+        InputError: an entry without a name, a name twice, or an unknown setting.
+    """
+    named = {}
+    for final in finals:
+        name = final.get("name")
+        if not name or name in named:
+            raise InputError(f"finals: every entry needs a name of its own; got {name!r}")
+        named[name] = learner.varied(**{key: value for key, value in final.items() if key != "name"})
+    return named
 
 
 def backbones_of(backbone: str, finals: list[dict]) -> list[str]:

@@ -35,7 +35,7 @@ def correction_rates(schema: Schema, labels: pd.DataFrame, probabilities: pd.Dat
     """The author's rate r of each binary variable, in [0, 0.2], from F1 at threshold 0.5."""
     scores = per_variable(schema, labels, schema.to_labels(probabilities))
     f1 = scores[[v.name for v in schema.binary]]
-    spread = f1.max() - f1.min()
+    spread = f1.max() - f1.min() if len(f1) else 0.0
     return MAX_RATE * (1 - (f1 - f1.min()) / spread) if spread > 0 else f1 * 0.0
 
 
@@ -57,7 +57,8 @@ def correct(
         probabilities: a teacher's readings of the same rows; matched by uid.
     """
     table = by_uid(probabilities, labels.index, "teacher's readings")
-    targets, flips = schema.to_targets(labels), []
+    columns = ["uid", "variable", "before", "after", "probability"]
+    targets, flips = schema.to_targets(labels), [pd.DataFrame(columns=columns)]
     for name, rate in correction_rates(schema, labels, table).items():
         uids = missed_positives(labels[name], table[name], rate)
         targets.loc[uids, name] = 1.0
@@ -65,7 +66,7 @@ def correct(
             pd.DataFrame({"uid": uids, "variable": name, "probability": table.loc[uids, name].to_numpy()})
         )
     changed = pd.concat(flips, ignore_index=True).assign(before=0, after=1)
-    return targets, changed[["uid", "variable", "before", "after", "probability"]]
+    return targets, changed.astype({"probability": float})[columns]
 
 
 def correct_by_fold(schema: Schema, labels: pd.DataFrame, readings: pd.DataFrame) -> Correction:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from narrutils.artifacts import atomic, digest, read_json
+from narrutils.ladder import select
 from narrutils.pages import read_page
 from narrutils.provenance import read_run
 
@@ -111,7 +112,7 @@ def ladder_groups(entries: list[dict]) -> list[dict]:
         for split in SPLITS:
             for against in AGAINST:
                 place = (split, against, thresholds)
-                rungs = _rungs(entries, place)
+                rungs = select(entries, *place)
                 groups += [_group(place, rungs)] if rungs else []
     return groups
 
@@ -155,7 +156,7 @@ def headline(entries: list[dict]) -> list[dict]:
     figures = []
     for split, name in {"test": "Test", "oof": "Out-of-fold"}.items():
         for against, labels in {"given": "given labels", "truth": "planted truth"}.items():
-            last = _rungs(entries, (split, against, "cross_fitted"))[-1:]
+            last = select(entries, split, against, "cross_fitted")[-1:]
             figures += [_figure(f"{name}, {labels}", entry) for entry in last]
     return figures
 
@@ -168,11 +169,6 @@ def _figure(where: str, entry: dict) -> dict:
         "step": entry["step"],
         "n": entry["n"],
     }
-
-
-def _rungs(entries: list[dict], place: tuple[str, str, str]) -> list[dict]:
-    """The entries of one split, answer and choice of thresholds, in order."""
-    return [e for e in entries if (e["split"], e["against"], e["thresholds"]) == place]
 
 
 def interval(low: float | None, high: float | None, sign: str = "") -> str:

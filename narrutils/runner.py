@@ -20,9 +20,9 @@ from narrutils.artifacts import read_json
 from narrutils.errors import InputError
 from narrutils.hub import hub_ids
 from narrutils.parameters import read_cells
+from narrutils.paths import PROJECT
 from narrutils.preflight import OUTPUTS, Job, forecast, preflight, shown
 from narrutils.profiles import NOTEBOOKS, Profile
-from narrutils.schema import PROJECT
 
 
 class RunFailed(Exception):

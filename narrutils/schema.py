@@ -15,8 +15,7 @@ import pandas as pd
 import yaml
 
 from narrutils.errors import InputError
-
-PROJECT = Path(__file__).resolve().parents[1]
+from narrutils.paths import locate
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ class Schema:
     uid: str
     text: tuple[TextColumn, ...]
     variables: tuple[Variable, ...]
+    note: str = ""  # what a reader should know before reading, such as a content note
+    caution: str = ""  # what a generator of such texts is told to heed
 
     @property
     def names(self) -> list[str]:
@@ -195,13 +196,6 @@ def _span(codes: tuple[int, ...]) -> str:
     return ", ".join(map(str, codes))
 
 
-def locate(path: str | Path) -> Path:
-    """A path as given, or beside the project where it is not found from here."""
-    path = Path(path).expanduser()
-    beside = PROJECT / path
-    return beside if not path.exists() and beside.exists() else path
-
-
 def load_schema(path: str | Path) -> Schema:
     """Read a schema file.
 
@@ -234,6 +228,8 @@ def parse_schema(raw: object, source: str | Path) -> Schema:
         uid=str(raw.get("uid", "uid")),
         text=tuple(TextColumn(t["name"], str(t.get("title", t["name"]))) for t in raw["text"]),
         variables=tuple(_variable(entry, source) for entry in raw["variables"]),
+        note=str(raw.get("note", "")),
+        caution=str(raw.get("caution", "")),
     )
     everything = [schema.uid, *schema.text_columns, *schema.names]
     repeated = {name for name in everything if everything.count(name) > 1}

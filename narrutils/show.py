@@ -29,6 +29,11 @@ def show_cases(rows: pd.DataFrame, schema: Schema, show_text: bool, columns=()) 
     return HTML("\n".join(parts))
 
 
+def show_note(schema: Schema) -> HTML:
+    """The task's title, and what its readers should know before they read on."""
+    return HTML(f"<p><strong>{_inert(schema.title)}</strong></p><p><em>{_inert(schema.note)}</em></p>")
+
+
 def _narrative(title: str, text: str) -> str:
     return (
         f'<div style="flex:1 1 20em;max-width:40em"><strong>{_inert(title)}</strong>'

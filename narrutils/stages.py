@@ -47,7 +47,7 @@ class Inputs:
 def sources_digest() -> str:
     """One digest of the package's files that a result can depend on."""
     paths = [p.relative_to(PACKAGE) for p in sorted(PACKAGE.rglob("*")) if p.is_file()]
-    kept = [p for p in paths if p.parts[0] not in NOT_KEYED and "__pycache__" not in p.parts]
+    kept = [p for p in paths if p.parts[0] not in NOT_KEYED and p.suffix == ".py"]
     return digest(*(part for p in kept for part in (p.as_posix(), PACKAGE / p)))
 
 

@@ -192,8 +192,8 @@ def test_a_key_changes_with_every_content(tmp_path):
 
 def test_cases_folds_and_pools_are_indexed_by_uid(tmp_path):
     run = Run(tmp_path, "01_test")
-    assert run.pools().empty
-    assert "seen_folds" in run.pools()
+    assert run.pools(TOY).empty
+    assert {"seen_folds", "reason", *TOY.text_columns} <= set(run.pools(TOY))
     run.write("folds.parquet", pd.DataFrame({"uid": ["a", "b"], "fold": [1, 0]}))
     assert run.folds().to_dict() == {"a": 1, "b": 0}
     run.write("cases.parquet", pd.DataFrame({"uid": ["a", "t"], "split": ["train", "test"]}))
@@ -202,8 +202,10 @@ def test_cases_folds_and_pools_are_indexed_by_uid(tmp_path):
     for n in range(2):
         pool = pd.DataFrame({"uid": [f"g{n}", f"h{n}"], "kept": [True, False], "seen_folds": [[n], [n]]})
         run.write(f"generated/p{n}.parquet", pool)
-    assert run.pools().index.tolist() == ["g0", "g1"]
-    assert len(run.pools(kept=False)) == 4
+    assert run.pools(TOY).index.tolist() == ["g0", "g1"]
+    assert len(run.pools(TOY, kept=False)) == 4
+    run.drop_pools(but=["p1"])
+    assert run.pools(TOY).index.tolist() == ["g1"]
 
 
 def test_labels_are_integers_or_absent(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narrutils import data, demo, runner
+from narrutils import demo, paths, runner
 from narrutils.cli import main
 from narrutils.runner import RunFailed
 
@@ -105,6 +105,6 @@ def test_module_and_tool_are_one():
 
 def test_cache_folder_can_be_moved(monkeypatch, tmp_path):
     monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
-    assert data.cache_folder() == tmp_path
+    assert paths.cache_folder() == tmp_path
     monkeypatch.delenv("NARRUTILS_CACHE")
-    assert data.cache_folder() == Path.home() / ".cache" / "narrutils"
+    assert paths.cache_folder() == Path.home() / ".cache" / "narrutils"

@@ -205,6 +205,7 @@ def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted
         "step": "a model",
         "stage": "04_test",
         "order": 2,
+        "optimistic": False,
     }
     oof = run.read_probabilities("predictions/model_oof.parquet", TOY)
     pd.testing.assert_frame_equal(oof, fitted.out_of_fold())
@@ -212,7 +213,7 @@ def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted
         run.read_probabilities("predictions/model_test.parquet", TOY), fitted.on_test()
     )
     fitted.publish("a model", optimistic=True)
-    assert "optimistic" in run.read("models/model/about.json")["step"]
+    assert run.read("models/model/about.json")["optimistic"]
 
 
 def test_histories_are_kept_by_fold(fitted):

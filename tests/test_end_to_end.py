@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from narrutils.artifacts import read_json
-from narrutils.schema import PROJECT, load_schema
+from narrutils.paths import PROJECT
+from narrutils.schema import load_schema
 
 STAGES = ["01_eda", "02_generation", "03_relabeling", "04_deberta", "05_gemma_lora", "06_ensemble"]
 MODELS = ["tfidf", "deberta", "gemma", "gemma_round1", "ensemble"]
@@ -170,62 +171,70 @@ def test_a_killed_training_resumes_at_the_next_fold(smoke):
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "predictions/deberta_oof.parquet"), kept)
 
 
-@pytest.fixture
-def unheard_of(tmp_path, tiny_bert, tiny_gemma_folder):
-    """A profile for a task that the project has never seen, with tiny random models from disk."""
+TEXTS = ["Visit", "Lab", "Remark"]
+VARIABLES = [
+    {"name": "Blight"},
+    {"name": "Soil", "classes": {10: "clay", 20: "sand", 30: "loam"}},
+    {"name": "Frost"},
+]
+
+
+def write_orchard(folder: Path, texts: list[str], names: list[str], train: int = 36, test: int = 9) -> None:
+    """Cases of a task nobody has seen; neither test labels nor a submission format."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    table = pd.DataFrame({"case_id": [f"row {n}" for n in range(train + test)]})
+    table["Blight"], table["Frost"] = rng.integers(0, 2, len(table)), rng.integers(0, 2, len(table))
+    table["Soil"] = rng.choice([10, 20, 30], len(table))
+    table["Visit"] = [
+        f"{'spots' if b else 'clean'} tree on {s}" for b, s in zip(table["Blight"], table["Soil"])
+    ]
+    table["Lab"] = [f"sample holds {s} grains" for s in table["Soil"]]
+    table["Remark"] = ["night frost" if f else "" for f in table["Frost"]]
+    table[["case_id", *texts]][:train].to_csv(folder / "train_features.csv", index=False)
+    table[["case_id", *texts]][train:].to_csv(folder / "test_features.csv", index=False)
+    table[["case_id", *names]][:train].to_csv(folder / "train_labels.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [(TEXTS, ["Blight", "Soil", "Frost"]), (["Visit"], ["Soil"]), (["Visit", "Remark"], ["Frost"])],
+    ids=["three texts", "one text, one categorical", "two texts, one binary"],
+)
+def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
+    tmp_path, tiny_bert, tiny_gemma_folder, texts, names
+):
+    variables = [v for v in VARIABLES if v["name"] in names]
     schema = {
         "name": "orchard",
         "uid": "case_id",
-        "text": [{"name": "Visit"}, {"name": "Lab"}, {"name": "Remark"}],
-        "variables": [
-            {"name": "Blight"},
-            {"name": "Soil", "classes": {10: "clay", 20: "sand", 30: "loam"}},
-            {"name": "Frost"},
-        ],
+        "text": [{"name": t} for t in texts],
+        "variables": variables,
     }
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
-    write_orchard(tmp_path / "data")
-    shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "show_text": False}
-    shared |= {"encoder_backbone": str(tiny_bert), "gemma_backbone": str(tiny_gemma_folder), "epochs": 1}
+    write_orchard(tmp_path / "data", texts, names)
+    shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "epochs": 1}
+    shared |= {"encoder_backbone": str(tiny_bert), "gemma_backbone": str(tiny_gemma_folder)}
     shared |= {"encoder_max_tokens": 32, "gemma_max_tokens": 32}
     profile = {
         "run": "orchard",
         "shared": shared,
         "02_generation": {"pools": []},
-        "05_gemma_lora": {"lora_rank": 2, "lora_alpha": 4, "rounds": 0, "nested": False},
+        "05_gemma_lora": {"gemma_layers": 0, "lora_rank": 2, "lora_alpha": 4, "rounds": 0, "nested": False},
         "06_ensemble": {"weights": {"tfidf": 1.0, "gemma": 1.0}, "thresholds_from": "members"},
     }
     (tmp_path / "orchard.yaml").write_text(yaml.safe_dump(profile))
-    return tmp_path
 
-
-def write_orchard(folder: Path, train: int = 36, test: int = 9) -> None:
-    """Cases of three texts; one test file, and neither test labels nor a submission format."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    uids = [f"row {n}" for n in range(train + test)]
-    codes = pd.DataFrame({"case_id": uids})
-    codes["Blight"], codes["Frost"] = rng.integers(0, 2, len(uids)), rng.integers(0, 2, len(uids))
-    codes["Soil"] = rng.choice([10, 20, 30], len(uids))
-    texts = pd.DataFrame({"case_id": uids})
-    texts["Visit"] = [f"the tree {'spots' if b else 'clean'} seen" for b in codes["Blight"]]
-    texts["Lab"] = [f"sample holds {s} grains" for s in codes["Soil"]]
-    texts["Remark"] = ["night frost" if f else "" for f in codes["Frost"]]
-    texts[:train].to_csv(folder / "train_features.csv", index=False)
-    texts[train:].to_csv(folder / "test_features.csv", index=False)
-    codes[["case_id", "Blight", "Soil", "Frost"]][:train].to_csv(folder / "train_labels.csv", index=False)
-
-
-def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(unheard_of):
-    done = narrutils("run", str(unheard_of / "orchard.yaml"), outputs=unheard_of / "outputs")
+    done = narrutils("run", str(tmp_path / "orchard.yaml"), outputs=tmp_path / "outputs")
     assert done.returncode == 0, done.stdout
-    folder = unheard_of / "outputs/orchard"
+    folder = tmp_path / "outputs/orchard"
     submission = pd.read_csv(folder / "submission.csv")
-    assert list(submission.columns) == ["case_id", "Blight", "Soil", "Frost"]
+    assert list(submission.columns) == ["case_id", *names]
     assert submission["case_id"].tolist() == [f"row {n}" for n in range(36, 45)]
-    assert submission["Soil"].isin([10, 20, 30]).all()
-    assert {e["split"] for e in read_json(folder / "ladder.json")} == {"oof"}
-    assert any("optimistic" in e["step"] for e in read_json(folder / "ladder.json"))
+    assert all(submission[v["name"]].isin(v.get("classes", {0: "", 1: ""})).all() for v in variables)
+    entries = read_json(folder / "ladder.json")
+    assert {e["split"] for e in entries} == {"oof"}
+    assert {e["model"] for e in entries if e["optimistic"]} >= {"gemma", "ensemble"}
 
 
 def test_a_fault_is_one_line_and_leaves_outputs_alone(smoke):

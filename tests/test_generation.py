@@ -55,7 +55,7 @@ def run(tmp_path):
 
 def test_the_pool_keeps_the_contract(run):
     table = make(run, Fake())
-    assert run.pools(kept=False).equals(table.set_index("uid"))
+    assert run.pools(SCHEMA, kept=False).equals(table.set_index("uid"))
     assert table.columns.tolist() == [
         *("uid", "NarrativeLE", "NarrativeCME", "pool", "model", "backend", "seed", "chunk"),
         *("seen_folds", "example_uids", "kept", "reason"),

@@ -8,6 +8,7 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.artifacts import Run
+from narrutils.ensemble import ensemble_step
 from narrutils.intervals import paired_gain, score_interval
 from narrutils.ladder import Step, answers_of, by_thresholds, climb, decisions, gaps, read_steps, to_table
 from narrutils.metrics import average_f1, count, per_variable
@@ -43,7 +44,8 @@ def pick(entries, **wanted):
 
 def test_an_entry_has_the_keys_of_the_contract(entries):
     keys = (
-        "step model split against thresholds average_f1 ci_low ci_high gain gain_low gain_high n per_variable"
+        "step model split against thresholds average_f1 ci_low ci_high gain gain_low gain_high n "
+        "optimistic per_variable"
     )
     assert all(list(e) == keys.split() for e in entries)
     assert all(list(e["per_variable"]) == TOY.names for e in entries)
@@ -180,9 +182,13 @@ def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
     ]:
         run = Run(tmp_path, stage)
         about = {"model": name, "step": name.title(), "stage": stage, "order": order}
+        about["optimistic"] = name == "late"
         run.write(f"models/{name}/about.json", about)
         run.write_probabilities(f"predictions/{name}_oof.parquet", STEPS[0].out_of_fold, TOY)
         run.write_probabilities(f"predictions/{name}_test.parquet", STEPS[0].test, TOY)
     steps = read_steps(Run(tmp_path, "06_c"), TOY)
+    assert [s.optimistic for s in steps] == [False, False, True]
+    assert ensemble_step(TOY, steps, {"early": 1, "late": 1}).optimistic
+    assert not ensemble_step(TOY, steps, {"early": 1, "first": 1}).optimistic
     assert [s.model for s in steps] == ["first", "early", "late"]  # a notebook reads only earlier ones
     pd.testing.assert_frame_equal(steps[0].out_of_fold, STEPS[0].out_of_fold)

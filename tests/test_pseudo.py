@@ -60,13 +60,14 @@ def chain(folder, texts, labels, strict=True):
     correction = correct_by_fold(TOY, labels, nested_readings(reader, strict))
     encoder = model("encoder")
     encoder.fit(corrected_labels(encoder, correction.targets, 2))
-    none = SoftLabels(pd.DataFrame(), pd.DataFrame())
-    teacher = next_teacher(encoder, none, labels, 1, strict, relabel=True)
+    if strict:
+        encoder.fit_pairs(given_labels(encoder, labels, 1))
+    teacher = SoftLabels(nested_readings(encoder, strict), encoder.pool_soft_labels(), "encoder")
     students = []
     for number in range(2):
         students.append(model(f"student{number}"))
         students[-1].fit(two_phases(students[-1], pool, teacher, correction.targets, 1, 2))
-        teacher = next_teacher(students[-1], teacher, labels, 1, strict, relabel=True)
+        teacher = next_teacher(students[-1], teacher, pool, labels, (1, 1), strict)
     return students, correction, learner
 
 
@@ -131,7 +132,7 @@ def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(w
     texts, labels = world
     students, correction, _ = honest
     pool = generated(texts, labels)
-    teacher = SoftLabels(nested_readings(students[0]), students[0].pool_soft_labels())
+    teacher = SoftLabels(nested_readings(students[0]), students[0].pool_soft_labels(), "student0")
     soft, hard = two_phases(students[0], pool, teacher, correction.targets, 1, 4)((2,))
     assert (soft.epochs, soft.soft, hard.epochs, hard.soft) == (1, True, 4, False)
     official = learns_from(FOLDS, (2,))
@@ -151,7 +152,7 @@ def test_without_generated_rows_the_soft_phase_is_the_official_rows(world, hones
         Run(tmp_path, "05_test"), "bare", TOY, HashLearner(TOY), world[0], FOLDS, TEST, NO_POOL
     )
     student.fit(given_labels(student, world[1], 1))
-    teacher = SoftLabels(nested_readings(students[0]), student.pool_soft_labels())
+    teacher = SoftLabels(nested_readings(students[0]), student.pool_soft_labels(), "student0")
     teacher.save(student.run, "bare", TOY)
     teacher = read_soft_labels(student.run, "bare", world[0].index)
     soft, _ = two_phases(student, NO_POOL, teacher, correction.targets, 1, 4)((2,))
@@ -161,7 +162,7 @@ def test_without_generated_rows_the_soft_phase_is_the_official_rows(world, hones
 
 def test_soft_labels_survive_the_disk(honest, world, tmp_path):
     student, run = honest[0][0], Run(tmp_path, "04_test")
-    soft = SoftLabels(nested_readings(student), student.pool_soft_labels())
+    soft = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
     soft.save(run, "student", TOY)
     back = read_soft_labels(run, "student", world[0].index)
     pd.testing.assert_frame_equal(back.official, soft.official)
@@ -170,10 +171,20 @@ def test_soft_labels_survive_the_disk(honest, world, tmp_path):
 
 def test_official_labels_can_stay_those_of_the_first_teacher(honest, world):
     student = honest[0][0]
-    first = SoftLabels(nested_readings(student), student.pool_soft_labels())
-    kept = next_teacher(honest[0][1], first, world[1], 1, True, relabel=False)
+    first = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
+    kept = next_teacher(honest[0][1], first, generated(*world), world[1], (1, 1), relabel=False)
     pd.testing.assert_frame_equal(kept.official, first.official)
     assert not kept.pool.equals(first.pool)
+    assert kept.nested == first.nested
+
+
+def test_a_rounds_nested_teachers_learn_from_the_former_ones(honest):
+    """Their soft labels of generated rows come from the teacher that left out the same two folds."""
+    learned = honest[2].learned
+    assert "g004" in learned["student0 pair0_1"]
+    assert not {"g000", "g001", "g002", "g003"} & set(learned["student0 pair0_1"])
+    first, second = (nested_readings(student) for student in honest[0])
+    assert not first.equals(second)
 
 
 def test_each_round_learns_from_its_own_pools(world):

@@ -5,7 +5,8 @@ import pytest
 
 from narrutils.demo import write_demo_data
 from narrutils.overlap import Copies, NearDuplicates
-from narrutils.schema import PROJECT, load_schema
+from narrutils.paths import PROJECT
+from narrutils.schema import load_schema
 from narrutils.screening import screen, summary
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")

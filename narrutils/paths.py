@@ -1,0 +1,18 @@
+"""Where things are: the project itself, what a relative path means, the cache."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def locate(path: str | Path) -> Path:
+    """A path as given, or beside the project where it is not found from here."""
+    path = Path(path).expanduser()
+    beside = PROJECT / path
+    return beside if not path.exists() and beside.exists() else path
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: `NARRUTILS_CACHE`, or `~/.cache/narrutils`."""
+    return Path(os.environ.get("NARRUTILS_CACHE") or Path.home() / ".cache" / "narrutils").expanduser()
