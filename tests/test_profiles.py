@@ -184,3 +184,11 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
     tmp_path.joinpath("01_x.ipynb").write_text(json.dumps({"cells": 3}))
     with pytest.raises(InputError, match="not a notebook"):
         declared(tmp_path / "01_x.ipynb")
+
+
+def test_the_notebooks_defaults_are_the_demo_s():
+    """So that a notebook opened by hand after `make demo` finds its models trained."""
+    profile = load_profile("params/demo.yaml")
+    for stage in profile.stages:
+        chosen = profile.injected(stage).keys() - {"schema", "data_dir"}
+        assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"
