@@ -6,6 +6,7 @@ killed goes on with the next chunk and ends with the same pool.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,35 +53,46 @@ def generate_pool(
         `seed`, `chunk`, `seen_folds`, `example_uids`, `kept` (false), `reason`.
     """
     backend = backend or TransformersBackend(resolve(backbone_name), **settings)
-    texts = cases[schema.text_columns].sort_index()
-    key = digest(
-        *(pool, backbone_name, backend.name, backend.settings, schema.title, [t.title for t in schema.text]),
-        *(seed, max_examples, max_words, texts, folds.sort_index().to_frame("fold")),
-        *(Path(module) for module in (backends.__file__, prompts.__file__, __file__)),
-    )
-    ask = {"schema": schema, "seed": seed, "max_examples": max_examples, "max_words": max_words}
+    texts, progress = cases[schema.text_columns].sort_index(), Progress(pool, rows)
+    limits = {"seed": seed, "max_examples": max_examples, "max_words": max_words}
+    key = _key(schema, pool, backbone_name, backend, limits, texts, folds)
     numbers = sorted(folds.unique().tolist())
-    chunks, progress = [], Progress(pool, rows)
+
+    def make(wanted: range, chunk: int) -> pd.DataFrame:
+        shown = [(i, numbers[i % len(numbers)]) for i in wanted]
+        asked = [few_shot(texts, folds, k, schema, index=i, form=backend.form, **limits) for i, k in shown]
+        answers = backend.generate(asked, chunk_seed(seed, chunk))
+        progress.tokens += backend.count_tokens(answers)
+        table = _table(schema, pool, wanted, asked, answers)
+        return table.assign(model=backbone_name, backend=backend.name, seed=seed, chunk=chunk)
+
+    chunks = []
     for chunk, start in enumerate(range(0, rows, chunk_size)):
         wanted = range(start, min(start + chunk_size, rows))
-
-        def make(wanted=wanted, chunk=chunk) -> pd.DataFrame:
-            asked = [
-                few_shot(texts, folds, numbers[i % len(numbers)], index=i, form=backend.form, **ask)
-                for i in wanted
-            ]
-            answers = backend.generate(asked, chunk_seed(seed, chunk))
-            progress.tokens += backend.count_tokens(answers)
-            table = _table(schema, pool, wanted, asked, answers)
-            return table.assign(model=backbone_name, backend=backend.name, seed=seed, chunk=chunk)
-
         name = f"generated/.{pool}/chunk{chunk:05d}-{digest(key, list(wanted))}.parquet"
-        chunks.append(_stored(run.path(name), make, progress, len(wanted)))
-    table = pd.concat(chunks, ignore_index=True)
+        chunks.append(_stored(run.path(name), partial(make, wanted, chunk), progress, len(wanted)))
     order = ["uid", *schema.text_columns, "pool", "model", "backend", "seed", "chunk"]
-    table = table[[*order, "seen_folds", "example_uids", "kept", "reason"]]
+    table = pd.concat(chunks, ignore_index=True)[[*order, "seen_folds", "example_uids", "kept", "reason"]]
     run.write(f"generated/{pool}.parquet", table)
     return table
+
+
+def _key(
+    schema: Schema,
+    pool: str,
+    model: str,
+    backend: Backend,
+    limits: dict,
+    texts: pd.DataFrame,
+    folds: pd.Series,
+) -> str:
+    """Content key of everything that decides a pool's rows."""
+    return digest(
+        *(pool, model, backend.name, backend.settings, limits),
+        *(schema.title, schema.caution, [t.title for t in schema.text]),
+        *(texts, folds.sort_index().to_frame("fold")),
+        *(Path(module) for module in (backends.__file__, prompts.__file__, __file__)),
+    )
 
 
 def chunk_seed(seed: int, chunk: int) -> int:
