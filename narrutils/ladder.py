@@ -187,3 +187,11 @@ def gaps(
         gap = unpaired_gap(test, count(schema, labels, decided["oof", "cross_fitted"]))
         rows.append({"step": step.name, "test − out-of-fold": str(gap)})
     return pd.DataFrame(rows)
+
+
+def over_first(schema: Schema, steps: list[Step], labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """Each later step's paired gain over the first with its 95 % interval, out of fold, cross-fitted."""
+    codes = [decisions(schema, step, labels, folds)["oof", "cross_fitted"] for step in steps]
+    counts = [count(schema, labels, decided) for decided in codes]
+    gains = [str(paired_gain(better, counts[0])) for better in counts[1:]]
+    return pd.DataFrame({"step": [step.name for step in steps[1:]], f"gain over {steps[0].name}": gains})

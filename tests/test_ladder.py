@@ -10,7 +10,17 @@ from toys import TOY, random_labels, random_probabilities, uids
 from narrutils.artifacts import Run
 from narrutils.ensemble import ensemble_step
 from narrutils.intervals import paired_gain, score_interval
-from narrutils.ladder import Step, answers_of, by_thresholds, climb, decisions, gaps, read_steps, to_table
+from narrutils.ladder import (
+    Step,
+    answers_of,
+    by_thresholds,
+    climb,
+    decisions,
+    gaps,
+    over_first,
+    read_steps,
+    to_table,
+)
 from narrutils.metrics import average_f1, count, per_variable
 from narrutils.thresholds import decide_cross_fitted, search
 
@@ -171,6 +181,13 @@ def test_the_gap_between_test_and_out_of_fold_has_an_interval(entries):
     test, oof = (pick(entries, split=s, **place)["average_f1"] for s in ("test", "oof"))
     assert table["test − out-of-fold"].iloc[0].startswith(f"{test - oof:.3f} [")
     assert gaps(TOY, STEPS, LABELS, None, FOLDS).empty
+
+
+def test_gains_over_the_first_step_are_paired():
+    table = over_first(TOY, [STEPS[0], STEPS[1], STEPS[0]], LABELS, FOLDS)
+    assert table["step"].tolist() == [STEPS[1].name, STEPS[0].name]
+    assert table.iloc[1, 1] == "0.000 [0.000, 0.000]"  # a step against itself
+    assert table.iloc[0, 1] != "0.000 [0.000, 0.000]"
 
 
 def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
