@@ -7,16 +7,20 @@ readable by its owner alone. Each write is noted under the stage's name, which i
 how the runner knows, by content, what a rerun may skip.
 """
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
 from narrutils.errors import InputError
@@ -32,7 +36,10 @@ def atomic(path: str | Path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove(temporary)
+    for rest in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = rest.name.split(".")[-2]
+        if rest == temporary or (pid.isdigit() and not psutil.pid_exists(int(pid))):
+            _remove(rest)  # of this process, or of one that was killed
     try:
         yield temporary
         if path.is_dir():
@@ -85,6 +92,45 @@ def write_table(path: str | Path, table: pd.DataFrame, private: bool = False) ->
             table.to_csv(part, index=False)
         else:
             table.to_parquet(part, index=False)
+
+
+def write_stream(path: str | Path, tables: Iterable[pd.DataFrame]) -> None:
+    """Write tables of the same columns as one private Parquet file; one of them is held at a time.
+
+    Raises:
+        ValueError: there is no table at all, or a later one has other columns than the first.
+    """
+    with atomic(path) as part:
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+        writer = None
+        try:
+            for table in tables:
+                if writer is None:
+                    layout = _stated(pa.Schema.from_pandas(table, preserve_index=False))
+                    writer = pq.ParquetWriter(part, layout)
+                writer.write_table(pa.Table.from_pandas(table, schema=layout, preserve_index=False))
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            raise ValueError(f"{path}: no table to write")
+
+
+def _stated(layout: pa.Schema) -> pa.Schema:
+    """The layout with a type where the first table held nothing to tell it by: then it is text."""
+    for n, column in enumerate(layout):
+        if pa.types.is_null(column.type):
+            layout = layout.set(n, column.with_type(pa.string()))
+        elif pa.types.is_list(column.type) and pa.types.is_null(column.type.value_type):
+            layout = layout.set(n, column.with_type(pa.list_(pa.string())))
+    return layout
+
+
+def _groups(path: Path) -> Iterable[pd.DataFrame]:
+    """The row groups of a Parquet file, one at a time."""
+    with pq.ParquetFile(path) as file:
+        for n in range(file.num_row_groups):
+            yield file.read_row_group(n).to_pandas()
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -140,6 +186,12 @@ class Run:
         self._note(name)
         return path
 
+    def write_stream(self, name: str, tables: Iterable[pd.DataFrame]) -> Path:
+        """Write tables of the same columns as one Parquet file, which its owner alone may read."""
+        write_stream(self.path(name), tables)
+        self._note(name)
+        return self.path(name)
+
     def read(self, name: str) -> pd.DataFrame | dict | list:
         """Read what `write` wrote.
 
@@ -194,6 +246,13 @@ class Run:
         tables = [read_table(f) for f in files] or [pd.DataFrame(columns=columns).astype({"kept": bool})]
         rows = pd.concat(tables).set_index("uid")
         return rows[rows["kept"]] if kept else rows
+
+    def take_pools(self, other: "Run") -> list[str]:
+        """Copy the pools of another run, which this one goes on from; their names."""
+        files = sorted(other.path("generated").glob("*.parquet"))
+        for file in files:
+            self.write_stream(f"generated/{file.name}", _groups(file))
+        return [file.stem for file in files]
 
     def drop_pools(self, but: list[str]) -> None:
         """Remove the pools of an earlier configuration, so that nothing learns from them."""

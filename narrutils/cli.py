@@ -1,4 +1,4 @@
-"""The command-line tool: `narrutils run` and `narrutils demo-data`.
+"""The command-line tool: `narrutils run`, `narrutils cycle` and `narrutils demo-data`.
 
 Exit codes: 0 done, 1 a notebook failed, 2 something given is wrong, 130 interrupted.
 """
@@ -28,26 +28,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="narrutils", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the notebooks with a profile")
-    run.add_argument("params", metavar="PARAMS", help="the profile, such as params/demo.yaml")
+    _add_profile(run)
     run.add_argument(
         "--from", dest="start", metavar="04", help="first notebook to run; earlier ones are kept"
     )
     run.add_argument("--only", metavar="06", help="the one notebook to run")
     run.add_argument("--force", action="store_true", help="run although nothing changed, trainings included")
     run.add_argument("--dry-run", action="store_true", help="say what would run, its time and memory")
-    run.add_argument(
-        "-p",
-        dest="overrides",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)",
-    )
-    run.add_argument(
-        "--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"
-    )
     run.set_defaults(command=_run)
+    cycle = commands.add_parser(
+        "cycle", help="run the notebooks again and again, each time from the last run that gained"
+    )
+    _add_profile(cycle)
+    cycle.add_argument(
+        "--cycles", type=int, required=True, metavar="N", help="how many runs after the first, at most"
+    )
+    cycle.add_argument(
+        "--model", default="ensemble", help="whose out-of-fold gain decides (default: ensemble)"
+    )
+    cycle.add_argument("--dry-run", action="store_true", help="say what would run")
+    cycle.set_defaults(command=_cycle)
     data = commands.add_parser("demo-data", help="write the made corpus in the competition's file format")
     data.add_argument("folder", metavar="DIR")
     data.add_argument(
@@ -56,6 +56,23 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--seed", type=int, default=0)
     data.set_defaults(command=_demo_data)
     return parser
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    """What every command that runs a profile takes."""
+    command.add_argument("params", metavar="PARAMS", help="the profile, such as params/demo.yaml")
+    command.add_argument(
+        "-p",
+        dest="overrides",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)",
+    )
+    command.add_argument(
+        "--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"
+    )
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -77,6 +94,24 @@ def _run(given: argparse.Namespace) -> int:
         run_profile(profile, **choice)
     except RunFailed as failure:
         print(f"narrutils: {failure}", file=sys.stderr)
+        return failure.code
+    return 0
+
+
+def _cycle(given: argparse.Namespace) -> int:
+    from narrutils.cycle import dry_run, plan_cycles, run_cycles
+    from narrutils.preflight import OUTPUTS
+    from narrutils.runner import RunFailed
+
+    overrides = [(key, value) for key, value in given.overrides]
+    plan = plan_cycles(given.params, given.cycles, overrides, given.outputs or OUTPUTS)
+    if given.dry_run:
+        dry_run(plan)
+        return 0
+    try:
+        run_cycles(plan, given.model)
+    except RunFailed as failure:
+        print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
         return failure.code
     return 0
 

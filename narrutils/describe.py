@@ -1,13 +1,19 @@
 """Tables that describe a set of cases: lengths, overlap, prevalence, co-occurrence."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
 
 from narrutils.folds import allowed
 from narrutils.intervals import variable_intervals
 from narrutils.metrics import count
+from narrutils.pools import Pool
+from narrutils.reference import words as words_of
 from narrutils.schema import Schema
 
 
@@ -98,6 +104,94 @@ def rows_for_fold(pool: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
     """Generated rows that the model tested on each fold may learn from."""
     counts = {int(k): len(allowed(pool, (int(k),))) for k in sorted(folds.unique())}
     return pd.Series(counts, name="generated rows").rename_axis("tested on fold").to_frame()
+
+
+def pools_table(pools: Sequence[Pool], models: Sequence[dict]) -> pd.DataFrame:
+    """What a run asks of its generators, a row a pool; `models` are their `backbones.stand_in`."""
+    rows = [
+        {
+            "pool": pool.pool,
+            "model": model["model"],
+            "stands in for": model["stands in for"],
+            "licence": model["licence"],
+            "rows": pool.rows,
+            "labels": "asked for" if pool.labelled else "free",
+            "cases shown": pool.max_examples,
+            "adapted": "on one fold" if pool.adapt else "no",
+        }
+        for pool, model in zip(pools, models, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def diversity(
+    rows: pd.DataFrame, schema: Schema, official: pd.DataFrame | None = None, most: int = 500
+) -> pd.DataFrame:
+    """How much the kept rows of each pool repeat one another; a row a pool, `official` last if given.
+
+    Both figures depend on the number of texts, so at most `most` of each group are looked
+    at (drawn with a fixed seed); compare groups of like size.
+
+    Args:
+        rows: the text columns, `pool`, `kept`; official: the text columns.
+
+    Returns:
+        `kept`, `looked at` (counts); `distinct-3`, distinct runs of three words as a share
+        of all, in (0, 1]; `nearest similarity`, the mean TF-IDF cosine in [0, 1] of a text
+        with the nearest other of its group. Null where there is too little text.
+    """
+    groups = dict(list(rows[rows["kept"].astype(bool)].groupby("pool")))
+    if official is not None:
+        groups["official"] = official
+    table = {}
+    for name, cases in groups.items():
+        drawn = cases[schema.text_columns].fillna("").sample(min(most, len(cases)), random_state=0)
+        parts = [[words_of(text) for text in row] for row in drawn.to_numpy()]
+        table[name] = {"kept": len(cases), "looked at": len(drawn)}
+        table[name] |= {"distinct-3": _distinct(parts, 3), "nearest similarity": _nearest(parts)}
+    columns = {"kept": int, "looked at": int, "distinct-3": float, "nearest similarity": float}
+    return pd.DataFrame.from_dict(table, orient="index", columns=list(columns)).astype(columns)
+
+
+def _distinct(cases: list[list[list[str]]], n: int) -> float:
+    """Distinct runs of n words as a share of all; runs do not cross from one part to the next."""
+    runs = [run for parts in cases for part in parts for run in zip(*(part[k:] for k in range(n)))]
+    return _ratio(len(set(runs)), len(runs))
+
+
+def _nearest(cases: list[list[list[str]]]) -> float:
+    """Mean TF-IDF cosine of each case with the nearest other one."""
+    texts = [" ".join(word for part in parts for word in part) for parts in cases]
+    if len(texts) < 2 or not any(texts):
+        return float("nan")
+    vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+").fit_transform(texts)
+    distances, _ = NearestNeighbors(n_neighbors=1, metric="cosine").fit(vectors).kneighbors()
+    return float(1 - distances.mean())
+
+
+def landscape(
+    rows: pd.DataFrame, official: pd.DataFrame, schema: Schema, most: int = 1500, seed: int = 0
+) -> pd.DataFrame:
+    """Generated rows and official cases in one plane, for `plots.landscape`.
+
+    TF-IDF over both, reduced to two dimensions by a truncated singular value
+    decomposition; like texts lie together, the axes themselves have no unit.
+
+    Args:
+        rows: the text columns, `pool`, `kept`; official: the text columns.
+        most: of the official cases and of each pool, at most so many are drawn.
+
+    Returns:
+        `x`, `y`, `group` (`official` or the pool), `kept` (true of official cases).
+    """
+    columns = [*schema.text_columns, "group", "kept"]
+    cases = pd.concat([official.assign(group="official", kept=True), rows.assign(group=rows["pool"])])
+    drawn = [g.sample(min(most, len(g)), random_state=seed) for _, g in cases[columns].groupby("group")]
+    shown = pd.concat(drawn)
+    texts = shown[schema.text_columns].fillna("").agg("\n".join, axis=1)
+    vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+    places = TruncatedSVD(2, random_state=seed).fit_transform(vectors)
+    return shown[["group", "kept"]].assign(x=places[:, 0], y=places[:, 1]).astype({"kept": bool})
 
 
 def soft_label_table(schema: Schema, official: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:

@@ -1,97 +1,152 @@
-"""Generated cases: prompts in, a pool of rows out, in chunks that survive a killed run.
+"""Generated cases: prompts in, chunks of rows out, which survive a killed run.
 
 A chunk is a fixed range of prompt numbers with a seed of its own. It is stored as soon
 as it is done, under a key of everything that decides its rows, so a run that was
-killed goes on with the next chunk and ends with the same pool.
+killed makes the unfinished chunk anew, whole, and ends with the same pool. Chunks are
+handed on one at a time: memory does not grow with the number of rows.
 """
 
-import time
-from functools import partial
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from narrutils import backends, prompts
+from narrutils import answers, backends, conditioning, nucleus, prompts
+from narrutils.answers import split_story
 from narrutils.artifacts import Run, digest, read_table, write_table
 from narrutils.backbones import resolve
-from narrutils.backends import Backend, TransformersBackend
-from narrutils.prompts import Prompt, few_shot, split_story
+from narrutils.backends import Answer, Backend, Sampling, open_backend
+from narrutils.conditioning import draw_labels, rates
+from narrutils.indomain import adapt
+from narrutils.pools import Pool
+from narrutils.prompts import Examples, Prompt, few_shot
 from narrutils.schema import Schema
 
 #: What `kept` being false means until `screening` has looked at a row.
 UNSCREENED = "not screened"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What decides a pool's prompts: number i shows cases of fold i mod K only.
+
+    Args:
+        adapters: fold -> folder of the adapter that learned from it; empty without.
+        form: that of the backend.
+    """
+
+    pool: Pool
+    examples: Examples
+    adapters: Mapping[int, Path]
+    form: str
+
+    def prompt(self, number: int) -> Prompt:
+        """The prompt of a row."""
+        pool, folds = self.pool, sorted(self.examples.uids)
+        fold = folds[number % len(folds)]
+        prompt = few_shot(
+            self.examples,
+            fold,
+            pool.seed,
+            number,
+            form=self.form,
+            max_examples=pool.max_examples,
+            max_words=pool.max_words,
+            requested=self._labels(fold, number) if pool.labelled else None,
+        )
+        if not self.adapters:
+            return prompt
+        return replace(prompt, adapter=str(self.adapters[fold]))
+
+    @cached_property
+    def rates(self) -> dict[int, dict[str, float]]:
+        """Rate of each binary variable among the cases of each fold that may be shown."""
+        own, labels = self.examples, self.examples.labels
+        return {fold: rates(own.schema, labels.loc[own.of(fold)]) for fold in own.uids}
+
+    def _labels(self, fold: int, number: int) -> dict[str, int]:
+        """Labels to ask for, at the rates of the prompt's own fold: other folds stay unseen."""
+        schema, pool = self.examples.schema, self.pool
+        rng = np.random.default_rng([pool.seed, number, 2])
+        return draw_labels(schema, self.rates[fold], rng, pool.floor, pool.floors)
+
+
 def generate_pool(
     run: Run,
     schema: Schema,
-    pool: str,
-    backbone_name: str,
+    pool: Pool,
     cases: pd.DataFrame,
     folds: pd.Series,
-    rows: int,
-    seed: int,
+    labels: pd.DataFrame,
     chunk_size: int = 16,
-    max_examples: int = 7,
-    max_words: int = 2000,
+    engine: str = "auto",
     backend: Backend | None = None,
-    **settings,
-) -> pd.DataFrame:
-    """Write `generated/<pool>.parquet`: `rows` generated cases, none of them screened yet.
+) -> Iterator[pd.DataFrame]:
+    """Make a pool, a chunk at a time; none of its rows is screened yet.
 
-    Prompt i shows cases of fold i mod K only, so every fold gets an equal share.
+    Adapters are trained first where the pool asks for them. The generator is loaded
+    only if a chunk is missing, and freed at the end.
 
     Args:
         cases: the training cases' text columns, indexed by uid.
-        folds: fold numbers, indexed by uid.
+        folds: fold numbers; labels: given codes; both indexed by uid.
         chunk_size: prompts a chunk: the unit that is stored, and that can be remade.
-        backend: instead of transformers with `backbone_name`; `settings` go to the latter.
+        engine: see `backends.open_backend`.
+        backend: used instead of the pool's backbone behind `engine`.
 
-    Returns:
-        The table that was written: `uid`, the text columns, `pool`, `model`, `backend`,
-        `seed`, `chunk`, `seen_folds`, `example_uids`, `kept` (false), `reason`.
+    Yields:
+        Tables of `uid`, the text columns, `pool`, `model`, `backend`, `seed`, `chunk`,
+        `seen_folds`, `example_uids`, `finished`, `kept` (false), `reason`, and the
+        schema's variables where labels were asked for.
     """
-    backend = backend or TransformersBackend(resolve(backbone_name), **settings)
-    texts, progress = cases[schema.text_columns].sort_index(), Progress(pool, rows)
-    limits = {"seed": seed, "max_examples": max_examples, "max_words": max_words}
-    key = _key(schema, pool, backbone_name, backend, limits, texts, folds)
-    numbers = sorted(folds.unique().tolist())
-
-    def make(wanted: range, chunk: int) -> pd.DataFrame:
-        shown = [(i, numbers[i % len(numbers)]) for i in wanted]
-        asked = [few_shot(texts, folds, k, schema, index=i, form=backend.form, **limits) for i, k in shown]
-        answers = backend.generate(asked, chunk_seed(seed, chunk))
-        progress.tokens += backend.count_tokens(answers)
-        table = _table(schema, pool, wanted, asked, answers)
-        return table.assign(model=backbone_name, backend=backend.name, seed=seed, chunk=chunk)
-
-    chunks = []
-    for chunk, start in enumerate(range(0, rows, chunk_size)):
-        wanted = range(start, min(start + chunk_size, rows))
-        name = f"generated/.{pool}/chunk{chunk:05d}-{digest(key, list(wanted))}.parquet"
-        chunks.append(_stored(run.path(name), partial(make, wanted, chunk), progress, len(wanted)))
-    order = ["uid", *schema.text_columns, "pool", "model", "backend", "seed", "chunk"]
-    table = pd.concat(chunks, ignore_index=True)[[*order, "seen_folds", "example_uids", "kept", "reason"]]
-    run.write(f"generated/{pool}.parquet", table)
-    return table
+    examples = Examples(cases, folds, schema, labels)
+    adapters = _adapters(run, pool, examples)
+    with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool)) as writer:
+        request = Request(pool, examples, adapters, writer.form)
+        key = _key(request, writer)
+        chunks = Chunks(run.path(f"generated/.{pool.pool}"), key, pool.rows, chunk_size)
+        for chunk, numbers in enumerate(chunks):
+            yield chunks.get(chunk, lambda c=chunk, wanted=numbers: _make(request, writer, wanted, c))
 
 
-def _key(
-    schema: Schema,
-    pool: str,
-    model: str,
-    backend: Backend,
-    limits: dict,
-    texts: pd.DataFrame,
-    folds: pd.Series,
-) -> str:
-    """Content key of everything that decides a pool's rows."""
+def _adapters(run: Run, pool: Pool, examples: Examples) -> dict[int, Path]:
+    if pool.adapt is None:
+        return {}
+    name = f"generator_{pool.pool}"
+    return adapt(run, name, resolve(pool.backbone), examples, pool.labelled, pool.adapt, pool.seed)
+
+
+def _sampling(pool: Pool) -> Sampling:
+    """An adapted generator goes on with the document that it learned, whatever it was before."""
+    return Sampling(
+        max_new_tokens=pool.max_new_tokens,
+        temperature=pool.temperature,
+        top_p=pool.top_p,
+        form="completion" if pool.adapt else pool.form,
+        engine=pool.engine,
+        lora_rank=pool.adapt.rank if pool.adapt else 0,
+    )
+
+
+def _key(request: Request, backend: Backend) -> str:
+    """Content key of everything that decides a pool's rows but their number."""
+    examples = request.examples
+    schema = examples.schema
+    pool = {name: value for name, value in vars(request.pool).items() if name != "rows"}
+    codes = examples.labels[schema.names] if request.pool.labelled else pd.DataFrame()
+    adapters = [folder / "key.json" for folder in request.adapters.values()]
+    modules = (answers, backends, conditioning, nucleus, prompts, sys.modules[type(backend).__module__])
     return digest(
-        *(pool, model, backend.name, backend.settings, limits),
-        *(schema.title, schema.caution, [t.title for t in schema.text]),
-        *(texts, folds.sort_index().to_frame("fold")),
-        *(Path(module) for module in (backends.__file__, prompts.__file__, __file__)),
+        *(pool | {"adapt": request.pool.adapt and vars(request.pool.adapt)}, backend.name, backend.settings),
+        *(schema.title, schema.caution, [t.title for t in schema.text], [repr(v) for v in schema.variables]),
+        *(examples.parts, examples.uids, codes, *adapters),
+        *(Path(module.__file__) for module in modules),
+        Path(__file__),
     )
 
 
@@ -100,58 +155,73 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return int(np.random.SeedSequence([seed, chunk]).generate_state(1)[0])
 
 
-def _stored(path: Path, make, progress: "Progress", rows: int) -> pd.DataFrame:
-    """The chunk at `path`, made if it is not there; chunks of an older key give way to it."""
-    if path.exists():
-        progress.found(rows)
+def _make(request: Request, backend: Backend, numbers: range, chunk: int) -> tuple[pd.DataFrame, int]:
+    """The rows of a chunk, and the tokens that they took."""
+    pool = request.pool
+    asked = [request.prompt(number) for number in numbers]
+    written = backend.generate(asked, chunk_seed(pool.seed, chunk))
+    rows = [
+        _row(request, number, prompt, answer)
+        for number, prompt, answer in zip(numbers, asked, written, strict=True)
+    ]
+    about = {"model": pool.backbone, "backend": backend.name, "seed": pool.seed, "chunk": chunk}
+    texts = dict.fromkeys(request.examples.schema.text_columns, "string")
+    table = pd.DataFrame(rows).astype(texts).assign(**about)
+    return table[_columns(request)], sum(answer.tokens for answer in written)
+
+
+def _columns(request: Request) -> list[str]:
+    schema = request.examples.schema
+    order = ["uid", *schema.text_columns, "pool", "model", "backend", "seed", "chunk", "seen_folds"]
+    order += ["example_uids", "finished", "kept", "reason"]
+    return [*order, *(schema.names if request.pool.labelled else [])]
+
+
+def _row(request: Request, number: int, prompt: Prompt, answer: Answer) -> dict:
+    return {
+        "uid": f"{request.pool.pool}-{number:06d}",
+        **split_story(answer.text, request.examples.schema, prompt.form),
+        "pool": request.pool.pool,
+        "seen_folds": list(prompt.seen_folds),
+        "example_uids": list(prompt.example_uids),
+        "finished": answer.finished,
+        "kept": False,
+        "reason": UNSCREENED,
+        **(prompt.requested or {}),
+    }
+
+
+class Chunks:
+    """The stored chunks of a pool: ranges of row numbers with fixed boundaries.
+
+    Chunks of another key, left by an earlier configuration, are removed. A bar shows
+    rows, tokens a second and the time left.
+    """
+
+    def __init__(self, folder: Path, key: str, rows: int, size: int):
+        self.folder, self.rows, self.size = folder, rows, size
+        self.ranges = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
+        self.paths = [
+            folder / f"chunk{n:05d}-{digest(key, [r.start, r.stop])}.parquet"
+            for n, r in enumerate(self.ranges)
+        ]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for stale in set(folder.iterdir()) - set(self.paths):
+            stale.unlink()
+        self.tokens = 0
+
+    def __iter__(self) -> Iterator[range]:
+        name = self.folder.name.removeprefix(".")
+        with tqdm(total=self.rows, desc=name, unit="row", mininterval=1) as self.bar:
+            yield from self.ranges
+
+    def get(self, chunk: int, make) -> pd.DataFrame:
+        """The chunk as stored; made first if it is not there."""
+        path = self.paths[chunk]
+        if not path.exists():
+            table, tokens = make()
+            write_table(path, table, private=True)
+            self.tokens += tokens
+        self.bar.update(len(self.ranges[chunk]))
+        self.bar.set_postfix_str(f"{self.tokens / max(self.bar.format_dict['elapsed'], 1e-9):.0f} tokens/s")
         return read_table(path)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    table = make()
-    for stale in path.parent.glob(f"{path.name.split('-')[0]}-*.parquet"):
-        stale.unlink()
-    write_table(path, table, private=True)
-    progress.made(rows)
-    return read_table(path)
-
-
-def _table(
-    schema: Schema, pool: str, numbers: range, asked: list[Prompt], answers: list[str]
-) -> pd.DataFrame:
-    rows = []
-    for number, prompt, answer in zip(numbers, asked, answers, strict=True):
-        rows.append(
-            {
-                "uid": f"{pool}-{number:06d}",
-                **split_story(answer, schema, prompt.form),
-                "pool": pool,
-                "seen_folds": list(prompt.seen_folds),
-                "example_uids": list(prompt.example_uids),
-                "kept": False,
-                "reason": UNSCREENED,
-            }
-        )
-    return pd.DataFrame(rows).astype(dict.fromkeys(schema.text_columns, "string"))
-
-
-class Progress:
-    """Plain lines of how far a pool is: papermill forwards them, and a log keeps them readable."""
-
-    def __init__(self, pool: str, rows: int):
-        self.pool, self.rows = pool, rows
-        self.done = self.fresh = self.tokens = 0
-        self.start = time.monotonic()
-
-    def found(self, rows: int) -> None:
-        self.done += rows
-        print(f"{self.pool}: {self.done}/{self.rows} rows, stored by an earlier run", flush=True)
-
-    def made(self, rows: int) -> None:
-        self.done += rows
-        self.fresh += rows
-        spent = time.monotonic() - self.start
-        left = (self.rows - self.done) * spent / self.fresh
-        speed = self.tokens / max(spent, 1e-9)
-        print(
-            f"{self.pool}: {self.done}/{self.rows} rows, {speed:.0f} tokens/s, about {left:.0f} s left",
-            flush=True,
-        )

@@ -134,6 +134,30 @@ def counts_by_reason(table: pd.DataFrame) -> Axes:
     return axis
 
 
+def landscape(table: pd.DataFrame) -> Axes:
+    """Kept rows beside official cases, from `describe.landscape`; like texts lie together.
+
+    A pool has a colour and a mark of its own, so that the picture reads without colour.
+    """
+    _, axis = plt.subplots(figsize=(6.5, 4.5))
+    official = table[table["group"] == "official"]
+    axis.scatter(official["x"], official["y"], s=9, color="#C4C4C4", lw=0, label="official")
+    generated = table[table["group"] != "official"]
+    refused = generated[~generated["kept"]]
+    if len(refused):
+        axis.scatter(refused["x"], refused["y"], s=16, marker="x", color="black", alpha=0.35, lw=0.8,
+                     label="refused")  # fmt: skip
+    pools = generated[generated["kept"]].groupby("group")
+    for (name, rows), colour, mark in zip(pools, PALETTE * 9, "os^DvP*<>" * 9):
+        axis.scatter(rows["x"], rows["y"], s=20, marker=mark, facecolors="none", edgecolors=colour, lw=0.9,
+                     label=f"{name}, kept")  # fmt: skip
+    axis.set(
+        xlabel="first component", ylabel="second component", title="Generated rows beside official cases"
+    )
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=1.3)
+    return axis
+
+
 def flips(table: pd.DataFrame) -> Axes:
     """Changed labels of each variable; split into right and wrong where the truth is known."""
     table = table[table["changed"] > 0].sort_values("changed")

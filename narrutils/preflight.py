@@ -4,7 +4,7 @@
 """
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +13,14 @@ from narrutils import stages
 from narrutils.artifacts import Run, digest
 from narrutils.data import embedded_data, load_data
 from narrutils.errors import InputError
+from narrutils.parameters import INJECTED
 from narrutils.paths import PROJECT, locate
 from narrutils.profiles import Profile, find_stage
 from narrutils.provenance import read_run
 from narrutils.schema import load_schema
 
 OUTPUTS = PROJECT / "outputs"
+PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Job:
     force: bool
     inputs: stages.Inputs
     data: dict
+    previous: dict[str, Path] = field(default_factory=dict)  # stage -> folder of the run it starts from
 
     @property
     def run(self) -> Run:
@@ -39,6 +42,11 @@ class Job:
 
     def notebook(self, stage: str) -> Path:
         return self.notebooks / f"{stage}.ipynb"
+
+    def injected(self, stage: str) -> dict[str, object]:
+        """What the notebook is given besides its own defaults; every path is absolute."""
+        given = self.profile.injected(stage) | {INJECTED: str(self.run.folder)}
+        return given | ({PREVIOUS: str(self.previous[stage])} if stage in self.previous else {})
 
     def parts(self, stage: str) -> dict:
         return stages.key_parts(self.profile, stage, self.notebook(stage), self.inputs, self.run)
@@ -56,14 +64,18 @@ class Job:
 
 
 def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -> Job:
-    """Check choice of stages, schema and data; nothing under `outputs` is touched.
+    """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
 
     Raises:
-        InputError: a stage is unknown or an earlier one has not ended, or schema or data are faulty.
+        InputError: a stage is unknown or an earlier one has not ended, the previous run is not
+            there or not finished, or schema or data are faulty.
     """
-    chosen = _choose(profile, start, only)
+    chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
+    previous = previous_runs(profile, outputs)
     inputs, data = check_inputs(profile)
-    job = Job(profile, Path(notebooks), Path(outputs).resolve(), chosen, force, inputs, data)
+    for stage, folder in previous.items():
+        inputs.by_stage[stage][PREVIOUS] = stages.content(Run(folder), profile.stages)
+    job = Job(profile, Path(notebooks), outputs, chosen, force, inputs, data, previous)
     for stage in profile.stages[: profile.stages.index(chosen[0])]:
         if not stages.has_ended(job.run, stage):
             raise InputError(
@@ -79,6 +91,33 @@ def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
         return [find_stage(only, profile.stages, "--only")]
     first = find_stage(start, profile.stages, "--from") if start else profile.stages[0]
     return profile.stages[profile.stages.index(first) :]
+
+
+def previous_runs(profile: Profile, outputs: Path) -> dict[str, Path]:
+    """Absolute folder of the finished run that a stage starts from, for the stages that name one.
+
+    A name is a run beside this one in `outputs`; else it is a path.
+
+    Raises:
+        InputError: it is not there, has not finished, or is this run itself.
+    """
+    named = {stage: values.get(PREVIOUS) for stage, values in profile.parameters.items()}
+    return {stage: _previous(name, profile, outputs) for stage, name in named.items() if name}
+
+
+def _previous(name: str, profile: Profile, outputs: Path) -> Path:
+    beside = outputs / name
+    folder = (beside if beside.is_dir() else locate(name)).resolve()
+    if folder == (outputs / profile.run).resolve():
+        raise InputError(f"{PREVIOUS} is {name}, this run itself; give this run another name with `run`")
+    if not folder.is_dir():
+        raise InputError(
+            f"{PREVIOUS} is {name}; there is no such run in {shown(outputs)}, and no such folder"
+        )
+    stage = stages.unfinished(Run(folder), profile.stages)
+    if stage:
+        raise InputError(f"{PREVIOUS} is {name}; {stage} is not finished there, or older than what it reads")
+    return folder
 
 
 def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:

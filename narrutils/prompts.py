@@ -1,17 +1,18 @@
-"""What a generator is asked: unlabelled few-shot prompts, and how its answer is read.
+"""What a generator is asked: a few real cases of one fold, and a request for one more.
 
-A prompt shows a few real cases of one fold and asks for one more like them. Models
-that were taught to chat get a request; base models get a document of cases that
-breaks off where the next one begins. Both speak in the schema's own titles.
+Models that were taught to chat get a request; base models get a document of cases that
+breaks off where the next one begins. Both speak in the schema's own titles, and both
+may ask for a case of given labels. What all prompts share stands first, so that an
+engine with a prefix cache reads it once.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from narrutils.conditioning import sentences
 from narrutils.errors import InputError
 from narrutils.schema import Schema
 
@@ -25,9 +26,10 @@ FORMS = ("chat", "completion")
 class Prompt:
     """One request: `messages` in chat form, `text` in completion form.
 
-    `example_uids` are the real cases that it shows, `seen_folds` the one fold that
-    they belong to. `following` are the headings that a completion still has to write:
-    all but the first, on which the prompt ends.
+    `example_uids` are the real cases that it shows, `seen_folds` the folds that these
+    and the `adapter`, if one is to write the answer, learned from. `following` are the
+    headings that a completion still has to write: all but the first, on which the
+    prompt ends. `requested` are the codes that were asked for, None where none were.
     """
 
     form: str
@@ -36,37 +38,64 @@ class Prompt:
     messages: tuple[dict[str, str], ...] = ()
     text: str = ""
     following: tuple[str, ...] = ()
+    requested: Mapping[str, int] | None = None
+    adapter: str = ""
 
-    def is_answered(self, answer: str) -> bool:
-        """Whether a completion has come to the end of its case: all after this is surplus."""
-        return SEPARATOR in answer or (
-            self._part_ended(answer) and self._written(answer) == len(self.following)
-        )
 
-    def next_heading(self, answer: str) -> str | None:
-        """The heading due where a completion has just ended a part that is not its last."""
-        due = self._part_ended(answer) and not self.is_answered(answer)
-        return self.following[self._written(answer)] if due else None
+@dataclass(frozen=True)
+class Story:
+    """One case for a prompt: its narratives, each one line, and the sentences true of its labels."""
 
-    def _written(self, answer: str) -> int:
-        return sum(heading in answer for heading in self.following)
+    parts: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
-    def _part_ended(self, answer: str) -> bool:
-        """Whether an empty line follows the text of the part that is being written."""
-        start = max((answer.rfind(h) + len(h) for h in self.following if h in answer), default=0)
-        return "\n\n" in answer[start:].lstrip()
+
+class Examples:
+    """The cases that prompts may show, by fold; those with an empty text column are left out.
+
+    Args:
+        cases: the text columns, indexed by uid.
+        folds: fold numbers, indexed by uid.
+        labels: given codes, indexed by uid; None where no prompt speaks of labels.
+    """
+
+    def __init__(
+        self, cases: pd.DataFrame, folds: pd.Series, schema: Schema, labels: pd.DataFrame | None = None
+    ):
+        self.schema, self.labels = schema, labels
+        self.parts = {
+            uid: tuple(map(one_line, parts))
+            for uid, *parts in complete_cases(cases, schema)[schema.text_columns].itertuples()
+        }
+        fold_of = folds[folds.index.isin(self.parts.keys())].sort_index()
+        self.uids = {int(k): fold_of.index[fold_of == k].tolist() for k in sorted(folds.unique())}
+
+    def of(self, fold: int) -> list[str]:
+        """Their uids, sorted.
+
+        Raises:
+            InputError: the fold has no case with all its texts.
+        """
+        if not self.uids.get(fold):
+            raise InputError(f"fold {fold} has no case with all of {', '.join(self.schema.text_columns)}")
+        return self.uids[fold]
+
+    def story(self, uid: str, rng: np.random.Generator | None = None) -> Story:
+        """A case to show; with its labels' sentences, shuffled by `rng`, if one is given."""
+        if rng is None:
+            return Story(self.parts[uid])
+        return Story(self.parts[uid], tuple(sentences(self.schema, self.labels.loc[uid], rng)))
 
 
 def few_shot(
-    cases: pd.DataFrame,
-    folds: pd.Series,
+    examples: Examples,
     fold: int,
-    schema: Schema,
     seed: int,
     index: int,
     form: str = "chat",
     max_examples: int = 7,
     max_words: int = 2000,
+    requested: Mapping[str, int] | None = None,
 ) -> Prompt:
     """The prompt number `index`: real cases of `fold`, drawn without replacement.
 
@@ -74,28 +103,28 @@ def few_shot(
     `max_words`. The same arguments give the same prompt, whatever the order of rows.
 
     Args:
-        cases: the text columns, indexed by uid; folds: fold numbers, indexed by uid.
-            Cases with an empty text column are never shown.
+        max_examples: 0 shows none, for a generator that was adapted to such cases.
+        requested: codes that the new case is to have; `examples` then needs labels.
 
     Raises:
         InputError: the fold has no case with all its texts, or `form` is unknown.
     """
     if form not in FORMS:
         raise InputError(f"prompt form is {form!r}; it takes {' or '.join(FORMS)}")
-    shown = complete_cases(cases.loc[cases.index.isin(folds.index[folds == fold])], schema)
-    if shown.empty:
-        raise InputError(f"fold {fold} has no case with all of {', '.join(schema.text_columns)}")
-    order = np.random.default_rng([seed, index]).permutation(sorted(shown.index))[:max_examples]
-    stories = [[_line(shown.at[uid, column]) for column in schema.text_columns] for uid in order]
+    schema = examples.schema
+    order = np.random.default_rng([seed, index]).permutation(examples.of(fold))[:max_examples].tolist()
+    # Settings are drawn apart, so that the same cases are shown with and without labels.
+    rng = None if requested is None else np.random.default_rng([seed, index, 1])
+    wanted = () if requested is None else tuple(sentences(schema, requested, rng))
+    stories = [examples.story(uid, rng) for uid in order]
     build = _chat if form == "chat" else _completion
-    prompt = build(stories[:1], schema)
-    count = 1
+    prompt, count = build(stories[:1], schema, wanted), len(stories[:1])
     while count < len(stories):
-        longer = build(stories[: count + 1], schema)
+        longer = build(stories[: count + 1], schema, wanted)
         if _words(longer) > max_words:
             break
         prompt, count = longer, count + 1
-    return Prompt(form, tuple(order[:count].tolist()), (int(fold),), **prompt)
+    return replace(prompt, example_uids=tuple(order[:count]), seen_folds=(int(fold),), requested=requested)
 
 
 def complete_cases(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -104,14 +133,13 @@ def complete_cases(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return cases[texts.apply(lambda column: column.str.strip() != "").all(axis=1)]
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One paragraph: line breaks inside a narrative would look like its end."""
     return " ".join(str(text).split())
 
 
-def _words(prompt: dict) -> int:
-    text = prompt.get("text", "") + " ".join(m["content"] for m in prompt.get("messages", ()))
-    return len(text.split())
+def _words(prompt: Prompt) -> int:
+    return len(prompt.text.split()) + sum(len(m["content"].split()) for m in prompt.messages)
 
 
 def headings(schema: Schema) -> list[str]:
@@ -121,11 +149,14 @@ def headings(schema: Schema) -> list[str]:
 
 def instructions(schema: Schema) -> list[str]:
     """What the prompts say besides the cases, for screening to find it in an answer."""
-    chat, plain = _chat([], schema), _completion([], schema)
-    return [*(m["content"] for m in chat["messages"]), plain["text"]]
+    told = []
+    for wanted in ((), ("",)):
+        prompts = [_chat([], schema, wanted), _completion([], schema, wanted)]
+        told += [text for p in prompts for text in (p.text, *(m["content"] for m in p.messages)) if text]
+    return told
 
 
-def _chat(stories: Sequence[Sequence[str]], schema: Schema) -> dict:
+def _chat(stories: Sequence[Story], schema: Schema, wanted: Sequence[str] = ()) -> Prompt:
     """System role and user turn; the answer is to be bare paragraphs, one a text column."""
     system = (
         "You draft invented case-file abstracts on which text classifiers are trained. Your tone is that of "
@@ -134,17 +165,25 @@ def _chat(stories: Sequence[Sequence[str]], schema: Schema) -> dict:
     if schema.caution:
         system = f"{system} {schema.caution}"
     parts = "; ".join(f"({n}) {t.title}" for n, t in enumerate(schema.text, 1))
-    examples = [f"Example {n}:\n\n" + "\n\n".join(story) for n, story in enumerate(stories, 1)]
-    user = "\n\n".join(
-        [
-            f"Below are case files. Each consists of {_paragraphs(schema)}, in this order: {parts}.",
-            *examples,
-            f"Now draft a new case file of the same kind about other people and other events, as "
-            f"{_paragraphs(schema)} in the same order with an empty line between them. Reply with the case "
-            "file alone, without a title, a heading or a remark.",
-        ]
+    lead = f"Below are case files. Each consists of {_paragraphs(schema)}, in this order: {parts}."
+    examples = [f"Example {n}:\n\n" + "\n\n".join(s.parts) for n, s in enumerate(stories, 1)]
+    request = f"Now draft a new case file of the same kind about other people and other events{_that(wanted)}"
+    form = (
+        f"Write {_paragraphs(schema)} in the same order with an empty line between them. Reply with the case "
+        "file alone, without a title, a heading or a remark."
     )
-    return {"messages": ({"role": "system", "content": system}, {"role": "user", "content": user})}
+    user = "\n\n".join([lead, *examples, request, form])
+    return Prompt(
+        "chat", (), (), messages=({"role": "system", "content": system}, {"role": "user", "content": user})
+    )
+
+
+def _that(wanted: Sequence[str]) -> str:
+    """How a request goes on: the settings that the new case is to have."""
+    if not wanted:
+        return "."
+    points = "\n".join(f"- {sentence}" for sentence in wanted)
+    return f". All of this holds of it, and the paragraphs together tell all of it:\n{points}"
 
 
 def _paragraphs(schema: Schema) -> str:
@@ -152,55 +191,27 @@ def _paragraphs(schema: Schema) -> str:
     return "one paragraph" if count == 1 else f"{count} paragraphs that differ in wording"
 
 
-def _completion(stories: Sequence[Sequence[str]], schema: Schema) -> dict:
+def _completion(stories: Sequence[Story], schema: Schema, wanted: Sequence[str] = ()) -> Prompt:
     """A document of numbered cases that ends on the first heading of the next one."""
     titles = headings(schema)
     lead = f"{schema.title}: case-file abstracts in neutral official language. {schema.caution}".rstrip()
     blocks = [lead]
     for n, story in enumerate(stories, 1):
-        blocks.append(f"{SEPARATOR} {n}")
-        blocks += [f"{title}\n{text}" for title, text in zip(titles, story, strict=True)]
-    blocks.append(f"{SEPARATOR} {len(stories) + 1}")
-    return {"text": "\n\n".join([*blocks, titles[0]]), "following": tuple(titles[1:])}
+        blocks += _opening(n, story.settings)
+        blocks += [f"{title}\n{text}" for title, text in zip(titles, story.parts, strict=True)]
+    blocks += _opening(len(stories) + 1, wanted)
+    text = "\n\n".join([*blocks, f"{titles[0]}\n"])
+    return Prompt("completion", (), (), text=text, following=tuple(titles[1:]))
 
 
-def split_story(text: str, schema: Schema, form: str) -> dict[str, str | None]:
-    """A generated answer as the text columns.
-
-    Where the parts cannot be told apart, the first column holds the whole answer and
-    the others None, so that screening can name what is wrong and a person can look.
-    """
-    if form == "completion":
-        text = headings(schema)[0] + text.split(SEPARATOR)[0]
-        parts = _by_headings(text, schema)
-    else:
-        parts = _by_headings(text, schema) or _by_paragraphs(text, schema)
-    if parts is None:
-        parts = [_line(text.removeprefix(headings(schema)[0]))] + [None] * (len(schema.text) - 1)
-    return dict(zip(schema.text_columns, parts, strict=True))
+def _opening(number: int, settings: Sequence[str]) -> list[str]:
+    told = [f"What is known:\n{' '.join(settings)}"] if settings else []
+    return [f"{SEPARATOR} {number}", *told]
 
 
-def _by_headings(text: str, schema: Schema) -> list[str] | None:
-    """The text after each heading, if every heading opens a line and they come in order.
-
-    A heading written twice with nothing between counts once. A part ends at its first
-    empty line: what a base model adds after it is no part of the case.
-    """
-    marks = "|".join(re.escape(title.rstrip(":")) for title in headings(schema))
-    pieces = re.split(rf"(?im)^[#* ]*({marks})[* ]*:[* ]*", text)
-    found = [(title.lower(), part.strip()) for title, part in zip(pieces[1::2], pieces[2::2], strict=True)]
-    following = [title for title, _ in found[1:]] + [""]
-    found = [(t, part) for (t, part), after in zip(found, following, strict=False) if part or t != after]
-    expected = [title.rstrip(":").lower() for title in headings(schema)]
-    if pieces[0].strip() or [title for title, _ in found] != expected:
-        return None
-    return [_line(re.split(r"\n\s*\n", part)[0]) for _, part in found]
-
-
-def _by_paragraphs(text: str, schema: Schema) -> list[str] | None:
-    """One paragraph a text column: divided by empty lines, or else by single line breaks."""
-    for gap in (r"\n\s*\n", r"\n"):
-        paragraphs = [_line(p) for p in re.split(gap, text.strip()) if p.strip()]
-        if len(paragraphs) == len(schema.text):
-            return paragraphs
-    return None
+def document(story: Story, schema: Schema) -> tuple[str, str]:
+    """A case as an adapted generator learns it: the prompt without examples, and its answer."""
+    prompt = _completion([], schema, story.settings)
+    rest = zip(prompt.following, story.parts[1:], strict=True)
+    answer = "\n\n".join([story.parts[0], *(f"{title}\n{text}" for title, text in rest)])
+    return prompt.text, f"{answer}\n\n{SEPARATOR}"

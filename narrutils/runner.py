@@ -120,13 +120,12 @@ def _execute(job: Job, stage: str) -> int:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
     made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
-    parameters = job.profile.injected(stage) | {"run_dir": str(job.run.folder)}
     try:
         with _kernel_environment(job.profile.parameters[stage]):
             done = papermill.execute_notebook(
                 _verbatim(job.notebook(stage)),
                 _verbatim(part),
-                parameters,
+                job.injected(stage),
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,

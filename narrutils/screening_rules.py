@@ -6,116 +6,13 @@ What they say names columns, numbers and uids, never narrative text.
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
-from narrutils.errors import InputError
-from narrutils.overlap import Copies, NearDuplicates
-from narrutils.prompts import headings, instructions
-from narrutils.schema import Schema
+from narrutils.reference import Reference, Row
 
 #: A share of fewer words than these says little.
 MANY_WORDS = 20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where the rules draw the line; set so that at least 95 % of real cases pass.
-
-    Shares are in 0..1, lengths in words. `copied_words` is the longest run of words that
-    a case may share with an official one, `similarity` the Jaccard similarity of word
-    triples from which two cases count as the same, and `length_slack` how far beyond
-    the 1st and 99th percentile of the fold's lengths a part may go.
-    """
-
-    foreign_letters: float = 0.05
-    known_words: float = 0.5
-    distinct_fours: float = 0.75
-    loop: int = 4
-    length_slack: float = 1.5
-    copied_words: int = 40
-    similarity: float = 0.7
-    told_words: int = 7
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words: what the rules count and compare."""
-    return re.findall(r"[^\W_]+", text.lower())
-
-
-@dataclass
-class Row:
-    """One case as the rules see it: its uid, its texts by column, and the folds of its prompt."""
-
-    uid: str
-    texts: dict[str, str]
-    folds: tuple[int, ...]
-    words: dict[str, list[str]] = field(init=False)
-
-    def __post_init__(self):
-        self.words = {column: words(text) for column, text in self.texts.items()}
-
-    @property
-    def everything(self) -> str:
-        return "\n".join(self.texts.values())
-
-    @property
-    def all_words(self) -> list[str]:
-        return [w for part in self.words.values() for w in part]
-
-
-class Reference:
-    """What rows are held against: the official cases, and the rows kept so far.
-
-    Bounds and vocabulary come from the cases of a row's own prompt folds alone; only
-    the rules against copies look at every official case.
-    """
-
-    def __init__(self, official: pd.DataFrame, folds: pd.Series, schema: Schema, limits: Limits):
-        missing = folds.index.difference(official.index)
-        if len(missing):
-            raise InputError(f"folds name uid {missing[0]}, which is no official case")
-        self.schema, self.limits, self.folds = schema, limits, folds
-        self.rows = {r.uid: r for r in rows_of(official, schema)}
-        self.copies = Copies(limits.copied_words + 1)
-        self.duplicates = NearDuplicates(limits.similarity)
-        for row in self.rows.values():
-            for part in row.words.values():
-                self.copies.add(row.uid, part)
-            self.duplicates.add(row.uid, row.all_words)
-        self.told = Copies(limits.told_words)
-        for text in instructions(schema):
-            self.told.add("prompt", words(text))
-        titles = [r"\W+".join(words(heading)) for heading in headings(schema)]
-        self.heading = re.compile(rf"(^|[.!?]\s*)({'|'.join(titles)})\s*:", re.IGNORECASE)
-        self._by_folds: dict[tuple, tuple[dict, set]] = {}
-
-    def of_folds(self, folds: tuple[int, ...]) -> tuple[dict[str, tuple[float, float]], set[str]]:
-        """Bounds of each column's length, and the words in use, among the cases of `folds`."""
-        if folds not in self._by_folds:
-            rows = [self.rows[uid] for uid in self.folds.index[self.folds.isin(folds)]]
-            if not rows:
-                raise InputError(f"no official case is in fold {', '.join(map(str, folds)) or '(none)'}")
-            slack, bounds = self.limits.length_slack, {}
-            for column in self.schema.text_columns:
-                low, high = np.percentile([len(r.words[column]) for r in rows], [1, 99])
-                bounds[column] = (low / slack, high * slack)
-            self._by_folds[folds] = bounds, {w for r in rows for w in r.all_words}
-        return self._by_folds[folds]
-
-
-def rows_of(table: pd.DataFrame, schema: Schema) -> list[Row]:
-    """A table's rows for the rules; uids are the column `uid` or, without one, the index."""
-    uids = table.get("uid", table.index)
-    texts = table[schema.text_columns].astype(object).where(table[schema.text_columns].notna(), "")
-    folds = table["seen_folds"] if "seen_folds" in table else [()] * len(table)
-    return [
-        Row(str(uid), dict(zip(schema.text_columns, map(str, values), strict=True)), tuple(map(int, seen)))
-        for uid, values, seen in zip(uids, texts.to_numpy(), folds, strict=True)
-    ]
-
 
 ASSISTANT = re.compile(
     r"\bas an ai\b|\bas a (large )?language model|\bai (language )?(model|assistant)\b"
@@ -156,6 +53,11 @@ def parts(row: Row, reference: Reference) -> str | None:
     return f"{', '.join(empty)} is empty" if empty else None
 
 
+def unfinished(row: Row, reference: Reference) -> str | None:
+    """The generator was stopped at its limit of tokens, in the middle of a sentence."""
+    return None if row.finished else "was stopped at the limit of tokens"
+
+
 def same_parts(row: Row, reference: Reference) -> str | None:
     """Two parts are word for word the same; real parts are often close (some 8 % all but equal)."""
     columns = list(row.words)
@@ -172,7 +74,7 @@ def language(row: Row, reference: Reference) -> str | None:
     foreign = sum(ord(c) > 0x24F for c in letters) / max(len(letters), 1)
     if foreign > reference.limits.foreign_letters:
         return f"{foreign:.0%} of the letters are not Latin"
-    _, vocabulary = reference.of_folds(row.folds)
+    vocabulary = reference.of_folds(row.folds).domain.vocabulary
     longer = [part for part in row.words.values() if len(part) >= MANY_WORDS]
     known = min(np.mean([w in vocabulary for w in part]) for part in [row.all_words, *longer])
     return f"only {known:.0%} of the words are known" if known < reference.limits.known_words else None
@@ -193,24 +95,42 @@ def repetition(row: Row, reference: Reference) -> str | None:
 
 def length(row: Row, reference: Reference) -> str | None:
     """A part is much shorter or longer than those of the prompt's fold."""
-    bounds, _ = reference.of_folds(row.folds)
-    for column, (low, high) in bounds.items():
+    for column, (low, high) in reference.of_folds(row.folds).bounds.items():
         count = len(row.words[column])
         if not low <= count <= high:
             return f"{column} has {count} words; plausible are {low:.0f} to {high:.0f}"
     return None
 
 
+def domain(row: Row, reference: Reference) -> str | None:
+    """The words are not those that the fold's cases use together."""
+    least = reference.of_folds(row.folds).least
+    if row.similarity >= least:
+        return None
+    return (
+        f"similarity to the nearest official cases is {row.similarity:.3f}; plausible is {least:.3f} or more"
+    )
+
+
 def copy(row: Row, reference: Reference) -> str | None:
-    """A long run of words stands so in an official case."""
-    runs = [reference.copies.longest(part, other_than=row.uid) for part in row.words.values()]
-    longest = max(filter(None, runs), default=None)
-    return f"{longest[0]} words in a row from case {longest[1]}" if longest else None
+    """A longer run of words stands so in an official case than such cases share with one another."""
+    length, source = row.copied
+    if length <= reference.copied_limit:
+        return None
+    return f"{length} words in a row from case {source}; at most {reference.copied_limit} are usual"
+
+
+def agreement(row: Row, reference: Reference) -> str | None:
+    """A teacher does not find the labels that were asked for; rows without labels are let through."""
+    if not row.agreement <= reference.limits.agreement:
+        return None
+    score = f"{row.agreement:+.3f}"
+    return f"the reading fits the requested labels no better than it fits the average case ({score})"
 
 
 def near_duplicate(row: Row, reference: Reference) -> str | None:
     """The whole is nearly an official case, or a row that was kept before it."""
-    twin = reference.duplicates.find(row.all_words, other_than=row.uid)
+    twin = reference.duplicates.find(row.mark, other_than=row.uid)
     return f"nearly the same as {twin}" if twin else None
 
 
@@ -222,7 +142,10 @@ RULES: dict[str, Callable[[Row, Reference], str | None]] = {
     "same parts": same_parts,
     "language": language,
     "repetition": repetition,
+    "unfinished": unfinished,
     "length": length,
+    "domain": domain,
     "copy": copy,
+    "agreement": agreement,
     "near-duplicate": near_duplicate,
 }

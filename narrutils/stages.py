@@ -7,6 +7,7 @@ the same and its artefacts still stand as they were recorded.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def has_ended(run: Run, stage: str) -> bool:
     """Whether the stage once ran to its end and its artefacts are still there."""
     record = recorded(run, stage)
     return bool(record["parts"]) and all(run.has(n) for n in (*record["files"], f"{stage}.ipynb"))
+
+
+def unfinished(run: Run, stages: Sequence[str]) -> str:
+    """The first stage that did not end, or ended before an earlier one wrote something else; "" if none."""
+    for n, stage in enumerate(stages):
+        earlier = {s: digest(recorded(run, s)["files"]) for s in stages[:n]}
+        if not has_ended(run, stage) or recorded(run, stage)["parts"]["earlier"] != earlier:
+            return stage
+    return ""
+
+
+def content(run: Run, stages: Sequence[str]) -> str:
+    """One digest of everything that the stages of a run wrote, as recorded when they ended."""
+    return digest({stage: recorded(run, stage)["files"] for stage in stages})
 
 
 def reason_to_run(profile: Profile, stage: str, parts: dict, run: Run) -> str:

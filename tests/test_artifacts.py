@@ -217,3 +217,61 @@ def test_labels_are_integers_or_absent(tmp_path):
     pd.testing.assert_frame_equal(run.labels(TOY), labels, check_dtype=False)
     assert all(dtype.kind in "iu" for dtype in run.labels(TOY).dtypes.map(lambda d: np.dtype(str(d).lower())))
     assert run.labels(TOY, "test") is None
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "run", "02_generation")
+
+
+def parts(n: int, start: int = 0) -> pd.DataFrame:
+    """A table as generation yields it: text, a list that is empty at first, a number."""
+    rows = range(start, start + n)
+    return pd.DataFrame(
+        {
+            "uid": [f"p-{i}" for i in rows],
+            "text": pd.array(["told" for _ in rows], dtype="string"),
+            "example_uids": [["c"] * (i > 1) for i in rows],
+            "kept": [i % 2 == 0 for i in rows],
+        }
+    )
+
+
+def test_a_stream_of_tables_reads_as_one_private_file(run):
+    run.write_stream("generated/p.parquet", (parts(2, n) for n in range(0, 6, 2)))
+    table = run.read("generated/p.parquet")
+    assert table["uid"].tolist() == [f"p-{i}" for i in range(6)]
+    assert [list(uids) for uids in table["example_uids"]] == [[], [], ["c"], ["c"], ["c"], ["c"]]
+    assert stat.S_IMODE(run.path("generated/p.parquet").stat().st_mode) == 0o600
+    assert run.written_by(run.stage) == ["generated/p.parquet"]
+
+
+def test_a_stream_that_breaks_leaves_what_was_there(run):
+    run.write_stream("generated/p.parquet", [parts(2)])
+
+    def broken():
+        yield parts(3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.write_stream("generated/p.parquet", broken())
+    assert len(run.read("generated/p.parquet")) == 2
+    assert [p.name for p in run.path("generated").iterdir()] == ["p.parquet"]
+    with pytest.raises(ValueError, match="no table"):
+        run.write_stream("generated/q.parquet", [])
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
+    left, living = tmp_path / ".a.json.999999999.part", tmp_path / ".a.json.1.part"
+    left.write_text("half"), living.write_text("another process is writing")
+    write_json(tmp_path / "a.json", 1)
+    assert not left.exists() and living.exists()
+
+
+def test_the_pools_of_another_run_are_taken_over_whole(run, tmp_path):
+    other = Run(tmp_path / "other", "02_generation")
+    other.write_stream("generated/p.parquet", [parts(2), parts(2, 2)])
+    assert run.take_pools(other) == ["p"]
+    assert run.read("generated/p.parquet").equals(other.read("generated/p.parquet"))
+    run.drop_pools(but=["p"])
+    assert run.has("generated/p.parquet")

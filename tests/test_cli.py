@@ -8,6 +8,7 @@ import pytest
 
 from narrutils import demo, paths, runner
 from narrutils.cli import main
+from narrutils.preflight import OUTPUTS
 from narrutils.runner import RunFailed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,43 @@ def test_unknown_words_are_exit_2():
     with pytest.raises(SystemExit) as caught:
         main(["runn"])
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def cycles(monkeypatch):
+    """A stand-in for planning and running cycles: what `cycle` was asked, in order."""
+    asked = []
+    monkeypatch.setattr("narrutils.cycle.plan_cycles", lambda *given: asked.append(given) or "plan")
+    monkeypatch.setattr("narrutils.cycle.run_cycles", lambda *given: asked.append(given))
+    monkeypatch.setattr("narrutils.cycle.dry_run", lambda *given: asked.append(("dry", *given)))
+    return asked
+
+
+def test_cycle_passes_on_what_was_asked(cycles):
+    assert main(["cycle", "x", "--cycles", "3", "-p", "epochs", "2", "--outputs", "there"]) == 0
+    assert cycles == [("x", 3, [("epochs", "2")], "there"), ("plan", "ensemble")]
+    assert main(["cycle", "x", "--cycles", "1", "--model", "gemma"]) == 0
+    assert cycles[2:] == [("x", 1, [], OUTPUTS), ("plan", "gemma")]
+    assert main(["cycle", "x", "--cycles", "1", "--dry-run"]) == 0
+    assert cycles[-1] == ("dry", "plan")
+
+
+def test_a_failed_cycle_says_how_to_go_on(cycles, monkeypatch, capsys):
+    def fail(*_):
+        raise RunFailed("04 failed", code=1)
+
+    monkeypatch.setattr("narrutils.cycle.run_cycles", fail)
+    assert main(["cycle", "x", "--cycles", "1"]) == 1
+    assert capsys.readouterr().err == (
+        "narrutils: 04 failed\n  or start the same cycles again: they go on here\n"
+    )
+
+
+def test_a_mistaken_cycle_is_one_line_and_exit_2(capsys, tmp_path):
+    assert main(["cycle", str(tmp_path / "none.yaml"), "--cycles", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "none.yaml" in said
 
 
 def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):

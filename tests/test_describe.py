@@ -86,3 +86,50 @@ def test_soft_labels_are_counted_by_held_out_fold():
     table = describe.soft_label_table(TOY, official, pool)
     assert table.index.tolist() == [0]
     assert table.loc[0].tolist() == [2, 0.5, 3, 0.0]
+
+
+WORDS = [f"w{n}" for n in range(40)]
+
+
+def told(n: int, vocabulary: int, pool: str) -> pd.DataFrame:
+    """n kept cases of 12 words a part, out of the first words of `WORDS`."""
+    rng = np.random.default_rng(n)
+    texts = {c: [" ".join(rng.choice(WORDS[:vocabulary], 12)) for _ in range(n)] for c in TOY.text_columns}
+    return pd.DataFrame(texts, index=uids(n, pool)).assign(pool=pool, kept=True)
+
+
+def test_a_pool_that_repeats_itself_is_less_diverse():
+    loop = told(1, 40, "loop").iloc[[0] * 4].set_axis(uids(4, "loop"))
+    rows = pd.concat(
+        [loop, told(20, 4, "narrow"), told(20, 40, "wide").assign(kept=[True] * 15 + [False] * 5)]
+    )
+    table = describe.diversity(rows, TOY, official=told(30, 40, "o"), most=18)
+    assert table.index.tolist() == ["loop", "narrow", "wide", "official"]
+    assert table["kept"].tolist() == [4, 20, 15, 30]
+    assert table["looked at"].tolist() == [4, 18, 15, 18]
+    assert table.loc["loop", "distinct-3"] == pytest.approx(1 / 4)
+    assert table.loc["loop", "nearest similarity"] == pytest.approx(1)
+    assert table.loc["narrow", "distinct-3"] < table.loc["wide", "distinct-3"] <= 1
+    assert table.loc["narrow", "nearest similarity"] > table.loc["wide", "nearest similarity"]
+
+
+def test_runs_of_words_do_not_cross_the_parts_of_a_case():
+    rows = pd.DataFrame({"First": ["a b c"], "Second": ["d e f"], "pool": "p", "kept": True})
+    table = describe.diversity(pd.concat([rows, rows], ignore_index=True), TOY)
+    assert table.loc["p", "distinct-3"] == 2 / 4
+    alone = describe.diversity(rows.assign(First="a", Second=""), TOY)
+    assert alone.loc["p", ["distinct-3", "nearest similarity"]].isna().all()
+    assert describe.diversity(rows.head(0), TOY).empty
+
+
+def test_the_landscape_shows_official_kept_and_refused():
+    rows = told(20, 40, "p").assign(kept=[True] * 15 + [False] * 5)
+    table = describe.landscape(rows, told(30, 40, "o")[TOY.text_columns], TOY, most=18)
+    assert table["group"].value_counts().to_dict() == {"official": 18, "p": 18}
+    assert table.loc[table["group"] == "official", "kept"].all()
+    assert table.loc[table["group"] == "p", "kept"].equals(
+        rows.loc[table.index[table["group"] == "p"], "kept"]
+    )
+    assert np.isfinite(table[["x", "y"]]).all(axis=None)
+    again = describe.landscape(rows, told(30, 40, "o")[TOY.text_columns], TOY, most=18)
+    pd.testing.assert_frame_equal(table, again)

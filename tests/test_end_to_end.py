@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from narrutils.artifacts import read_json
+from narrutils.backends import has_vllm
 from narrutils.paths import PROJECT
 from narrutils.schema import load_schema
 
@@ -97,6 +98,28 @@ def test_soft_and_corrected_labels_never_speak_of_their_own_fold(smoke):
         assert (official["uid"].map(fold_of) != official["held_out_fold"]).all()
         generated = table[table["uid"].isin(seen.index)]
         assert all(k not in seen[uid] for uid, k in zip(generated["uid"], generated["held_out_fold"]))
+
+
+def test_generated_rows_are_those_of_the_engine_with_the_labels_asked_for(smoke):
+    folder, _ = smoke
+    schema = load_schema("params/schemas/nvdrs.yaml")
+    rows = pd.read_parquet(folder / "generated/gemma3.parquet")
+    assert set(rows["backend"]) == {"vllm" if has_vllm() else "transformers"}
+    assert rows["chunk"].tolist() == [0, 0, 0, 1, 1, 1]
+    for v in schema.variables:
+        assert rows[v.name].isin(v.codes).all()
+    assert rows["agreement"].notna().all() and (rows["copied_words"] >= 0).all()
+    assert ((rows["reason"] == "") == rows["kept"]).all()
+
+
+def test_a_chunk_made_again_is_the_same(smoke):
+    folder, _ = smoke
+    before = pd.read_parquet(folder / "generated/gemma3.parquet")
+    next((folder / "generated/.gemma3").glob("chunk00001-*")).unlink()
+    (folder / "generated/gemma3.parquet").unlink()
+    again = narrutils("run", "params/smoke.yaml", "--only", "02", outputs=folder.parent)
+    assert again.returncode == 0, again.stdout
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "generated/gemma3.parquet"), before)
 
 
 def test_the_ladder_has_every_step_with_its_interval(smoke):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     BertConfig,
     BertModel,
@@ -71,6 +71,16 @@ def gemma_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer(pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
 
 
+def letter_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of one token a byte, which reads and writes any text."""
+    words = ["<pad>", "<bos>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({w: n for n, w in enumerate(words)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    specials = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
+    return PreTrainedTokenizerFast(tokenizer_object=made, **specials)
+
+
 def save_tiny_bert(folder: Path) -> str:
     """An encoder of hidden size 16, no dropout; its folder is the backbone's name."""
     torch.manual_seed(1)
@@ -91,8 +101,12 @@ def save_tiny_bert(folder: Path) -> str:
     return str(folder)
 
 
-def save_tiny_gemma(folder: Path) -> str:
-    """A causal model of hidden size 16, no dropout; its folder is the backbone's name."""
+def save_tiny_gemma(folder: Path, words: PreTrainedTokenizerFast | None = None) -> str:
+    """A causal model of hidden size 16, no dropout; its folder is the backbone's name.
+
+    It reads the words of `gemma_tokenizer` unless another tokenizer is given.
+    """
+    words = words or gemma_tokenizer()
     torch.manual_seed(1)
     Gemma3ForCausalLM(
         Gemma3TextConfig(
@@ -102,13 +116,18 @@ def save_tiny_gemma(folder: Path) -> str:
             num_key_value_heads=1,
             head_dim=8,
             num_hidden_layers=2,
-            vocab_size=60,
+            vocab_size=max(60, len(words)),
             sliding_window=8,
             initializer_range=0.2,
         )
     ).save_pretrained(folder)
-    gemma_tokenizer().save_pretrained(folder)
+    words.save_pretrained(folder)
     return str(folder)
+
+
+def save_tiny_writer(folder: Path) -> str:
+    """A causal model that writes letter by letter; its folder is the backbone's name."""
+    return save_tiny_gemma(folder, letter_tokenizer())
 
 
 class HashLearner:

@@ -1,0 +1,53 @@
+"""Stored models of a run folder, of either kind, read back one at a time.
+
+What a folder holds decides how it is read. torch is imported for neural models alone.
+"""
+
+import gc
+import sys
+from pathlib import Path
+
+from narrutils.artifacts import read_json
+from narrutils.crossfit import Model
+from narrutils.errors import InputError
+from narrutils.schema import Schema
+
+
+def load_model(folder: Path, schema: Schema) -> Model:
+    """The model of a folder such as `models/tfidf/fold0`, on the GPU where there is one.
+
+    Raises:
+        InputError: the folder holds no model, or one that this version cannot read.
+    """
+    if (folder / "vocabulary.json").exists():
+        from narrutils.baseline import TfidfModel
+
+        return TfidfModel.load(folder, schema)
+    if (folder / "classifier.json").exists():
+        return _load_neural(folder, schema)
+    raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")
+
+
+def _load_neural(folder: Path, schema: Schema) -> Model:
+    """A classifier that reads as it did when it was trained: the same length, truncation and precision."""
+    import torch
+
+    from narrutils.classifier import Body, Lora, load_classifier
+    from narrutils.training import NeuralLearner, NeuralModel, Recipe
+
+    config = read_json(folder / "training.json")["config"]
+    try:
+        parts = Body(**config["body"]), Lora(**config["lora"]), Recipe(**config["recipe"])
+    except TypeError:
+        raise InputError(f"{folder}: was stored by another version; run its notebooks again") from None
+    classifier, tokenizer = load_classifier(folder)
+    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    return NeuralModel(NeuralLearner(schema, *parts), classifier, tokenizer, [])
+
+
+def free() -> None:
+    """Give back what a model that nobody holds any more took, on the GPU too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
