@@ -52,6 +52,7 @@ class VllmBackend(Backend):
 
     @cached_property
     def _process(self) -> ProcessPoolExecutor:
+        os.environ.update(ENVIRONMENT)  # the child inherits it: torch reads its part while it loads
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
         try:
@@ -131,7 +132,6 @@ _adapters: dict[str, int] = {}
 
 
 def _prepare() -> None:
-    os.environ.update(ENVIRONMENT)
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_CACHE)
     warnings.simplefilter("ignore", FutureWarning)  # of vLLM's own imports
     logging.getLogger("vllm").setLevel(logging.ERROR)  # until it has read VLLM_LOGGING_LEVEL
