@@ -15,6 +15,7 @@ from narrutils.data import embedded_data, load_data
 from narrutils.errors import InputError
 from narrutils.parameters import INJECTED
 from narrutils.paths import PROJECT, locate
+from narrutils.pools import read_pools
 from narrutils.profiles import Profile, find_stage
 from narrutils.provenance import read_run
 from narrutils.schema import load_schema
@@ -132,6 +133,7 @@ def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
         if values.get("schema"):
             schema = load_schema(values["schema"])
             found["schema"] = digest(repr(schema))
+            read_pools(values.get("pools", []), schema)  # names and values, before anything runs
             if "data_dir" in values:
                 place = _data_place(values)
                 known = (values["schema"], *place.values())

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from toys import save_tiny_writer
 
 from narrutils.artifacts import read_json
 from narrutils.backends import has_vllm
@@ -219,14 +220,8 @@ def write_orchard(folder: Path, texts: list[str], names: list[str], train: int =
     table[["case_id", *names]][:train].to_csv(folder / "train_labels.csv", index=False)
 
 
-@pytest.mark.parametrize(
-    ("texts", "names"),
-    [(TEXTS, ["Blight", "Soil", "Frost"]), (["Visit"], ["Soil"]), (["Visit", "Remark"], ["Frost"])],
-    ids=["three texts", "one text, one categorical", "two texts, one binary"],
-)
-def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
-    tmp_path, tiny_bert, tiny_gemma_folder, texts, names
-):
+def write_orchard_profile(tmp_path: Path, bert, gemma, texts: list[str], names: list[str], **generation):
+    """`orchard.yaml`, its schema and data; `generation` goes to notebook 02."""
     variables = [v for v in VARIABLES if v["name"] in names]
     schema = {
         "name": "orchard",
@@ -237,17 +232,28 @@ def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
     write_orchard(tmp_path / "data", texts, names)
     shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "epochs": 1}
-    shared |= {"encoder_backbone": str(tiny_bert), "gemma_backbone": str(tiny_gemma_folder)}
+    shared |= {"encoder_backbone": str(bert), "gemma_backbone": str(gemma)}
     shared |= {"encoder_max_tokens": 32, "gemma_max_tokens": 32}
     profile = {
         "run": "orchard",
         "shared": shared,
-        "02_generation": {"pools": []},
+        "02_generation": {"pools": []} | generation,
         "05_gemma_lora": {"gemma_layers": 0, "lora_rank": 2, "lora_alpha": 4, "rounds": 0, "nested": False},
         "06_ensemble": {"weights": {"tfidf": 1.0, "gemma": 1.0}, "thresholds_from": "members"},
     }
     (tmp_path / "orchard.yaml").write_text(yaml.safe_dump(profile))
 
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [(TEXTS, ["Blight", "Soil", "Frost"]), (["Visit"], ["Soil"]), (["Visit", "Remark"], ["Frost"])],
+    ids=["three texts", "one text, one categorical", "two texts, one binary"],
+)
+def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
+    tmp_path, tiny_bert, tiny_gemma_folder, texts, names
+):
+    write_orchard_profile(tmp_path, tiny_bert, tiny_gemma_folder, texts, names)
+    variables = [v for v in VARIABLES if v["name"] in names]
     done = narrutils("run", str(tmp_path / "orchard.yaml"), outputs=tmp_path / "outputs")
     assert done.returncode == 0, done.stdout
     folder = tmp_path / "outputs/orchard"
@@ -258,6 +264,30 @@ def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
     entries = read_json(folder / "ladder.json")
     assert {e["split"] for e in entries} == {"oof"}
     assert {e["model"] for e in entries if e["optimistic"]} >= {"gemma", "ensemble"}
+
+
+def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, tiny_bert, tiny_gemma_folder):
+    """Two runs of the real notebooks by one command: screened, soft-labelled and compared across them."""
+    writer = save_tiny_writer(tmp_path / "writer")
+    pool = {"pool": "w", "backbone": str(writer), "rows": 6, "seed": 1, "labelled": True}
+    write_orchard_profile(
+        tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, ["Blight", "Soil", "Frost"],
+        pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
+    )  # fmt: skip
+    words = ("--cycles", "1", "-p", "04.soft_epochs", "1", "-p", "02.teacher", "tfidf", "-p", "04.teacher")
+    done = narrutils("cycle", str(tmp_path / "orchard.yaml"), *words, "tfidf", outputs=tmp_path / "out")
+    assert done.returncode == 0, done.stdout
+    later = tmp_path / "out/orchard_cycle1"
+    assert sorted(p.name for p in (later / "generated").glob("*.parquet")) == ["w.parquet", "w_c1.parquet"]
+    folds = pd.read_parquet(later / "folds.parquet").set_index("uid")["fold"]
+    seen = pd.read_parquet(later / "generated/w_c1.parquet")["seen_folds"]
+    assert {len(s) for s in seen} == {folds.nunique() - 1}  # the teacher's folds joined the prompt's
+    before = pd.read_parquet(later / "labels/soft/before.parquet")
+    assert (before["uid"].map(folds) != before["held_out_fold"]).all()
+    first, second = read_json(tmp_path / "out/orchard/cycles.json")
+    assert second["previous_run"] == "orchard" and second["kept"] == (second["gain"] > 0)
+    assert read_json(later / "cycle.json") == second
+    assert "orchard_cycle1" in done.stdout
 
 
 def test_a_fault_is_one_line_and_leaves_outputs_alone(smoke):

@@ -4,7 +4,10 @@ import pytest
 from toys import TOY
 
 from narrutils.errors import InputError
+from narrutils.paths import PROJECT
 from narrutils.pools import Adapting, Pool, read_pools
+from narrutils.profiles import load_profile
+from narrutils.schema import load_schema
 
 ENTRY = {"pool": "one", "backbone": "smollm2-135m", "rows": 8, "seed": 3}
 
@@ -94,3 +97,16 @@ def test_settings_of_adapters():
     assert read({"adapt": {}}).adapt == Adapting()
     adapted = read({"adapt": {"rank": 4, "learning_rate": "1e-3"}, "max_examples": 0})
     assert adapted.adapt == Adapting(rank=4, learning_rate=1e-3) and adapted.max_examples == 0
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_pools_of_every_shipped_profile_can_be_read(path):
+    values = load_profile(path).parameters["02_generation"]
+    schema = load_schema(values["schema"])
+    limits = {name: values[name] for name in ("max_examples", "max_words", "max_new_tokens")}
+    pools = read_pools(values["pools"], schema, **limits)
+    if path.stem == "full":
+        assert [(p.labelled, p.rows, p.seed) for p in pools] == [
+            (True, 4000, 1222), (True, 4000, 1255), (False, 2000, 11041), (False, 4000, 10271),
+            (False, 4000, 10291), (False, 8000, 44564),
+        ]  # fmt: skip
