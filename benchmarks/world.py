@@ -150,6 +150,8 @@ def variant(name: str, backbone: str, rows: int, epochs: int, seed: int) -> Pool
         max_examples=0 if adapted else 2,
         max_words=400,
         max_new_tokens=PART_TOKENS * (2 if chat else 1),
+        # A default such as SmolLM2's 0.2 has an adapted model turn in circles.
+        temperature=1.0 if adapted else None,
     )
 
 

@@ -222,6 +222,7 @@ class Chunks:
             table, tokens = make()
             write_table(path, table, private=True)
             self.tokens += tokens
+        speed = self.tokens / max(self.bar.format_dict["elapsed"], 1e-9)
+        self.bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)  # shown with the next update
         self.bar.update(len(self.ranges[chunk]))
-        self.bar.set_postfix_str(f"{self.tokens / max(self.bar.format_dict['elapsed'], 1e-9):.0f} tokens/s")
         return read_table(path)
