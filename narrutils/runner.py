@@ -23,6 +23,7 @@ from narrutils.parameters import read_cells
 from narrutils.paths import PROJECT
 from narrutils.preflight import OUTPUTS, Job, forecast, preflight, shown
 from narrutils.profiles import NOTEBOOKS, Profile
+from narrutils.redaction import redact, redact_notebook
 
 
 class RunFailed(Exception):
@@ -139,7 +140,11 @@ def _execute(job: Job, stage: str) -> int:
             )
         return sum(cell.cell_type == "code" for cell in done.cells)
     except papermill.PapermillExecutionError as error:
-        line = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+        said = error.evalue
+        if not _shows_text(job.profile):
+            redact_notebook(part)
+            said, _ = redact(error.ename, error.evalue, error.traceback)
+        line = said if error.ename == "InputError" else f"{error.ename}: {said}"
         failure = RunFailed(_failure(job, stage, error.exec_count, line))
         raise failure from None
     except RuntimeError as error:  # the kernel, not a cell: it died, or never answered
@@ -152,6 +157,11 @@ def _execute(job: Job, stage: str) -> int:
     finally:
         if part.exists():
             os.replace(part, made)
+
+
+def _shows_text(profile: Profile) -> bool:
+    """Whether the profile lets any notebook show narratives."""
+    return any(parameters.get("show_text") for parameters in profile.parameters.values())
 
 
 def _started(notebook: Path) -> int:

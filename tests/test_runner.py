@@ -13,6 +13,7 @@ from narrutils.artifacts import Run, digest, read_json
 from narrutils.errors import InputError
 from narrutils.preflight import check_inputs, forecast, preflight, shown
 from narrutils.profiles import load_profile
+from narrutils.redaction import NOT_SHOWN
 from narrutils.runner import RunFailed, run_profile
 
 FIXTURES = Path(__file__).parent / "notebooks"
@@ -173,22 +174,34 @@ def test_what_a_stage_no_longer_writes_goes_and_trained_folders_stay(bench, caps
 
 def test_a_failure_names_stage_cell_error_notebook_and_resumes(bench, capsys):
     bench.place("raises", "02_uses")
+    told = ("show_text", "true")  # so that the message is seen
     environment = dict(os.environ)
     with pytest.raises(RunFailed) as caught:
-        bench.run()
+        bench.run(told)
     assert dict(os.environ) == environment
     said = str(caught.value)
     assert caught.value.code == 1
     assert "02_uses failed in cell In [4]: ZeroDivisionError: division by zero" in said
     assert "out {x}/toy/02_uses.ipynb" in said
     assert "ZeroDivisionError" in bench.run_folder.joinpath("02_uses.ipynb").read_text()
-    assert re.search(r"narrutils run .*toy\.yaml.* --from 02 --outputs '.*out \{x\}'", said)
+    assert re.search(r"narrutils run .*toy\.yaml.* --from 02 .*--outputs '.*out \{x\}'", said)
     assert read_json(bench.run_folder / "run.json")["stages"]["02_uses"]["status"] == "failed"
-    assert bench.would() == {"02": "stopped half-way"}
+    assert bench.would(told) == {"02": "stopped half-way"}
     capsys.readouterr()
-    bench.run(("divisor", "1"), start="02")
+    bench.run(told, ("divisor", "1"), start="02")
     assert "01_makes" not in capsys.readouterr().out
-    assert bench.would(("divisor", "1")) == {}
+    assert bench.would(told, ("divisor", "1")) == {}
+
+
+def test_where_narratives_are_not_shown_a_failure_names_lines_and_no_value(bench, capsys):
+    bench.place("raises", "02_uses")
+    with pytest.raises(RunFailed) as caught:
+        bench.run()
+    assert f"02_uses failed in cell In [4]: ZeroDivisionError: {NOT_SHOWN}" in str(caught.value)
+    notebook = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    assert "ZeroDivisionError" in notebook and "Cell In[4], line 1" in notebook
+    for text in (notebook, str(caught.value), *capsys.readouterr()):
+        assert "division by zero" not in text
 
 
 @pytest.mark.parametrize(
