@@ -100,20 +100,54 @@ def write_stream(path: str | Path, tables: Iterable[pd.DataFrame]) -> None:
     Raises:
         ValueError: there is no table at all, or a later one has other columns than the first.
     """
-    with atomic(path) as part:
-        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
-        writer = None
-        try:
-            for table in tables:
-                if writer is None:
-                    layout = _stated(pa.Schema.from_pandas(table, preserve_index=False))
-                    writer = pq.ParquetWriter(part, layout)
-                writer.write_table(pa.Table.from_pandas(table, schema=layout, preserve_index=False))
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
+    with table_writer(path, private=True) as write:
+        written = [write(table) for table in tables]
+        if not written:
             raise ValueError(f"{path}: no table to write")
+
+
+@contextmanager
+def table_writer(path: str | Path, private: bool = False):
+    """Yield a function that appends a table to a file that stands there whole at the end, or not at all.
+
+    Parquet or CSV by the name's ending. Every table has the columns of the first.
+    """
+    with atomic(path) as part:
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600 if private else 0o644))
+        writer = (_CsvWriter if Path(path).suffix == ".csv" else _ParquetWriter)(part)
+        try:
+            yield writer.write
+        finally:
+            writer.close()
+
+
+class _CsvWriter:
+    def __init__(self, path: Path):
+        self.file, self.columns = path.open("w", encoding="utf-8", newline=""), None
+
+    def write(self, table: pd.DataFrame) -> None:
+        if self.columns is not None and list(table.columns) != self.columns:
+            raise ValueError(f"columns {list(table.columns)} after {self.columns}")
+        table.to_csv(self.file, index=False, header=self.columns is None)
+        self.columns = list(table.columns)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path):
+        self.path, self.writer = path, None
+
+    def write(self, table: pd.DataFrame) -> None:
+        if self.writer is None:
+            self.layout = _stated(pa.Schema.from_pandas(table, preserve_index=False))
+            self.writer = pq.ParquetWriter(self.path, self.layout)
+        self.writer.write_table(pa.Table.from_pandas(table, schema=self.layout, preserve_index=False))
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
 
 
 def _stated(layout: pa.Schema) -> pa.Schema:

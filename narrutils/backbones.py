@@ -5,6 +5,8 @@ network is used only for a model that the user named by its hub id.
 """
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import util
@@ -13,8 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedConfig,
@@ -22,10 +26,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.utils import logging
 
 from narrutils.artifacts import digest
 from narrutils.errors import InputError
-from narrutils.hub import is_hub_id
+from narrutils.hub import is_hub_id, safetensors_commit
 from narrutils.packaged import PACKAGED, folder_of, quiet
 from narrutils.paths import locate
 
@@ -117,7 +122,9 @@ def _hub(name: str) -> Backbone:
     if constants.HF_HUB_OFFLINE:
         raise InputError(f"{identity}: not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it")
     try:
-        commit = HfApi().model_info(identity, revision=revision or None, timeout=10).sha
+        commit = safetensors_commit(HfApi(), identity, revision)
+    except InputError:
+        raise
     except Exception as error:  # the hub's client raises its own, httpx's and OSError; all end here
         raise InputError(f"{identity}: the model hub gave no such model ({type(error).__name__})") from None
     return Backbone(name, "hub", identity, revision=commit)
@@ -170,16 +177,52 @@ def load_body(
     """
     kind = AutoModelForCausalLM if causal else AutoModel
     eight_bit = {} if quantization is None else {"quantization_config": _quantised(quantization)}
-    with quiet():
-        model = kind.from_pretrained(**backbone.source, dtype=dtype, use_safetensors=True, **eight_bit)
+    model = _load(kind, backbone, dtype=dtype, **attention(backbone), **eight_bit)
     if not causal and getattr(model, "pooler", None) is not None:
         model.pooler = None  # unused here: it would only be trained on nothing and stored
     return model if layers is None else keep_layers(model, layers)
 
 
+def attention(backbone: Backbone) -> dict[str, str]:
+    """Gemma 2 caps its attention logits, which torch's fused attention silently leaves out."""
+    config = AutoConfig.from_pretrained(**backbone.source).get_text_config()
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    return {"attn_implementation": "eager"} if capped else {}
+
+
 def load_causal(backbone: Backbone, dtype: torch.dtype) -> PreTrainedModel:
     """The model with its language-model head, for generation."""
     return load_body(backbone, dtype, causal=True)
+
+
+def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = None) -> PreTrainedModel:
+    """An encoder with its masked-language head, a fresh one where its files hold none."""
+    model = _load(AutoModelForMaskedLM, backbone, dtype=dtype)
+    return model if layers is None else keep_layers(model, layers)
+
+
+def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
+    """The model as its files give it; weights that they lack start at random, which is said in one line."""
+    with quiet(), _without_reports():
+        model, found = kind.from_pretrained(
+            **backbone.source, use_safetensors=True, output_loading_info=True, **options
+        )
+    # A pooler is never used here.
+    fresh = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if fresh:
+        print(f"{backbone.name}: {len(fresh)} weights start at random, such as {fresh[0]}", flush=True)
+    return model
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Without the tables that transformers logs of every weight that it misses or has left over."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _quantised(quantization: str) -> BitsAndBytesConfig:

@@ -45,7 +45,7 @@ class TfidfLearner:
         vectorizer = TfidfVectorizer(
             ngram_range=(1, 2), sublinear_tf=True, min_df=self.min_df, max_features=self.max_terms
         )
-        features = vectorizer.fit_transform(_join(texts))
+        features = vectorizer.fit_transform(join(texts))
         weights = np.zeros((len(vectorizer.vocabulary_), self.schema.width))
         bias = np.zeros(self.schema.width)
         for v in self.schema.variables:
@@ -53,6 +53,7 @@ class TfidfLearner:
             values = targets[list(v.columns)].to_numpy()
             codes = values.argmax(axis=1) if values.shape[1] > 1 else (values[:, 0] > 0.5).astype(int)
             weights[:, columns], bias[columns] = self._regress(features, codes, values.shape[1])
+        weights = weights.astype(np.float32)  # as they are stored
         return TfidfModel(self.schema, vectorizer.vocabulary_, vectorizer.idf_, weights, bias)
 
     def _regress(self, features: csr_matrix, codes: np.ndarray, width: int):
@@ -83,31 +84,38 @@ class TfidfModel:
     idf: np.ndarray  # [terms]
     weights: np.ndarray  # [terms, schema.width]
     bias: np.ndarray  # [schema.width]
+    analyzer: str = "word"  # scikit-learn's: word, or char_wb for letters within words
+    ngrams: tuple[int, int] = (1, 2)  # shortest and longest term, in words or letters
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
         if texts.empty:  # scikit-learn refuses to transform nothing
             return self.schema.from_logits(np.zeros((0, self.schema.width)), texts.index)
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, vocabulary=self.vocabulary)
+        vectorizer = TfidfVectorizer(
+            analyzer=self.analyzer, ngram_range=self.ngrams, sublinear_tf=True, vocabulary=self.vocabulary
+        )
         vectorizer.idf_ = self.idf
-        logits = vectorizer.transform(_join(texts)) @ self.weights + self.bias
+        logits = vectorizer.transform(join(texts)) @ self.weights + self.bias
         return self.schema.from_logits(logits, texts.index)
 
     def save(self, folder: Path) -> None:
-        """Write `vocabulary.json` and `weights.safetensors`."""
+        """Write `vocabulary.json`, `terms.json` and `weights.safetensors`."""
+        write_json(folder / "terms.json", {"analyzer": self.analyzer, "ngrams": self.ngrams})
         write_json(folder / "vocabulary.json", {term: int(n) for term, n in self.vocabulary.items()})
         write_tensors(
             folder / "weights.safetensors",
-            {"idf": self.idf, "weights": self.weights.astype(np.float32), "bias": self.bias},
+            {"idf": self.idf, "weights": self.weights, "bias": self.bias},
         )
 
     @classmethod
     def load(cls, folder: Path, schema: Schema) -> "TfidfModel":
         tensors = read_tensors(folder / "weights.safetensors")
         vocabulary = read_json(folder / "vocabulary.json")
-        return cls(schema, vocabulary, tensors["idf"], tensors["weights"], tensors["bias"])
+        terms = read_json(folder / "terms.json")
+        matrices = (tensors["idf"], tensors["weights"], tensors["bias"])
+        return cls(schema, vocabulary, *matrices, terms["analyzer"], tuple(terms["ngrams"]))
 
 
-def _join(texts: pd.DataFrame) -> list[str]:
+def join(texts: pd.DataFrame) -> list[str]:
     """All narratives of a case in one string."""
     return ["\n".join(parts) for parts in texts.itertuples(index=False)]

@@ -5,7 +5,7 @@ last real token, found from the attention mask, whatever the padding side.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,19 @@ class Body:
     dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
 
 
+@dataclass(frozen=True)
+class Start:
+    """Weights that a body starts from in place of its backbone's own, made when first needed.
+
+    Args:
+        key: content key of all that decides them.
+        folder: makes them, if they are not there yet, and tells where they are.
+    """
+
+    key: str
+    folder: Callable[[], Path]
+
+
 def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
     """Mean over real tokens: states `[batch, tokens, hidden]`, mask `[batch, tokens]`."""
     mask = mask.to(states.dtype)[..., None]
@@ -70,8 +83,25 @@ class Classifier(nn.Module):
         nn.init.normal_(self.head.weight, std=0.002)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits `[batch, width]`, float32."""
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """The body's layers, by which FSDP divides a model; accelerate asks for them by this name."""
+        return list(self.body._no_split_modules)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, told: Tensor | None = None) -> Tensor:
+        """Logits `[batch, width]`, float32.
+
+        Args:
+            input_ids, attention_mask: `[batch, tokens]`; or, for cases whose narratives are read
+                each on its own, `[batch, narratives, tokens]`: the largest of their logits counts.
+            told: then, `[batch, narratives]` of bool: whose logits count; one at least in each case.
+        """
+        if told is None:
+            return self._logits(input_ids, attention_mask)
+        logits = self._logits(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+        return logits.unflatten(0, told.shape).masked_fill(~told[..., None], -torch.inf).amax(1)
+
+    def _logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = (pool_mean if self.encoder else pool_last)(states, attention_mask)
         with torch.autocast(pooled.device.type, enabled=False):
@@ -112,10 +142,14 @@ def _load(body: Body, trained: bool) -> nn.Module:
     model = load_body(
         resolve(body.backbone), dtype, layers=body.layers or None, quantization=body.quantization or None
     )
-    if body.dropout is not None:
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = body.dropout
+    return set_dropout(model, body.dropout)
+
+
+def set_dropout(model: nn.Module, dropout: float | None) -> nn.Module:
+    """The model with this dropout everywhere in it, in place; None leaves its own."""
+    for module in model.modules() if dropout is not None else ():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
     return model
 
 
@@ -143,6 +177,18 @@ def save_base(body: Body, folder: Path) -> None:
             _load(body, trained=False).save_pretrained(folder)
 
 
+def load_base(folder: Path, body: Body) -> nn.Module:
+    """The frozen base of the model in `folder`: the one that its run folder holds, if it does."""
+    base = folder.parent.parent / "base" / base_name(body)
+    if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
+        here = (base / "config.json").exists()
+        hub = "{id}@{revision}".format(**read_json(base / "hub.json"))
+        body = replace(body, backbone=str(base) if here else hub)
+    elif (base / "config.json").exists():
+        body = replace(body, backbone=str(base), layers=0)
+    return _load(body, trained=False)
+
+
 def load_classifier(folder: Path) -> tuple[Classifier, object]:
     """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
 
@@ -152,12 +198,7 @@ def load_classifier(folder: Path) -> tuple[Classifier, object]:
     described = read_json(folder / "classifier.json")
     body, lora = Body(**described["body"]), Lora(**described["lora"])
     if lora.rank:
-        base = folder.parent.parent / "base" / base_name(body)
-        if (base / "hub.json").exists():
-            body = replace(body, backbone="{id}@{revision}".format(**read_json(base / "hub.json")))
-        elif (base / "config.json").exists():
-            body = replace(body, backbone=str(base), layers=0)
-        model = PeftModel.from_pretrained(_load(body, trained=False), folder / "body")
+        model = PeftModel.from_pretrained(load_base(folder, body), folder / "body")
     else:
         model = _load(Body(str(folder / "body")), trained=True)
     classifier = Classifier(model, described["width"], is_encoder(model.config))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from narrutils.artifacts import Run, digest, read_json, read_table, write_json, write_table
 from narrutils.curriculum import Phase
+from narrutils.divergence import Trained, train_and_read
 from narrutils.folds import HeldOut, allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
 
@@ -58,6 +59,8 @@ class CrossFit:
         folds: fold of each training row.
         test: text columns of the test rows.
         pool: kept generated rows with `seen_folds`, to be soft-labelled.
+        learner_of: the learner of a model with these held-out folds, where it is not the same for
+            all: it may start from weights that were pretrained on what this model may see.
     """
 
     run: Run
@@ -68,6 +71,7 @@ class CrossFit:
     folds: pd.Series
     test: pd.DataFrame
     pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
+    learner_of: Callable[[HeldOut], Learner] | None = None
 
     def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
         """Train the models that are not there yet; an interrupted run resumes at the next one.
@@ -123,49 +127,54 @@ class CrossFit:
             n: read_json(self.run.path(f"models/{self.name}/{n}/training.json"))["history"] for n in names
         }
 
-    def publish(self, title: str, order: int = 0, optimistic: bool = False) -> None:
+    def publish(self, title: str, order: int = 0, optimistic: bool = False, instead: str = "") -> None:
         """Write the model's predictions and what the ladder says of it.
 
         Args:
             title: the ladder's step.
             order: among the models of one notebook.
             optimistic: whether a teacher crossed the folds, so that its score flatters it.
+            instead: the model that is kept in place of this one, where it was refused.
         """
         write = self.run.write_probabilities
         write(f"predictions/{self.name}_oof.parquet", self.out_of_fold(), self.schema)
         write(f"predictions/{self.name}_test.parquet", self.on_test(), self.schema)
         about = {"model": self.name, "step": title, "stage": self.run.stage, "order": order}
-        self.run.write(f"models/{self.name}/about.json", about | {"optimistic": optimistic})
+        about |= {"folds": [fold for (fold,) in singles(self.folds)], "base": self.learner.base}
+        about |= {"optimistic": optimistic, "instead": instead}
+        self.run.write(f"models/{self.name}/about.json", about)
         if self.learner.base:
             key = digest(self.learner.config()["weights"], source_digest(self.learner.sources))
             self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
 
     def _fit_one(self, held_out: HeldOut, phases: list[Phase], reads: pd.DataFrame) -> None:
-        learner, name = self.learner, self._folder(held_out)
+        learner = self.learner_of(held_out) if self.learner_of else self.learner
+        name = self._folder(held_out)
         key = digest(learner.config(), source_digest(learner.sources), [p.key() for p in phases], reads)
         label = f"{self.name} {folder_name(held_out)}"
         if self.run.is_current(name, key):
             print(f"{label}: already trained", flush=True)
 
         def make(part: Path) -> None:
-            model = learner.fit(phases, label)
-            predictions = self.schema.check_probabilities(
-                model.predict(reads)
-            )  # a diverged model is not kept
-            write_table(part / "predictions.parquet", predictions.rename_axis("uid"))
-            write_json(part / "training.json", self._described(held_out, phases, model))
+            # The test rows are read by themselves, as they are when the stored model reads them again.
+            tested = reads.index.isin(self.test.index)
+            parts = [reads[~tested], reads[tested]]
+            trained = train_and_read(learner, phases, parts, self.schema, label)
+            write_table(part / "predictions.parquet", trained.predictions.rename_axis("uid"))
+            write_json(part / "training.json", self._described(held_out, phases, trained, learner))
             if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
-                model.save(part)
+                trained.model.save(part)
 
         self.run.write_folder(name, key, make)
 
-    def _described(self, held_out: HeldOut, phases: list[Phase], model: Model) -> dict:
+    def _described(self, held_out: HeldOut, phases: list[Phase], trained: Trained, learner: Learner) -> dict:
         return {
             "model": self.name,
             "held_out": held_out,
-            "config": self.learner.config(),
+            "config": learner.config(),
             "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
-            "history": getattr(model, "history", []),
+            "history": getattr(trained.model, "history", []),
+            "attempts": trained.attempts,
         }
 
     def _reads(self, held_out: HeldOut) -> pd.DataFrame:

@@ -24,12 +24,14 @@ class Phase:
         epochs: passes over the rows.
         soft: whether the targets are a teacher's probabilities; a soft categorical
             target is not smoothed further.
+        loss: one of `recipe.LOSSES`; empty is what the recipe says.
     """
 
     texts: pd.DataFrame
     targets: pd.DataFrame
     epochs: int = 1
     soft: bool = False
+    loss: str = ""
 
     def __post_init__(self):
         if not self.texts.index.equals(self.targets.index):
@@ -37,7 +39,7 @@ class Phase:
 
     def key(self) -> str:
         """Content key of texts, targets and settings."""
-        return digest(self.texts, self.targets, self.epochs, self.soft)
+        return digest(self.texts, self.targets, self.epochs, self.soft, self.loss)
 
 
 def official_phase(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from narrutils import runner
 from narrutils.artifacts import Run, read_json, write_json
-from narrutils.ensemble import blend_thresholds
+from narrutils.ensemble import thresholds_by_fold
 from narrutils.errors import InputError
 from narrutils.intervals import Interval, paired_gain
 from narrutils.metrics import Counts, count
@@ -170,16 +170,11 @@ def counts_of(run: Run, schema: Schema, model: str, labels: pd.DataFrame | None 
     """
     labels = run.labels(schema) if labels is None else labels
     table, folds = _out_of_fold(run, schema, model, labels.index), run.folds()
-    sides = {model: table}
-    note = run.read("ensemble.json") if model == ENSEMBLE and run.has("ensemble.json") else {}
-    if note.get("thresholds_from") == "members":
-        sides = {name: _out_of_fold(run, schema, name, labels.index) for name in note["weights"]}
-    weights = note.get("weights", {}) if len(sides) > 1 else dict.fromkeys(sides, 1.0)
-
-    def find(part: pd.DataFrame) -> dict[str, float]:
-        return blend_thresholds({name: search(schema, part, side) for name, side in sides.items()}, weights)
-
-    return count(schema, labels, decide_by_fold(schema, table, folds, cross_fitted(find, labels, folds)))
+    if model == ENSEMBLE and run.has("ensemble.json"):
+        found = thresholds_by_fold(run.read("ensemble.json"))
+    else:
+        found = cross_fitted(lambda part: search(schema, part, table), labels, folds)
+    return count(schema, labels, decide_by_fold(schema, table, folds, found))
 
 
 def last_kept(records: list[dict]) -> dict:

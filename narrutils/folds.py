@@ -10,7 +10,6 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
 from narrutils.errors import InputError
 from narrutils.schema import Schema
@@ -32,6 +31,8 @@ def draw_folds(schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int) ->
         raise InputError(f"folds is {n_folds}; at least 3 are needed, so that a teacher can leave two out")
     if len(labels) < n_folds:
         raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # reading new cases does without it
+
     onehot = schema.to_targets(labels).to_numpy(dtype=int)
     if schema.width == 1:  # the splitter wants two columns or more
         onehot = np.hstack([onehot, 1 - onehot])

@@ -1,11 +1,15 @@
-"""Which model names mean a model on a hub: the only names for which the network may be used.
+"""Models on a hub: which names mean one, the only ones for which the network may be used, and its commit.
 
 Apart from `backbones`, so that the runner can tell without importing torch.
 """
 
 import re
 
+from narrutils.errors import InputError
 from narrutils.paths import locate
+
+#: The hub's own account for conversions; pull requests of anybody else are not trusted.
+CONVERTER = "SFconvertbot"
 
 
 def is_hub_id(name: str) -> bool:
@@ -15,14 +19,51 @@ def is_hub_id(name: str) -> bool:
 
 def hub_ids(parameters: object) -> list[str]:
     """The hub ids that stand under a key that ends in `backbone`, at any depth, each once."""
+    return [name for name in backbones(parameters) if is_hub_id(name)]
+
+
+def backbones(parameters: object) -> list[str]:
+    """The models that stand under a key that ends in `backbone`, at any depth, each once."""
     found = []
     if isinstance(parameters, dict):
         for key, value in parameters.items():
-            if str(key).endswith("backbone") and isinstance(value, str) and is_hub_id(value):
+            if str(key).endswith("backbone") and isinstance(value, str) and value:
                 found.append(value)
             else:
-                found += hub_ids(value)
+                found += backbones(value)
     elif isinstance(parameters, list):
         for value in parameters:
-            found += hub_ids(value)
+            found += backbones(value)
     return list(dict.fromkeys(found))
+
+
+def safetensors_commit(api, identity: str, revision: str = "") -> str:
+    """The commit of a hub model whose weights are safetensors.
+
+    Some models (DeBERTa-v3) are stored with pickled weights alone. For those the hub's own
+    converter keeps a pull request with the same weights as safetensors; its commit is
+    taken, unless a revision was named.
+
+    Args:
+        api: a `huggingface_hub.HfApi`.
+
+    Raises:
+        InputError: no such weights.
+    """
+    named = api.model_info(identity, revision=revision or None, timeout=10)
+    if _has_safetensors(named):
+        return named.sha
+    if not revision:
+        pulls = api.get_repo_discussions(identity, author=CONVERTER, discussion_type="pull_request")
+        for pull in pulls:
+            converted = api.model_info(identity, revision=f"refs/pr/{pull.num}", timeout=10)
+            if _has_safetensors(converted):
+                return converted.sha
+    raise InputError(
+        f"{identity}: its weights are pickled, which are not read; name a revision with safetensors "
+        "(owner/model@revision), or a folder with the model converted"
+    )
+
+
+def _has_safetensors(info) -> bool:
+    return any(file.rfilename.endswith(".safetensors") for file in info.siblings or ())

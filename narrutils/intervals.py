@@ -5,6 +5,7 @@ metric is computed anew on each draw. The intervals speak of the sampling of
 cases, not of training seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,24 +45,45 @@ def variable_intervals(counts: Counts, draws: int = DRAWS, seed: int = 0) -> lis
     return [_interval(value, column) for value, column in zip(counts.scores(), samples.T)]
 
 
-def paired_gain(better: Counts, base: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+def paired_gain(
+    better: Counts | Sequence[Counts], base: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
+) -> Interval:
     """`better` − `base` on the same cases, both scored on the same draws.
+
+    Args:
+        better, base: counts of one reading of the cases, or of several whose scores are averaged.
 
     Raises:
         ValueError: the two do not count the same number of cases.
     """
-    if len(better.hits) != len(base.hits):
+    better, base = _several(better), _several(base)
+    if len({len(counts.hits) for counts in better + base}) > 1:
         raise ValueError("a paired gain needs both models on the same cases")
-    weights = resample(len(base.hits), draws, seed)
-    samples = better.scores(weights).mean(axis=1) - base.scores(weights).mean(axis=1)
-    return _interval(better.scores().mean() - base.scores().mean(), samples)
+    weights = resample(len(base[0].hits), draws, seed)
+    return _interval(_mean(better) - _mean(base), _mean(better, weights) - _mean(base, weights))
 
 
-def unpaired_gap(one: Counts, other: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """`one` − `other` on different cases (such as test − out-of-fold), drawn independently."""
-    first = one.scores(resample(len(one.hits), draws, seed)).mean(axis=1)
-    second = other.scores(resample(len(other.hits), draws, seed + 1)).mean(axis=1)
-    return _interval(one.scores().mean() - other.scores().mean(), first - second)
+def unpaired_gap(
+    one: Counts | Sequence[Counts], other: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """`one` − `other` on different cases (such as test − out-of-fold), drawn independently.
+
+    Args:
+        one, other: counts of one reading of the cases, or of several whose scores are averaged.
+    """
+    one, other = _several(one), _several(other)
+    first = _mean(one, resample(len(one[0].hits), draws, seed))
+    second = _mean(other, resample(len(other[0].hits), draws, seed + 1))
+    return _interval(_mean(one) - _mean(other), first - second)
+
+
+def _several(counts: Counts | Sequence[Counts]) -> list[Counts]:
+    return [counts] if isinstance(counts, Counts) else list(counts)
+
+
+def _mean(several: list[Counts], weights: np.ndarray | None = None) -> np.ndarray:
+    """Average F1 of each draw, the mean over the readings."""
+    return np.mean([counts.scores(weights).mean(axis=-1) for counts in several], axis=0)
 
 
 def _interval(value: float, samples: np.ndarray) -> Interval:

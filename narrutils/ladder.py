@@ -7,52 +7,75 @@ optimistic.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from narrutils.artifacts import Run, read_json
+from narrutils.crossfit import folder_name
 from narrutils.intervals import paired_gain, score_interval, unpaired_gap
 from narrutils.metrics import Counts, count
 from narrutils.schema import Schema
-from narrutils.thresholds import cross_fitted, decide_by_fold, search
+from narrutils.thresholds import Search, cross_fitted, decide_by_fold, search
 
 
 @dataclass(frozen=True)
 class Step:
     """One rung: a model's probabilities on the official rows and on the test rows.
 
-    `find`, labels of some official rows -> thresholds, replaces the search on the
-    model's own probabilities (for an ensemble that blends its members' thresholds).
-    `optimistic` says that a teacher crossed the folds, so that the score flatters.
+    Attributes:
+        find: labels of some official rows and a search -> thresholds; it replaces the search
+            on the model's own probabilities (for an ensemble, which is itself found on rows).
+        optimistic: whether a teacher crossed the folds, so that the score flatters.
+        way: how thresholds are searched.
+        by_fold: the test rows as each fold's model alone reads them; empty where it is not known.
+        instead: of a round that was refused, the model that was kept in its place.
     """
 
     name: str
     model: str
     out_of_fold: pd.DataFrame
     test: pd.DataFrame
-    find: Callable[[pd.DataFrame], dict] | None = None
+    find: Callable[[pd.DataFrame, Search], dict] | None = None
     optimistic: bool = False
+    way: Search = search
+    by_fold: Mapping[int, pd.DataFrame] = field(default_factory=dict)
+    instead: str = ""
 
     def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
         """Thresholds found on the official rows that `labels` holds, and on no other."""
-        return self.find(labels) if self.find else search(schema, labels, self.out_of_fold)
+        return self.find(labels, self.way) if self.find else self.way(schema, labels, self.out_of_fold)
 
 
-def read_steps(run: Run, schema: Schema) -> list[Step]:
-    """The published models of a run, in the order in which the notebooks made them."""
+def read_steps(run: Run, schema: Schema, way: Search = search) -> list[Step]:
+    """The published models of a run, in the order in which the notebooks made them.
+
+    Args:
+        way: how their thresholds are searched.
+    """
     abouts = [read_json(path) for path in run.path("models").glob("*/about.json")]
     abouts = [about for about in abouts if about["stage"] < run.stage]
-    return [
-        Step(
-            about["step"],
-            about["model"],
-            run.read_probabilities(f"predictions/{about['model']}_oof.parquet", schema),
-            run.read_probabilities(f"predictions/{about['model']}_test.parquet", schema),
-            optimistic=about["optimistic"],
-        )
-        for about in sorted(abouts, key=lambda about: (about["stage"], about["order"]))
-    ]
+    abouts.sort(key=lambda about: (about["stage"], about["order"]))
+    return [_read_step(run, schema, about, way) for about in abouts]
+
+
+def _read_step(run: Run, schema: Schema, about: dict, way: Search) -> Step:
+    model, instead = about["model"], about.get("instead", "")
+    test = run.read_probabilities(f"predictions/{model}_test.parquet", schema)
+    by_fold = {}
+    for k in about.get("folds", []):
+        name = f"models/{model}/{folder_name((k,))}/predictions.parquet"
+        by_fold[k] = run.read_probabilities(name, schema, test.index)
+    return Step(
+        about["step"] + (" (refused)" if instead else ""),
+        model,
+        run.read_probabilities(f"predictions/{model}_oof.parquet", schema),
+        test,
+        optimistic=about["optimistic"],
+        way=way,
+        by_fold=by_fold,
+        instead=instead,
+    )
 
 
 def answers_of(labels: pd.DataFrame, test_labels: pd.DataFrame | None, truth: pd.DataFrame | None) -> dict:
@@ -179,14 +202,35 @@ def gaps(
     test_labels: pd.DataFrame | None,
     folds: pd.Series,
 ) -> pd.DataFrame:
-    """Test score − out-of-fold score of each step with its 95 % interval, thresholds cross-fitted."""
+    """Test score − out-of-fold score of each step with its 95 % interval, thresholds cross-fitted.
+
+    An out-of-fold row is read by one fold's model, a test row by the mean of them all. So
+    the second column lets each fold's model, at that fold's thresholds, read the test rows
+    alone, and takes the mean of their scores; the third is what averaging the models gains.
+    """
     rows = []
     for step in steps if test_labels is not None else []:
         decided = decisions(schema, step, labels, folds)
         test = count(schema, test_labels, decided["test", "cross_fitted"])
-        gap = unpaired_gap(test, count(schema, labels, decided["oof", "cross_fitted"]))
-        rows.append({"step": step.name, "test − out-of-fold": str(gap)})
+        oof = count(schema, labels, decided["oof", "cross_fitted"])
+        row = {"step": step.name, "test − out-of-fold": str(unpaired_gap(test, oof))}
+        row |= {"single models − out-of-fold": "", "gain of averaging": ""}
+        if step.by_fold:
+            single = [
+                count(schema, test_labels, codes) for codes in single_fold_codes(schema, step, labels, folds)
+            ]
+            row["single models − out-of-fold"] = str(unpaired_gap(single, oof))
+            row["gain of averaging"] = str(paired_gain(test, single))
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def single_fold_codes(
+    schema: Schema, step: Step, labels: pd.DataFrame, folds: pd.Series
+) -> list[pd.DataFrame]:
+    """Codes of the test rows by each fold's model alone, cut where its own fold is cut."""
+    found = cross_fitted(lambda part: step.thresholds(schema, part), labels, folds)
+    return [schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
 
 
 def over_first(schema: Schema, steps: list[Step], labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:

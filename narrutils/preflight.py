@@ -18,6 +18,7 @@ from narrutils.paths import PROJECT, locate
 from narrutils.pools import read_pools
 from narrutils.profiles import Profile, find_stage
 from narrutils.provenance import read_run
+from narrutils.review import read_review
 from narrutils.schema import load_schema
 
 OUTPUTS = PROJECT / "outputs"
@@ -124,7 +125,7 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
 def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
     """Read schema and data once; their digests, and what `run.json` says of them.
 
-    A stage that declares `schema` or `data_dir` depends on their content. `data_dir: ""`
+    A stage that declares `schema`, `data_dir` or `review_file` depends on their content. `data_dir: ""`
     is the embedded corpus of `demo_cases` cases from `seed`.
     """
     by_stage, seen, about = {}, {}, {}
@@ -145,6 +146,9 @@ def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
                     **place,
                     "hashes": seen[known],
                 }
+        if values.get("review_file"):
+            read_review(locate(values["review_file"]))  # that it is there and such a table
+            found["review_file"] = digest(locate(values["review_file"]))
         by_stage[stage] = found
     return stages.Inputs(by_stage), about
 
@@ -169,8 +173,8 @@ def forecast(job: Job) -> pd.DataFrame:
     for stage in job.profile.stages:
         because = _because(job, stage, running)
         running = running or (because and stage)
-        cost = _cost(job, stage) if because else {}
-        rows.append({"stage": stage, "would": "run" if because else "skip", "because": because, **cost})
+        spent = cost(job.profile, job.run.folder, stage) if because else {}
+        rows.append({"stage": stage, "would": "run" if because else "skip", "because": because, **spent})
     return pd.DataFrame(rows, columns=["stage", "would", "because", "seconds", "gigabytes"])
 
 
@@ -184,11 +188,12 @@ def _because(job: Job, stage: str, running: str | None) -> str:
     return reason or (f"unless {running} writes what it wrote before" if running else "")
 
 
-def _cost(job: Job, stage: str) -> dict[str, float]:
-    timed = read_run(job.run.folder)["stages"].get(stage, {})
+def cost(profile: Profile, folder: Path, stage: str) -> dict[str, float]:
+    """`seconds` and `gigabytes` of a stage as last timed in this run folder, else as the profile says."""
+    timed = read_run(folder)["stages"].get(stage, {})
     if timed.get("status") == "done":
         return {"seconds": timed["seconds"], "gigabytes": timed["peak_gigabytes"]}
-    return job.profile.estimate.get(stage, {})
+    return profile.estimate.get(stage, {})
 
 
 def shown(path: Path) -> str:

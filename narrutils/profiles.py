@@ -25,7 +25,7 @@ from narrutils.parameters import INJECTED, Parameter, coerce, declared, from_tex
 from narrutils.paths import PROJECT, locate
 
 TOP = ("run", "description", "estimate", "shared")
-PATHS = ("data_dir", "schema")  # found from here, else beside the project
+PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
 NOTEBOOKS = PROJECT / "notebooks"
 
 Declared = dict[str, dict[str, Parameter]]

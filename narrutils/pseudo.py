@@ -4,7 +4,9 @@ One round trains a model on a teacher's soft labels and then on the official row
 the next round takes that model as its teacher.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -13,6 +15,7 @@ from narrutils.crossfit import PLAIN, CrossFit, folder_name, for_fold, stack
 from narrutils.curriculum import Phase, generated_phase, official_phase, together
 from narrutils.errors import InputError
 from narrutils.folds import HeldOut, allowed
+from narrutils.requested import draw_rows
 from narrutils.schema import Schema
 from narrutils.training import NeuralLearner
 
@@ -24,18 +27,49 @@ class SoftLabels:
     Row (u, k) is what the model tested on fold k may be told of u: for an official
     row by a teacher that learned from neither k nor u's own fold, for a generated
     row by a teacher that did not learn from k. `nested` is the model whose nested
-    teachers read the official rows, and the pool with them.
+    teachers read the official rows, and the pool with them. Stored are the readings as
+    they are; whoever learns from them is told them at `temperature`, see `soften`.
     """
 
     official: pd.DataFrame
     pool: pd.DataFrame
     nested: str
+    temperature: float = 1.0
+
+    def told(self, schema: Schema, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What the model tested on a fold learns of official and of generated rows, indexed by uid."""
+        official, pool = (
+            soften(schema, for_fold(t, fold), self.temperature) for t in (self.official, self.pool)
+        )
+        return official, pool
 
     def save(self, run: Run, teacher: str, schema: Schema) -> None:
         """Write `labels/soft/<teacher>.parquet`."""
         run.write_probabilities(
             f"labels/soft/{teacher}.parquet", pd.concat([self.official, self.pool]), schema
         )
+
+
+def soften(schema: Schema, probabilities: pd.DataFrame, temperature: float) -> pd.DataFrame:
+    """Probabilities p as p^(1 / temperature), renormalised (Hinton et al. 2015).
+
+    Above 1 they come nearer to each other, below 1 they come nearer to a decision, at 1
+    they stay as they are. A binary probability is renormalised with its complement.
+
+    Raises:
+        InputError: a temperature of 0 or less.
+    """
+    if not temperature > 0:
+        raise InputError(f"soft_temperature is {temperature}; it is a number above 0")
+    if temperature == 1:
+        return probabilities
+    table = probabilities ** (1 / temperature)
+    for v in schema.variables:
+        columns = list(v.columns)
+        others = (1 - probabilities[columns]) ** (1 / temperature)
+        total = (table[columns] + others).iloc[:, 0] if v.is_binary else table[columns].sum(axis=1)
+        table[columns] = table[columns].div(total, axis=0)
+    return table
 
 
 def read_soft_labels(run: Run, teacher: str, official: pd.Index) -> SoftLabels:
@@ -67,6 +101,7 @@ def two_phases(
     corrected: pd.DataFrame,
     soft_epochs: int,
     hard_epochs: int,
+    soft_rows: Mapping[str, int] = MappingProxyType({}),
 ):
     """`phases_of` for the prize-winning curriculum.
 
@@ -77,16 +112,18 @@ def two_phases(
         corrected: targets indexed by (`uid`, `held_out_fold`).
         soft_epochs: passes over generated and official rows with soft labels.
         hard_epochs: passes over the official rows with corrected labels.
+        soft_rows: at most so many generated rows of a kind, see `requested.draw_rows`.
     """
     columns, hard = model.schema.text_columns, corrected_labels(model, corrected, hard_epochs)
 
     def phases_of(held_out: HeldOut) -> list[Phase]:
         (fold,) = held_out
-        known, made = for_fold(teacher.official, fold), for_fold(teacher.pool, fold)
+        known, made = teacher.told(model.schema, fold)
         official = official_phase(model.train[columns], known, model.folds, held_out, soft_epochs, soft=True)
         if pool.empty:
             return [official, *hard(held_out)]
-        generated = generated_phase(pool, made, held_out, columns, soft_epochs)
+        rows = draw_rows(pool, model.schema, held_out, soft_rows)
+        generated = generated_phase(rows, made, held_out, columns, soft_epochs)
         return [together(generated, official), *hard(held_out)]
 
     return phases_of
@@ -128,10 +165,10 @@ def next_teacher(
     """
     made = student.pool_soft_labels()
     if not relabel:
-        return SoftLabels(teacher.official, made, teacher.nested)
+        return replace(teacher, pool=made)
     if strict:
         student.fit_pairs(_nested_phases(student, teacher, pool, labels, epochs))
-    return SoftLabels(nested_readings(student, strict), made, student.name)
+    return SoftLabels(nested_readings(student, strict), made, student.name, teacher.temperature)
 
 
 def _nested_phases(
@@ -152,6 +189,7 @@ def _nested_phases(
             return hard(held_out)
         path = f"models/{teacher.nested}/{folder_name(held_out)}/predictions.parquet"
         readings = student.run.read_probabilities(path, student.schema, rows.index)
+        readings = soften(student.schema, readings, teacher.temperature)
         return [generated_phase(rows, readings, held_out, columns, epochs[0]), *hard(held_out)]
 
     return phases_of

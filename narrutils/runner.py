@@ -199,6 +199,7 @@ def _kernel_environment(parameters: dict) -> Iterator[None]:
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
+        "NARRUTILS_UNATTENDED": "1",  # see `explore`
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

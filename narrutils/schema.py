@@ -7,7 +7,7 @@ variable). No other module knows a column's position.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +109,20 @@ class Schema:
     def binary_index(self) -> np.ndarray:
         """Positions of the binary variables' columns, in variable order."""
         return np.array([self.slices[v.name].start for v in self.binary], dtype=int)
+
+    def to_dict(self) -> dict:
+        """All that `from_dict` needs, as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "Schema":
+        """What `to_dict` gave, also after it went through JSON, where codes became words."""
+        text = tuple(TextColumn(**t) for t in values["text"])
+        variables = []
+        for v in values["variables"]:
+            classes = v["classes"] and {int(code): title for code, title in v["classes"].items()}
+            variables.append(Variable(v["name"], v["description"], classes))
+        return cls(**{**values, "text": text, "variables": tuple(variables)})
 
     def __getitem__(self, name: str) -> Variable:
         for v in self.variables:

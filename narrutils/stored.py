@@ -23,6 +23,10 @@ def load_model(folder: Path, schema: Schema) -> Model:
         from narrutils.baseline import TfidfModel
 
         return TfidfModel.load(folder, schema)
+    if (folder / "frozen.json").exists():
+        from narrutils.frozen import FrozenModel
+
+        return FrozenModel.load(folder, schema)
     if (folder / "classifier.json").exists():
         return _load_neural(folder, schema)
     raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")

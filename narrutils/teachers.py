@@ -5,6 +5,7 @@ model that is tested on fold k, and of no other, so the rule of `folds` holds ov
 number of runs, as long as all of them share one draw of the folds: `Teachers.check`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,8 +14,8 @@ import pandas as pd
 
 from narrutils.agreement import ScreeningTeacher
 from narrutils.artifacts import Run, read_table
-from narrutils.crossfit import CrossFit, folder_name, for_fold, stack
-from narrutils.ensemble import blend, normalise
+from narrutils.crossfit import PLAIN, CrossFit, folder_name, for_fold, stack
+from narrutils.ensemble import Blend, combine, normalise, without_fold
 from narrutils.errors import InputError
 from narrutils.folds import allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
@@ -79,7 +80,7 @@ class Teachers:
         """
         texts = texts[self.schema.text_columns]
         readings = {member: self._read(member, fold, texts) for member in self.members}
-        return blend(self.schema, readings, self.members)
+        return combine(self.schema, readings, self._recipe(fold))
 
     def learned_from(self, fold: int) -> tuple[int, ...]:
         """The folds that teacher `fold` learned from: all but its own."""
@@ -116,7 +117,9 @@ class Teachers:
                 f"{self.run.folder.name}: {self.model} has no soft labels of the official rows; "
                 "run its notebooks there with `nested: true`, or name another model as the teacher"
             )
-        blended = blend(self.schema, tables, self.members)
+        held_outs = [PLAIN, *(fold for (fold,) in singles(self.folds))]
+        parts = {k: {m: for_fold(table, k) for m, table in tables.items()} for k in held_outs}
+        blended = stack({k: combine(self.schema, part, self._recipe(k)) for k, part in parts.items()})
         for (fold,) in singles(self.folds):
             if set(for_fold(blended, fold).index) != set(learns_from(self.folds, (fold,))):
                 raise InputError(
@@ -156,6 +159,12 @@ class Teachers:
             return load_model(self._folder(member, fold), self.schema).predict(texts)
         finally:
             free()
+
+    def _recipe(self, fold: int) -> Mapping:
+        """How the members become one on behalf of the model that is tested on `fold`."""
+        if self.model != ENSEMBLE:
+            return Blend(self.members).to_dict()
+        return without_fold(self.run.read("ensemble.json"), fold)
 
     def _folder(self, member: str, fold: int) -> Path:
         return self.run.path(f"models/{member}/{folder_name((fold,))}")

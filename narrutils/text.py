@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from narrutils.backbones import load_tokenizer, resolve
 from narrutils.errors import InputError
+from narrutils.repair import repair_periods
 
 TRUNCATIONS = ("balanced", "right")
 
@@ -32,7 +33,11 @@ class Encoded:
 
 
 def encode(
-    texts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_tokens: int, truncation: str = "balanced"
+    texts: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    truncation: str = "balanced",
+    repair: bool = False,
 ) -> Encoded:
     """Tokenise every case to at most `max_tokens` ids, start, separators and end included.
 
@@ -40,6 +45,7 @@ def encode(
         texts: one column a narrative.
         truncation: `balanced` shortens the longest narratives first, until all fit;
             `right`, the author's, keeps the first tokens of the joined case.
+        repair: put the space that is missing after a full stop (`repair_periods`).
 
     Raises:
         InputError: an unknown truncation, or too few tokens for one of each narrative.
@@ -51,7 +57,7 @@ def encode(
             f"max_tokens {max_tokens} with truncation {truncation!r}: at least "
             f"{max_tokens - room + texts.shape[1]} tokens and one of {', '.join(TRUNCATIONS)} are needed"
         )
-    columns = [_tokenise(tokenizer, texts[name]) for name in texts.columns]
+    columns = [token_ids(texts[name], tokenizer, repair) for name in texts.columns]
     ids, cut = [], []
     for parts in zip(*columns):
         kept = _fit(parts, room, truncation)
@@ -84,9 +90,13 @@ def balanced_lengths(lengths: Sequence[int], room: int) -> list[int]:
     return kept
 
 
-def _tokenise(tokenizer: PreTrainedTokenizerBase, narratives: pd.Series) -> list[list[int]]:
-    # verbose=False: over-long narratives are shortened right below, no warning is due.
-    return tokenizer(narratives.tolist(), add_special_tokens=False, verbose=False)["input_ids"]
+def token_ids(
+    narratives: pd.Series, tokenizer: PreTrainedTokenizerBase, repair: bool = False
+) -> list[list[int]]:
+    """Token ids of each narrative, whole and without special tokens."""
+    told = narratives.map(repair_periods) if repair else narratives
+    # verbose=False: whoever asks shortens over-long narratives, no warning is due.
+    return tokenizer(told.tolist(), add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def _fit(parts: Sequence[list[int]], room: int, truncation: str) -> list[list[int]]:

@@ -205,7 +205,10 @@ def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted
         "step": "a model",
         "stage": "04_test",
         "order": 2,
+        "folds": [0, 1, 2, 3],
+        "base": "",
         "optimistic": False,
+        "instead": "",
     }
     oof = run.read_probabilities("predictions/model_oof.parquet", TOY)
     pd.testing.assert_frame_equal(oof, fitted.out_of_fold())

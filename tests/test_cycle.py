@@ -7,11 +7,11 @@ from toys import random_probabilities
 from narrutils import cycle, ladder, runner, stages
 from narrutils.artifacts import Run, digest, read_json
 from narrutils.cycle import gain_over, last_kept, plan_cycles, run_cycles
-from narrutils.ensemble import ensemble_step
 from narrutils.errors import InputError
 from narrutils.preflight import forecast, preflight
 from narrutils.runner import RunFailed
 from narrutils.schema import load_schema
+from narrutils.stacking import form
 
 PARAMETERS = """\
 run_dir: str = "../outputs/toy"  # set by the runner
@@ -28,6 +28,7 @@ import pandas as pd
 
 from narrutils.artifacts import Run
 from narrutils.schema import load_schema
+from narrutils.stacking import form
 
 run, task = Run(run_dir, stage="01_toy"), load_schema(schema)
 rng = np.random.default_rng(0)
@@ -160,13 +161,16 @@ def test_the_gain_is_the_ladder_s_own(quick):
     assert of_cycle("other") == of_ladder([step(before, "other"), step(after, "other")])
     weights, blended = {"single": 0.25, "other": 0.75}, []
     for run in (before, after):
-        blended.append(ensemble_step(task, [step(run, "single"), step(run, "other")], weights, "members"))
+        steps = [step(run, "single"), step(run, "other")]
+        given = (weights, run.labels(task), run.folds())
+        blended.append(form(task, steps, *given, thresholds_from="members").step())
         run.write_probabilities("predictions/ensemble_oof.parquet", blended[-1].out_of_fold, task)
-        run.write("ensemble.json", {"weights": weights, "thresholds_from": "members"})
+        run.write("ensemble.json", form(task, steps, *given, thresholds_from="members").to_dict())
     by_members = of_ladder(blended)
     assert of_cycle("ensemble") == by_members
     for run in (before, after):
-        run.write("ensemble.json", {"weights": weights, "thresholds_from": "ensemble"})
+        steps = [step(run, "single"), step(run, "other")]
+        run.write("ensemble.json", form(task, steps, weights, run.labels(task), run.folds()).to_dict())
     assert of_cycle("ensemble") != by_members
 
 

@@ -20,7 +20,8 @@ from narrutils.paths import PROJECT
 from narrutils.schema import load_schema
 
 STAGES = ["01_eda", "02_generation", "03_relabeling", "04_deberta", "05_gemma_lora", "06_ensemble"]
-MODELS = ["tfidf", "deberta", "gemma", "gemma_round1", "ensemble"]
+CHEAP = ["tfidf", "nb", "lasso", "chars", "frozen"]
+MODELS = [*CHEAP, "deberta", "gemma", "gemma_round1", "ensemble"]
 
 
 def narrutils(*words: str, outputs: Path) -> subprocess.CompletedProcess:
@@ -84,7 +85,8 @@ def test_every_table_is_keyed_by_uid_and_named_by_class(smoke):
         assert list(table.columns) == ["uid", *schema.columns]
         assert set(table["uid"]) == set(folds["uid"])
     flips = pd.read_parquet(folder / "labels/flips.parquet")
-    assert set(flips.columns) == {"uid", "variable", "before", "after", "probability", "held_out_fold"}
+    known = {"uid", "variable", "before", "after", "probability", "method", "held_out_fold"}
+    assert set(flips.columns) == known
     assert set(read_json(folder / "run.json")["stages"]) == set(STAGES)
 
 

@@ -1,19 +1,27 @@
-"""The ensemble: one weighted mean, joined by uid, for probabilities and thresholds alike."""
+"""The ensemble: one weighted mean, joined by uid, and all that a reader of `ensemble.json` needs."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities, uids
+from toys import TOY, random_labels, random_probabilities
 
-from narrutils.ensemble import blend, blend_thresholds, ensemble_step, normalise
+from narrutils.calibration import Calibration, Scale, fit_calibration
+from narrutils.ensemble import (
+    Blend,
+    blend,
+    blend_thresholds,
+    combine,
+    normalise,
+    thresholds_by_fold,
+    without_fold,
+)
 from narrutils.errors import InputError
-from narrutils.ladder import Step
-from narrutils.thresholds import search
 
 LABELS = random_labels(TOY, 40)
 A, B = (random_probabilities(TOY, LABELS.index, seed) for seed in (1, 2))
-TEST = {name: random_probabilities(TOY, uids(6, "t"), seed) for name, seed in (("a", 3), ("b", 4))}
-STEPS = [Step("A", "a", A, TEST["a"]), Step("B", "b", B.sample(frac=1, random_state=1), TEST["b"])]
+SHUFFLED = B.sample(frac=1, random_state=1)
 
 
 def test_weights_sum_to_one():
@@ -28,15 +36,16 @@ def test_weights_that_make_no_mean_are_refused(weights):
 
 
 def test_a_blend_is_the_weighted_mean_by_uid_and_stays_a_probability():
-    mixed = blend(TOY, {"a": A, "b": B.sample(frac=1, random_state=1)}, {"a": 3, "b": 1})
+    mixed = blend(TOY, {"a": A, "b": SHUFFLED}, {"a": 3, "b": 1})
     pd.testing.assert_frame_equal(mixed, 0.75 * A + 0.25 * B)
     np.testing.assert_allclose(mixed[["Place_1", "Place_2", "Place_3"]].sum(axis=1), 1)
     pd.testing.assert_frame_equal(blend(TOY, {"a": A}, {"a": 7}), A)
 
 
 def test_members_of_other_cases_are_refused():
-    with pytest.raises(InputError, match="b: no row for uid u003"):
-        blend(TOY, {"a": A, "b": B.drop("u003")}, {"a": 1, "b": 1})
+    for weights in ({"weights": {"a": 1, "b": 1}}, {"weights": {"a": 1, "b": 1}, "weights_by_variable": BY}):
+        with pytest.raises(InputError, match="b: no row for uid u003"):
+            combine(TOY, {"a": A, "b": B.drop("u003")}, weights)
 
 
 def test_thresholds_share_the_weights():
@@ -44,26 +53,47 @@ def test_thresholds_share_the_weights():
     assert blend_thresholds(cuts, {"a": 3, "b": 1}) == pytest.approx({"Sad": 0.3, "Note": 0.7})
 
 
-def test_the_ensemble_is_the_last_step_of_the_ladder():
+BY = {v: {"a": 0.5, "b": 0.5} for v in TOY.names} | {
+    "Place": {"a": 0.9, "b": 0.1},
+    "Sad": {"a": 0.2, "b": 0.8},
+}
+
+
+def test_each_variable_can_have_weights_of_its_own():
+    mixed = combine(TOY, {"a": A, "b": SHUFFLED}, {"weights": {"a": 1, "b": 0}, "weights_by_variable": BY})
+    assert list(mixed.columns) == TOY.columns
+    for v in TOY.variables:
+        columns, share = list(v.columns), BY[v.name]
+        pd.testing.assert_frame_equal(mixed[columns], share["a"] * A[columns] + share["b"] * B[columns])
+
+
+def test_a_member_is_calibrated_before_the_mean_is_taken():
+    halved = Calibration({"Sad": Scale(("Sad",), 0.5, 1.0)})
+    mixed = Blend({"a": 0.5, "b": 0.5}, {}, {"b": halved}).apply(TOY, {"a": A, "b": B})
+    pd.testing.assert_frame_equal(mixed, 0.5 * A + 0.5 * halved.apply(B))
+    assert not mixed["Sad"].equals(blend(TOY, {"a": A, "b": B}, {"a": 1, "b": 1})["Sad"])
+
+
+def test_a_blend_survives_json():
+    made = Blend({"a": 0.5, "b": 0.5}, BY, {"a": fit_calibration(TOY, LABELS, A)})
+    read = json.loads(json.dumps(made.to_dict()))
+    members = {"a": A, "b": B}
+    pd.testing.assert_frame_equal(combine(TOY, members, read), made.apply(TOY, members))
+
+
+def test_a_file_of_weights_alone_is_the_plain_mean():
+    members = {"a": A, "b": B}
     weights = {"a": 3, "b": 1}
-    step = ensemble_step(TOY, STEPS, weights)
-    assert step.model == "ensemble"
-    pd.testing.assert_frame_equal(step.out_of_fold, 0.75 * A + 0.25 * B)
-    pd.testing.assert_frame_equal(step.test, 0.75 * TEST["a"] + 0.25 * TEST["b"])
-    assert step.thresholds(TOY, LABELS[:30]) == search(TOY, LABELS[:30], step.out_of_fold)
-    authors = ensemble_step(TOY, STEPS, weights, "members").thresholds(TOY, LABELS[:30])
-    own = [search(TOY, LABELS[:30], table) for table in (A, B)]
-    assert authors == pytest.approx({v: 0.75 * own[0][v] + 0.25 * own[1][v] for v in own[0]})
+    pd.testing.assert_frame_equal(combine(TOY, members, {"weights": weights}), blend(TOY, members, weights))
 
 
-def test_a_member_of_weight_0_takes_no_part():
-    step = ensemble_step(TOY, STEPS, {"a": 1, "b": 0}, "members")
-    pd.testing.assert_frame_equal(step.out_of_fold, A)
-    assert step.thresholds(TOY, LABELS) == pytest.approx(search(TOY, LABELS, A))
+def test_where_a_member_is_missing_the_others_grow():
+    read = combine(TOY, {"b": B}, {"weights": {"a": 0.5, "b": 0.5}, "weights_by_variable": BY})
+    pd.testing.assert_frame_equal(read, B)
 
 
-def test_an_unknown_member_or_way_is_one_line():
-    with pytest.raises(InputError, match="no model 'c' in this run; there are a, b"):
-        ensemble_step(TOY, STEPS, {"a": 1, "c": 1})
-    with pytest.raises(InputError, match="ensemble or members"):
-        ensemble_step(TOY, STEPS, {"a": 1}, "guess")
+def test_what_was_found_without_a_fold_is_there_to_read():
+    made = {"weights": {"a": 1.0}, "by_fold": {"2": {"weights": {"a": 0.5}, "thresholds": {"Sad": 0.3}}}}
+    assert without_fold(made, 2)["weights"] == {"a": 0.5}
+    assert without_fold({"weights": {"a": 1.0}}, 2) == {"weights": {"a": 1.0}}
+    assert thresholds_by_fold(made) == {2: {"Sad": 0.3}}

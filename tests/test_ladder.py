@@ -1,6 +1,7 @@
 """The ladder: every way of scoring side by side, gains paired, no label of the test split in a threshold."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,6 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.artifacts import Run
-from narrutils.ensemble import ensemble_step
 from narrutils.intervals import paired_gain, score_interval
 from narrutils.ladder import (
     Step,
@@ -22,7 +22,7 @@ from narrutils.ladder import (
     to_table,
 )
 from narrutils.metrics import average_f1, count, per_variable
-from narrutils.thresholds import decide_cross_fitted, search
+from narrutils.thresholds import cross_fitted, decide_cross_fitted, search, search_shrunk
 
 N = 80
 LABELS = random_labels(TOY, N)
@@ -131,7 +131,7 @@ def test_thresholds_see_all_rows_for_the_test_split_and_the_other_folds_for_a_fo
     """A step whose thresholds tell how many rows they were found on."""
     seen = []
 
-    def find(part):
+    def find(part, way=None):
         seen.append(set(part.index))
         return {"Sad": 0.3, "Note": 0.7} if len(part) == N else {"Sad": 0.6, "Note": 0.4}
 
@@ -183,6 +183,27 @@ def test_the_gap_between_test_and_out_of_fold_has_an_interval(entries):
     assert gaps(TOY, STEPS, LABELS, None, FOLDS).empty
 
 
+def test_single_fold_models_tell_what_averaging_gains():
+    """Their mean score on test is held against the out-of-fold score, at each fold's own thresholds."""
+    by_fold = {k: random_probabilities(TOY, TEST_LABELS.index, 20 + k) for k in range(4)}
+    one = Step("A", "a", STEPS[0].out_of_fold, sum(by_fold.values()) / 4, by_fold=by_fold)
+    row = gaps(TOY, [one], LABELS, TEST_LABELS, FOLDS).iloc[0]
+    found = cross_fitted(lambda part: search(TOY, part, one.out_of_fold), LABELS, FOLDS)
+    single = np.mean([average_f1(TOY, TEST_LABELS, TOY.to_labels(by_fold[k], found[k])) for k in range(4)])
+    codes = decisions(TOY, one, LABELS, FOLDS)
+    oof = average_f1(TOY, LABELS, codes["oof", "cross_fitted"])
+    mean = average_f1(TOY, TEST_LABELS, codes["test", "cross_fitted"])
+    assert row["single models − out-of-fold"].startswith(f"{single - oof:.3f} [")
+    assert row["gain of averaging"].startswith(f"{mean - single:.3f} [")
+    assert gaps(TOY, STEPS[:1], LABELS, TEST_LABELS, FOLDS).iloc[0]["gain of averaging"] == ""
+
+
+def test_a_step_is_cut_in_the_way_that_it_names():
+    shrunk = replace(STEPS[0], way=search_shrunk)
+    assert shrunk.thresholds(TOY, LABELS) == search_shrunk(TOY, LABELS, STEPS[0].out_of_fold)
+    assert shrunk.thresholds(TOY, LABELS) != STEPS[0].thresholds(TOY, LABELS)
+
+
 def test_gains_over_the_first_step_are_paired():
     table = over_first(TOY, [STEPS[0], STEPS[1], STEPS[0]], LABELS, FOLDS)
     assert table["step"].tolist() == [STEPS[1].name, STEPS[0].name]
@@ -199,13 +220,22 @@ def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
     ]:
         run = Run(tmp_path, stage)
         about = {"model": name, "step": name.title(), "stage": stage, "order": order}
-        about["optimistic"] = name == "late"
+        about |= {"optimistic": name == "late", "instead": "early" if name == "late" else ""}
+        if name == "first":
+            about["folds"] = [0, 1]
+            for k in (0, 1):
+                path = f"models/{name}/fold{k}/predictions.parquet"
+                both = pd.concat([STEPS[k].out_of_fold, STEPS[k].test])
+                run.write_probabilities(path, both, TOY)
         run.write(f"models/{name}/about.json", about)
         run.write_probabilities(f"predictions/{name}_oof.parquet", STEPS[0].out_of_fold, TOY)
         run.write_probabilities(f"predictions/{name}_test.parquet", STEPS[0].test, TOY)
     steps = read_steps(Run(tmp_path, "06_c"), TOY)
     assert [s.optimistic for s in steps] == [False, False, True]
-    assert ensemble_step(TOY, steps, {"early": 1, "late": 1}).optimistic
-    assert not ensemble_step(TOY, steps, {"early": 1, "first": 1}).optimistic
+    assert [s.instead for s in steps] == ["", "", "early"]
+    assert [s.name for s in steps] == ["First", "Early", "Late (refused)"]
+    assert list(steps[0].by_fold) == [0, 1]
+    assert not steps[1].by_fold
+    pd.testing.assert_frame_equal(steps[0].by_fold[1], STEPS[1].test)
     assert [s.model for s in steps] == ["first", "early", "late"]  # a notebook reads only earlier ones
     pd.testing.assert_frame_equal(steps[0].out_of_fold, STEPS[0].out_of_fold)

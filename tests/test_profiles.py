@@ -8,7 +8,7 @@ import pytest
 
 from narrutils.errors import InputError
 from narrutils.parameters import coerce, declared, from_text, parse_parameters
-from narrutils.profiles import find_stage, load_profile
+from narrutils.profiles import PATHS, find_stage, load_profile
 
 FIXTURES = Path(__file__).parent / "notebooks"
 
@@ -190,5 +190,5 @@ def test_the_notebooks_defaults_are_the_demo_s():
     """So that a notebook opened by hand after `make demo` finds its models trained."""
     profile = load_profile("params/demo.yaml")
     for stage in profile.stages:
-        chosen = profile.injected(stage).keys() - {"schema", "data_dir"}
+        chosen = profile.injected(stage).keys() - set(PATHS)
         assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"

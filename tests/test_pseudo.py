@@ -57,7 +57,7 @@ def chain(folder, texts, labels, strict=True):
     reader.fit(given)
     if strict:
         reader.fit_pairs(given)
-    correction = correct_by_fold(TOY, labels, nested_readings(reader, strict))
+    correction = correct_by_fold(TOY, labels, nested_readings(reader, strict), FOLDS, "author")
     encoder = model("encoder")
     encoder.fit(corrected_labels(encoder, correction.targets, 2))
     if strict:

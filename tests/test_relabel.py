@@ -1,35 +1,47 @@
-"""Label correction: the author's rule by hand, 0 to 1 only, and no look at the held-out fold."""
+"""Label correction: the author's rule by hand, three methods, no look at the held-out fold, tables."""
+
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 from toys import TOY, random_labels, random_probabilities, uids
 
+from narrutils.author_rule import correction_rates, missed_positives
+from narrutils.changes import by_fold, compare, flip_table, flip_totals
 from narrutils.crossfit import PLAIN, for_fold, stack
-from narrutils.relabel import (
-    correct,
-    correct_by_fold,
-    correction_rates,
-    flip_table,
-    flip_totals,
-    missed_positives,
-)
+from narrutils.errors import InputError
+from narrutils.relabel import METHODS, by_method, correct, correct_by_fold
 
-N = 120
+N, K = 120, 4
 LABELS = random_labels(TOY, N)
-FOLDS = pd.Series(np.arange(N) % 3, index=LABELS.index)
+FOLDS = pd.Series(np.arange(N) % K, index=LABELS.index)
 
 
 def readings(seed=0):
-    """Readings of every row outside each fold, and of all rows as the plain version."""
-    tables = {PLAIN: random_probabilities(TOY, LABELS.index, seed)}
-    for k in range(3):
+    """Readings of every row outside each fold, and of all rows as the plain version; firm ones."""
+    tables = {}
+    for k in range(PLAIN, K):
         rows = LABELS.index[FOLDS.ne(k)]
-        tables[k] = random_probabilities(TOY, rows, seed + 10 + k)
+        chance = random_probabilities(TOY, rows, seed + 10 + k)
+        tables[k] = 0.3 * chance + 0.7 * TOY.to_targets(random_truth().loc[rows])
     return stack(tables)
 
 
-def test_the_rule_by_hand():
+def random_truth():
+    """The labels but for every sixth: errors that readings can find."""
+    truth = LABELS.copy()
+    truth.iloc[::6, [0, 2]] = 1 - truth.iloc[::6, [0, 2]]
+    return truth
+
+
+@cache
+def honest(method):
+    return correct_by_fold(TOY, LABELS, readings(), FOLDS, method)
+
+
+def test_the_author_s_rule_by_hand():
     """Eleven rows labelled 0 with p = 0, .1, … 1; r = .2 looks above the .8 quantile, which is .8."""
     index = uids(13)
     p = pd.Series([*np.arange(11) / 10, 0.99, 0.1], index=index)
@@ -51,9 +63,6 @@ def test_the_worst_variable_has_a_rate_of_one_fifth_and_the_best_none(nvdrs):
     rates = correction_rates(nvdrs, labels, table)
     assert list(rates.index) == [v.name for v in nvdrs.binary]
     assert rates["Argument"] == pytest.approx(0.2)
-    assert rates["DepressedMood"] == 0
-    from sklearn.metrics import f1_score
-
     f1 = {n: f1_score(labels[n], table[n] > 0.5) for n in rates.index}
     for name in wrong:
         share = (f1[name] - min(f1.values())) / (max(f1.values()) - min(f1.values()))
@@ -61,21 +70,15 @@ def test_the_worst_variable_has_a_rate_of_one_fifth_and_the_best_none(nvdrs):
     assert (correction_rates(nvdrs, labels, nvdrs.to_targets(labels)) == 0).all()
 
 
-def test_only_zeros_become_ones_and_categories_stay():
+def test_the_author_turns_only_zeros_to_ones_and_leaves_categories():
     table = random_probabilities(TOY, LABELS.index)
-    targets, flips = correct(TOY, LABELS, table)
-    given = TOY.to_targets(LABELS)
-    changed = targets != given
-    assert (targets >= given).all().all()
+    targets, flips = correct(TOY, LABELS, table, FOLDS, "author")
+    changed = targets != TOY.to_targets(LABELS)
     assert 0 < changed.sum().sum() == len(flips)
     assert not changed[[c for v in TOY.categorical for c in v.columns]].any().any()
-    assert (flips["before"] == 0).all()
-    assert (flips["after"] == 1).all()
-    assert (flips["probability"] > 0.5).all()
+    assert set(flips["before"]) == {0} and set(flips["after"]) == {1}
     for row in flips.itertuples():
-        assert LABELS.loc[row.uid, row.variable] == 0
-        assert targets.loc[row.uid, row.variable] == 1
-        assert row.probability == table.loc[row.uid, row.variable]
+        assert row.probability == table.loc[row.uid, row.variable] > 0.5
     rates = correction_rates(TOY, LABELS, table)
     worst = rates.idxmax()
     zeros = table.loc[LABELS[worst] == 0, worst]
@@ -83,81 +86,124 @@ def test_only_zeros_become_ones_and_categories_stay():
     assert set(flips.loc[flips["variable"] == worst, "uid"]) == set(top.index[top > 0.5])
 
 
-def test_readings_are_joined_by_uid():
-    table = random_probabilities(TOY, LABELS.index)
-    targets, flips = correct(TOY, LABELS, table)
-    again, same = correct(TOY, LABELS, table.sample(frac=1, random_state=3))
+@pytest.mark.parametrize("method", ["cleanlab", "noise_model"])
+def test_the_others_find_firm_errors_in_both_directions(method):
+    truth = random_labels(TOY, 900)
+    labels, planted = truth.copy(), truth.index[::6]
+    labels.loc[planted, "Sad"] = 1 - labels.loc[planted, "Sad"]
+    read = 0.3 * random_probabilities(TOY, truth.index) + 0.7 * TOY.to_targets(truth)
+    folds = pd.Series(np.arange(900) % K, index=truth.index)
+    flips = correct(TOY, labels, read, folds, method)[1]
+    assert set(flips["before"]) == {0, 1} and set(flips["variable"]) == {"Sad"}
+    assert set(flips["uid"]) <= set(planted) and len(flips) > len(planted) / 2
+    assert flips["probability"].between(0.5, 1).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_and_flips_tell_the_same_story(method):
+    made = honest(method)
+    columns = ["uid", "variable", "before", "after", "probability", "method", "held_out_fold"]
+    assert made.flips.columns.tolist() == columns
+    assert (made.flips["method"] == method).all()
+    for fold in range(PLAIN, K):
+        targets = for_fold(made.targets, fold)
+        codes = TOY.to_labels(targets)
+        flips = made.flips[made.flips["held_out_fold"] == fold]
+        assert len(flips) and not flips.duplicated(["uid", "variable"]).any()
+        given = LABELS.loc[codes.index]
+        assert (codes != given).sum().sum() == len(flips)
+        for row in flips.itertuples():
+            assert given.at[row.uid, row.variable] == row.before
+            assert codes.at[row.uid, row.variable] == row.after
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_readings_and_folds_are_joined_by_uid(method):
+    table = for_fold(readings(), PLAIN)
+    targets, flips = correct(TOY, LABELS, table, FOLDS, method)
+    again, same = correct(TOY, LABELS, table.sample(frac=1, random_state=3), FOLDS.iloc[::-1], method)
     pd.testing.assert_frame_equal(again, targets)
     pd.testing.assert_frame_equal(same, flips)
 
 
-@pytest.mark.parametrize("k", [0, 1, 2])
-def test_the_correction_for_fold_k_ignores_fold_ks_labels(k):
-    table = readings()
-    honest = correct_by_fold(TOY, LABELS, table)
-    altered = LABELS.copy()
-    own = FOLDS.eq(k)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("k", [0, K - 1])
+def test_the_correction_for_fold_k_ignores_fold_ks_labels(k, method):
+    altered, own = LABELS.copy(), FOLDS.eq(k)
     altered.loc[own, ["Sad", "Note"]] = 1 - altered.loc[own, ["Sad", "Note"]]
-    again = correct_by_fold(TOY, altered, table)
-    pd.testing.assert_frame_equal(for_fold(again.targets, k), for_fold(honest.targets, k))
-    before, after = (c.flips[c.flips["held_out_fold"] == k].reset_index(drop=True) for c in (honest, again))
+    again = correct_by_fold(TOY, altered, readings(), FOLDS, method)
+    pd.testing.assert_frame_equal(for_fold(again.targets, k), for_fold(honest(method).targets, k))
+    before, after = (
+        made.flips[made.flips["held_out_fold"] == k].reset_index(drop=True)
+        for made in (honest(method), again)
+    )
     pd.testing.assert_frame_equal(before, after)
-    assert not again.targets.equals(honest.targets)
-    assert set(for_fold(honest.targets, k).index) == set(LABELS.index[~own])
+    assert not again.targets.equals(honest(method).targets)
+    assert set(for_fold(again.targets, k).index) == set(LABELS.index[~own])
 
 
-def test_the_correction_for_fold_k_uses_its_own_readings_alone():
+@pytest.mark.parametrize("method", METHODS)
+def test_the_correction_for_fold_k_uses_its_own_readings_alone(method):
     table, other = readings(), readings(seed=50)
     mixed = table.copy()
     elsewhere = table.index.get_level_values("held_out_fold") != 1
-    mixed.loc[elsewhere] = other.loc[table.index[elsewhere]].to_numpy()
-    honest, again = (correct_by_fold(TOY, LABELS, t) for t in (table, mixed))
-    pd.testing.assert_frame_equal(for_fold(again.targets, 1), for_fold(honest.targets, 1))
-    assert not for_fold(again.targets, 0).equals(for_fold(honest.targets, 0))
+    mixed.loc[elsewhere] = 1 - other.loc[table.index[elsewhere]].to_numpy()
+    for v in TOY.categorical:
+        mixed[list(v.columns)] = mixed[list(v.columns)].div(mixed[list(v.columns)].sum(axis=1), axis=0)
+    again = correct_by_fold(TOY, LABELS, mixed, FOLDS, method)
+    pd.testing.assert_frame_equal(for_fold(again.targets, 1), for_fold(honest(method).targets, 1))
+    assert not for_fold(again.targets, 0).equals(for_fold(honest(method).targets, 0))
 
 
-def test_targets_and_flips_tell_the_same_story():
-    made = correct_by_fold(TOY, LABELS, readings())
-    assert made.flips.columns.tolist() == [
-        "uid",
-        "variable",
-        "before",
-        "after",
-        "probability",
-        "held_out_fold",
-    ]
-    for fold in (PLAIN, 0, 1, 2):
-        targets = for_fold(made.targets, fold)
-        changed = (targets != TOY.to_targets(LABELS.loc[targets.index])).sum()
-        flips = made.flips.loc[made.flips["held_out_fold"] == fold, "variable"].value_counts()
-        assert changed[changed > 0].to_dict() == flips.to_dict()
+def test_an_unknown_method_is_named_with_those_there_are():
+    with pytest.raises(InputError, match="method is 'magic'; it takes author or cleanlab or noise_model"):
+        correct(TOY, LABELS, for_fold(readings(), PLAIN), FOLDS, "magic")
 
 
-def test_flips_are_counted_and_judged_by_the_truth():
-    given = pd.DataFrame({"Sad": [0, 0, 0, 1], "Note": [0, 0, 0, 0]}, index=uids(4))
-    truth = pd.DataFrame({"Sad": [1, 0, 1, 1], "Note": [0, 0, 0, 0]}, index=uids(4)).iloc[::-1]
-    flips = pd.DataFrame(
-        {
-            "uid": ["u000", "u001", "u000", "u002"],
-            "variable": "Sad",
-            "held_out_fold": [PLAIN, PLAIN, 1, 1],
-        }
-    )
-    table = flip_table(TOY, flips, given, truth)
-    assert table.loc["Sad"].to_dict() == {
-        "positives given": 1,
-        "changed": 2,
-        "missed": 2,
-        "found": 1,
-        "precision": 0.5,
-        "recall": 0.5,
+FLIPS = pd.DataFrame(
+    {
+        "uid": ["u000", "u001", "u003", "u001", "u000", "u002"],
+        "variable": ["Sad", "Sad", "Sad", "Place", "Sad", "Sad"],
+        "after": [1, 1, 0, 2, 1, 1],
+        "method": "author",
+        "held_out_fold": [PLAIN, PLAIN, PLAIN, PLAIN, 1, 1],
     }
-    assert table.loc["Note", "changed"] == 0
+)
+
+
+def small(codes):
+    return pd.DataFrame(codes | {"Note": 0, "Tool": 5}, index=uids(4))
+
+
+def test_changes_are_counted_and_judged_by_the_truth():
+    given = small({"Sad": [0, 0, 0, 1], "Place": [1, 1, 1, 1]})
+    truth = small({"Sad": [1, 0, 1, 0], "Place": [1, 3, 1, 1]}).iloc[::-1]
+    table = flip_table(TOY, FLIPS, given, truth)
+    sad = {"changed": 3, "to 1": 2, "to 0": 1, "wrong": 3, "found": 2, "precision": 2 / 3, "recall": 2 / 3}
+    assert table.loc["Sad"].to_dict() == sad
+    assert table.loc["Place", ["changed", "wrong", "found"]].tolist() == [1, 1, 0]  # 3 was right, not 2
+    assert table.loc["Place", ["to 1", "to 0"]].isna().all()
     assert table.loc["Note", ["precision", "recall"]].isna().all()
     total = flip_totals(table).iloc[0]
-    assert (total["changed"], total["precision"], total["recall"]) == (2, 0.5, 0.5)
-    assert flip_table(TOY, flips, given).columns.tolist() == ["positives given", "changed"]
-    assert flip_totals(flip_table(TOY, flips, given)).iloc[0].to_dict() == {
-        "positives given": 1,
-        "changed": 2,
-    }
+    assert total.to_dict() == sad | {"changed": 4, "wrong": 4, "precision": 0.5, "recall": 0.5}
+    unknown = flip_table(TOY, FLIPS, given)
+    assert unknown.columns.tolist() == ["changed", "to 1", "to 0"]
+    assert flip_totals(unknown).iloc[0].to_dict() == {"changed": 4, "to 1": 2, "to 0": 1}
+
+
+def test_methods_are_compared_by_what_they_change_to():
+    given = small({"Sad": [0, 0, 0, 1], "Place": [1, 1, 1, 1]})
+    other = FLIPS.iloc[1:].assign(after=[1, 0, 3, 1, 1])
+    table = compare(TOY, {"author": FLIPS, "other": other}, given)
+    assert table["changed"].to_dict() == {"author": 4, "other": 3}
+    assert table["with author"].to_dict() == {"author": 4, "other": 2}
+    assert table["with other"].to_dict() == {"author": 2, "other": 3}
+
+
+def test_counts_by_fold_and_every_method_on_the_plain_readings():
+    assert by_fold(FLIPS) == {"-1": {"author": 4}, "1": {"author": 2}}
+    ways = by_method(TOY, LABELS, readings(), FOLDS)
+    assert list(ways) == list(METHODS)
+    for method, flips in ways.items():
+        made = honest(method).flips
+        pd.testing.assert_frame_equal(made[made["held_out_fold"] == PLAIN].reset_index(drop=True), flips)

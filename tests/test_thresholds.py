@@ -6,8 +6,18 @@ import pytest
 from sklearn.metrics import f1_score
 from toys import TOY, random_labels, random_probabilities, uids
 
+from narrutils.calibration import fit_calibration
 from narrutils.errors import InputError
-from narrutils.thresholds import GRID, cross_fitted, decide_by_fold, decide_cross_fitted, search
+from narrutils.thresholds import (
+    FINE,
+    GRID,
+    cross_fitted,
+    decide_by_fold,
+    decide_cross_fitted,
+    search,
+    search_named,
+    search_shrunk,
+)
 
 LABELS = random_labels(TOY, 90)
 TABLE = random_probabilities(TOY, LABELS.index)
@@ -69,3 +79,41 @@ def test_each_fold_is_cut_at_its_own_thresholds_in_the_given_order():
 def test_folds_are_looked_up_by_uid():
     mixed = FOLDS.sample(frac=1, random_state=2)
     assert cross_fitted(find, LABELS, mixed) == cross_fitted(find, LABELS, FOLDS)
+
+
+def test_without_positives_the_shrunk_search_maximises_expected_f1():
+    """All weight on the calibrated expectation: the plug-in rule, held against plain sums."""
+    expected = fit_calibration(TOY, LABELS, TABLE).apply(TABLE)
+    found = search_shrunk(TOY, LABELS, TABLE, strength=1e12)
+    for name in ("Sad", "Note"):
+        p, q = TABLE[name].to_numpy(), expected[name].to_numpy()
+        scores = [2 * q[p > c].sum() / ((p > c).sum() + q.sum()) for c in FINE]
+        assert found[name] == FINE[int(np.argmax(scores))]
+
+
+def test_with_all_weight_on_the_labels_it_is_the_plain_search():
+    assert search_shrunk(TOY, LABELS, TABLE, strength=0) == search(TOY, LABELS, TABLE, FINE)
+
+
+def test_a_rare_variables_threshold_is_steadier_than_the_grids():
+    """Ten positives of 300: over redrawn labels the shrunk thresholds spread less."""
+    rng = np.random.default_rng(0)
+    index, spreads = uids(300), {search: [], search_shrunk: []}
+    p = np.clip(rng.beta(0.3, 6, 300), 0.001, 0.999)
+    table = random_probabilities(TOY, index).assign(Sad=p)
+    for n in range(30):
+        drawn = random_labels(TOY, 300, n).assign(Sad=(rng.uniform(size=300) < p).astype(int))
+        for way in spreads:
+            spreads[way].append(way(TOY, drawn, table)["Sad"])
+    assert np.std(spreads[search_shrunk]) < 0.7 * np.std(spreads[search])
+
+
+def test_a_variable_nobody_has_is_searched_without_a_fault():
+    assert set(search_shrunk(TOY, LABELS.assign(Sad=0, Note=1), TABLE)) == {"Sad", "Note"}
+
+
+def test_searches_go_by_name():
+    assert search_named("grid") is search
+    assert set(search_named("half")(TOY, LABELS, TABLE).values()) == {0.5}
+    with pytest.raises(InputError, match="'fine'; it takes grid, shrunk, half"):
+        search_named("fine")

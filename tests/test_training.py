@@ -1,6 +1,9 @@
 """Training: two phases under one curve, each row once an epoch, the same numbers for the same seed."""
 
+import ast
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,17 +13,24 @@ from toys import TOY, random_labels, random_probabilities, uids, word_texts
 from transformers import get_cosine_schedule_with_warmup
 
 from narrutils import training
+from narrutils.batches import plan_batches
 from narrutils.classifier import Body, Lora, load_classifier
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
+from narrutils.examples import Examples
+from narrutils.f1_loss import SoftF1Loss
 from narrutils.losses import AbstractionLoss
-from narrutils.training import NeuralLearner, Recipe, plan_batches, read_logits
+from narrutils.reading import read_logits
+from narrutils.recipe import LOSSES, Recipe
+from narrutils.training import NeuralLearner
 
 RECIPE = Recipe(max_tokens=24, batch_size=4, bf16=False, learning_rate=1e-3, seed=5)
 N_SOFT, N_HARD = 10, 7
 SOFT_TEXTS = word_texts(TOY, N_SOFT, seed=1).set_axis(uids(N_SOFT, "g"))
 SOFT = Phase(SOFT_TEXTS, random_probabilities(TOY, SOFT_TEXTS.index), 1, soft=True)
 LABELS = random_labels(TOY, N_HARD)
+#: Modules that carry a training's files and errors about, and have no say in its numbers.
+OF_NO_ACCOUNT = {"artifacts", "errors", "paths", "folds", "hub", "launching"}
 HARD = Phase(word_texts(TOY, N_HARD, seed=2), TOY.to_targets(LABELS), 3)
 
 
@@ -54,13 +64,13 @@ def recorder(monkeypatch):
 @pytest.fixture
 def shown(monkeypatch):
     """Row numbers of every batch that a training asks for, in order."""
-    seen, collate = [], training.Examples.collate
+    seen, collate = [], Examples.collate
 
     def spy(self, rows):
         seen.append(list(rows))
         return collate(self, rows)
 
-    monkeypatch.setattr(training.Examples, "collate", spy)
+    monkeypatch.setattr(Examples, "collate", spy)
     return seen
 
 
@@ -126,7 +136,7 @@ def test_the_first_gradient_is_that_of_the_mean_loss_however_it_is_accumulated(l
         patch.setattr(training, "train", spy)
         model = learner.fit([rows])
     model.classifier.load_state_dict(starts[0])
-    examples = training.Examples([rows], model.tokenizer, learner.recipe)
+    examples = Examples([rows], model.tokenizer, learner.recipe)
     batch = examples.collate(list(range(8)))
     logits = model.classifier(batch["input_ids"], batch["attention_mask"])
     loss = AbstractionLoss(TOY, 0.1)(logits, batch["targets"], batch["soft"])
@@ -257,6 +267,70 @@ def test_dropout_is_for_training_alone(learner):
     pd.testing.assert_frame_equal(model.predict(HARD.texts), model.predict(HARD.texts), check_exact=True)
     plain = learner.fit([HARD]).history[0]["loss"]
     assert model.history[0]["loss"] != plain
+
+
+def test_the_last_epochs_may_have_a_loss_of_their_own(learner, shown, monkeypatch):
+    """Epochs, batches and the learning-rate curve stay; only what is aimed at changes."""
+    used = []
+    for name, loss in (("cross_entropy", AbstractionLoss), ("f1", SoftF1Loss)):
+        real = loss.forward
+        spy = lambda self, *args, name=name, real=real: used.append(name) or real(self, *args)  # noqa: E731
+        monkeypatch.setattr(loss, "forward", spy)
+    history = learner.varied(finetune_loss="f1", finetune_epochs=2).fit([SOFT, HARD]).history
+    assert used == ["cross_entropy"] * 5 + ["f1"] * 4
+    assert [(h["phase"], h["epoch"], h["rows"]) for h in history] == [
+        (0, 1, 10),
+        (1, 2, 7),
+        (2, 3, 7),
+        (2, 4, 7),
+    ]
+    assert len(shown) == 9
+    named = replace(HARD, loss="f1")
+    assert named.key() != HARD.key()
+    used.clear()
+    learner.fit([SOFT, named])
+    assert used == ["cross_entropy"] * 3 + ["f1"] * 6
+    with pytest.raises(InputError, match="finetune_epochs is 4, but the last phase has only 3"):
+        learner.varied(finetune_loss="f1", finetune_epochs=4).fit([SOFT, HARD])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains(learner, loss):
+    model = learner.varied(loss=loss).fit([SOFT, HARD])
+    assert all(np.isfinite(h["loss"]) for h in model.history)
+    TOY.check_probabilities(model.predict(HARD.texts))
+
+
+def test_two_dropout_passes_are_held_together(learner, shown):
+    """R-Drop shows each batch once, passed twice; its divergence is 0 without dropout's noise."""
+    rows = Phase(word_texts(TOY, 8), TOY.to_targets(random_labels(TOY, 8)))
+    noisy = learner.varied(head_dropout=0.5, batch_size=8)
+    light, heavy = (noisy.varied(r_drop=r).fit([rows]).history[0]["loss"] for r in (1e-6, 1e4))
+    assert heavy > light + 0.1  # the passes' cross-entropy is the same, their divergence is not 0
+    assert [sorted(batch) for batch in shown] == [list(range(8))] * 2
+    with pytest.raises(InputError, match="r_drop compares two dropout passes"):
+        learner.varied(r_drop=5.0).fit([rows])
+
+
+def test_the_mean_of_the_weights_is_what_reads_and_what_is_saved(learner, tmp_path):
+    last, mean = learner.fit([SOFT, HARD]), learner.varied(ema=0.9).fit([SOFT, HARD])
+    assert [h["loss"] for h in last.history] == [h["loss"] for h in mean.history]
+    assert (last.predict(HARD.texts) - mean.predict(HARD.texts)).abs().max().max() > 1e-4
+    mean.save(tmp_path)
+    loaded = read_logits(*load_classifier(tmp_path), HARD.texts, RECIPE)
+    np.testing.assert_allclose(TOY.from_logits(loaded, HARD.texts.index), mean.predict(HARD.texts), atol=1e-5)
+
+
+def test_every_module_that_decides_a_training_is_in_its_key():
+    """Followed from the imports, so that a module split off later is not forgotten."""
+    known, todo = set(), ["training"]
+    while todo:
+        known.add(name := todo.pop())
+        tree = ast.parse(Path(training.__file__).with_name(f"{name}.py").read_text())
+        imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        modules = {m.removeprefix("narrutils.") for m in imported if m.startswith("narrutils.")}
+        todo += sorted(modules - known - OF_NO_ACCOUNT)
+    assert known <= set(NeuralLearner.sources)
 
 
 def test_a_trained_model_survives_the_disk(learner, tmp_path):

@@ -1,0 +1,140 @@
+"""The whole ladder, step by step: what each part of the method gains, with paired intervals.
+
+    python -m benchmarks.ladder params/osha.yaml --data-dir FOLDER --cases 0 --until 01
+    python -m benchmarks.ladder params/demo.yaml --cases 5000 --until 04
+    python -m benchmarks.ladder params/demo.yaml --cases 5000 --until 04 --gemma-cases 450
+
+runs a profile's notebooks up to a stage and reads what they published; up to 04 and later
+it also trains the encoder on the labels as given, and with generated rows, beside that on
+corrected labels. `--gemma-cases` climbs the whole ladder a second time on a subset of that
+size, for a machine where Gemma cannot read everything. All models lie in run folders, so
+that the same command, given again, goes on at the next fold.
+"""
+
+import argparse
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from narrutils import gains, ladder, pseudo, runner
+from narrutils.artifacts import Run
+from narrutils.classifier import Body
+from narrutils.crossfit import CrossFit
+from narrutils.preflight import OUTPUTS
+from narrutils.profiles import Profile, find_stage, load_profile
+from narrutils.recipe import Recipe
+from narrutils.schema import Schema, load_schema
+from narrutils.stacking import Ensemble, form
+from narrutils.teachers import Teachers
+from narrutils.thresholds import search_named
+from narrutils.training import NeuralLearner
+
+GIVEN, GENERATED = "encoder_given", "encoder_generated"
+VARIANTS = "04_variants"  # the stage under which the encoders of this command stand
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A finished run: its steps in the order of the method, the ensemble last."""
+
+    run: Run
+    schema: Schema
+    steps: list[ladder.Step]
+    ensemble: Ensemble
+
+    @classmethod
+    def read(cls, profile: Profile, run: Run) -> "Climb":
+        """The published models, and the ensemble of those of the profile's members that there are."""
+        values = profile.parameters["06_ensemble"]
+        schema, way = load_schema(values["schema"]), search_named(values["threshold_search"])
+        steps = ladder.read_steps(Run(run.folder, stage="06_ensemble"), schema, way)
+        if any(step.model == GIVEN for step in steps):
+            steps.sort(key=lambda step: _place([s.model for s in steps], step.model))
+        weights = {m: w for m, w in values["weights"].items() if m in [step.model for step in steps]}
+        settings = {name: values[name] for name in ("calibrate", "thresholds_from")}
+        given = (weights, run.labels(schema), run.folds(), values["weighting"])
+        return cls(run, schema, steps, form(schema, steps, *given, way=way, **settings))
+
+    def tell(self) -> None:
+        """Print the ladder out of fold and on test, and what thresholds and members are worth."""
+        labels, folds = self.run.labels(self.schema), self.run.folds()
+        test_labels = self.run.labels(self.schema, "test")
+        steps = [*self.steps, self.ensemble.step()]
+        answers = ladder.answers_of(labels, test_labels, self.run.truth())
+        entries = ladder.climb(self.schema, steps, answers, labels, folds)
+        show("Out of fold, against the given labels", ladder.to_table(entries))
+        show("Test", ladder.to_table(entries, split="test"))
+        show("Gain over the first, out of fold", ladder.over_first(self.schema, steps, labels, folds))
+        cuts, last = gains.ways_to_cut(self.schema, steps, labels, folds)
+        show("Ways to search thresholds", cuts.reset_index(names="step"))
+        show("The same, the ensemble alone", last)
+        show("What each member adds", gains.member_gains(self.ensemble).round(3))
+        show("Ways to combine", gains.ways_to_combine(self.ensemble))
+        show("Test against out of fold", ladder.gaps(self.schema, steps, labels, test_labels, folds))
+
+
+def _place(models: list[str], model: str) -> float:
+    """Where a model stands among those published in this order: the given labels come first."""
+    return {GIVEN: models.index("deberta") - 0.5}.get(model, models.index(model))
+
+
+def show(title: str, table: pd.DataFrame) -> None:
+    print(f"\n{title}\n{table.to_string(index=False)}" if len(table) else f"\n{title}: nothing", flush=True)
+
+
+def measure(params: str, overrides: list[tuple[str, str]], until: str) -> None:
+    """Run what is not there yet, and print all tables."""
+    profile = load_profile(params, overrides)
+    last = find_stage(until, profile.stages, "--until")
+    for stage in profile.stages[: profile.stages.index(last) + 1]:
+        runner.run_profile(profile, only=stage)
+    run = Run(OUTPUTS / profile.run, stage=VARIANTS)
+    if last >= "04":
+        train_variants(profile, run)
+    climb = Climb.read(profile, run)
+    print(f"\n== {profile.run}: {len(climb.ensemble.labels)} training cases, folds {run.folds().nunique()}")
+    climb.tell()
+
+
+def train_variants(profile: Profile, run: Run) -> None:
+    """The encoder of 04 on the given labels, and with generated rows before the corrected ones."""
+    values = profile.parameters["04_deberta"]
+    schema = load_schema(values["schema"])
+    named = {f.name for f in fields(Recipe)} & set(values)
+    recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})
+    body = Body(values["encoder_backbone"], dropout=values["encoder_dropout"])
+    learner, pool = NeuralLearner(schema, body, recipe=recipe), run.pools(schema)
+    train, test, folds, labels = run.cases("train"), run.cases("test"), run.folds(), run.labels(schema)
+    corrected = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+
+    given = CrossFit(run, GIVEN, schema, learner, train, folds, test)
+    given.fit(pseudo.given_labels(given, labels, values["epochs"])).publish("encoder on given labels")
+    told = Teachers(run, "tfidf", schema).soft_labels(pool, nested="tfidf")
+    more = CrossFit(run, GENERATED, schema, learner, train, folds, test, pool)
+    more.fit(pseudo.two_phases(more, pool, told, corrected, 1, values["epochs"]))
+    more.publish("encoder, generated rows first", order=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("profile", help="such as params/demo.yaml")
+    parser.add_argument(
+        "--data-dir", default="", help="folder with the CSV files; the embedded corpus if empty"
+    )
+    parser.add_argument("--cases", type=int, default=0, help="of the corpus, or training cases; 0 is all")
+    parser.add_argument("--gemma-cases", type=int, help="climb the whole ladder again on so many cases")
+    parser.add_argument("--until", default="05", help="last stage to run, such as 01 or 04")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="pairs")
+    options = parser.parse_args()
+    size = "train_cases" if options.data_dir else "demo_cases"
+    name = options.profile.split("/")[-1].removesuffix(".yaml")
+    for cases, until in [(options.cases, options.until), (options.gemma_cases, "05")]:
+        if cases is None:
+            continue
+        more = [("run", f"ladder_{name}_{cases or 'all'}"), (size, str(cases))]
+        more += [("data_dir", options.data_dir)] if options.data_dir else []
+        measure(options.profile, [*map(tuple, options.pairs), *more], until)
+
+
+if __name__ == "__main__":
+    main()

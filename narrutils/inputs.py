@@ -1,0 +1,56 @@
+"""What a classifier reads of a case, as token ids: one row for all narratives, or one for each.
+
+`joined` is the prize-winning way. `separate` reads each narrative on its own, and a
+variable counts as told as strongly as the narrative that tells it most: the maximum of
+their logits, as the fourth place had it. An empty narrative tells nothing and has no say,
+unless all are empty.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from narrutils.recipe import Recipe
+from narrutils.text import encode, pad
+
+
+class Inputs:
+    """Cases, tokenised once and batched on demand.
+
+    Args:
+        texts: one column a narrative.
+        recipe: its `max_tokens` is what a case has, or, read separately, each narrative.
+
+    Raises:
+        InputError: what `encode` refuses.
+    """
+
+    def __init__(self, texts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, recipe: Recipe):
+        parts = [texts] if recipe.inputs == "joined" else [texts[[name]] for name in texts]
+        settings = recipe.max_tokens, recipe.truncation, recipe.repair_periods
+        columns = [encode(part, tokenizer, *settings).ids for part in parts]
+        self.cases = list(zip(*columns))  # of each case, its rows of token ids
+        self.told = None if recipe.inputs == "joined" else told(texts)
+        self.pad_id = tokenizer.pad_token_id
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each case's longest row."""
+        return [max(map(len, case)) for case in self.cases]
+
+    def batch(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What `Classifier.forward` takes, for the cases of these numbers."""
+        numbers = list(numbers)
+        padded = pad([row for n in numbers for row in self.cases[n]], self.pad_id)
+        if self.told is None:
+            return padded
+        apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}
+        return apart | {"told": self.told[numbers]}
+
+
+def told(texts: pd.DataFrame) -> torch.Tensor:
+    """Which narratives have a say, `[cases, narratives]` of bool: those that are not empty, if any."""
+    filled = texts.apply(lambda column: column.str.strip() != "").to_numpy(dtype=bool)
+    return torch.tensor(filled | ~filled.any(axis=1, keepdims=True))

@@ -1,0 +1,60 @@
+"""How a classifier is trained: the settings, and what they may be."""
+
+from dataclasses import dataclass
+
+from narrutils.errors import InputError
+
+LOSSES = ("cross_entropy", "f1", "lovasz")
+INPUTS = ("joined", "separate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained. Lengths in tokens, `batch_size` in cases a step.
+
+    Raises:
+        InputError: an unknown loss, or a number outside its range.
+    """
+
+    max_tokens: int = 256
+    truncation: str = "balanced"
+    inputs: str = "joined"  # or separate: each narrative on its own, the maximum of their logits
+    repair_periods: bool = False  # put the space that is missing after a full stop
+    swap: float = 0.0  # probability that training shows a case's narratives in another order
+    learning_rate: float = 5e-5
+    head_learning_rate: float = 0.0  # 0: the same as the body's
+    weight_decay: float = 0.01
+    warmup: float = 0.2  # share of all steps
+    cycles: float = 0.4  # of the cosine; 0.4 ends near 9.5 % of the peak
+    batch_size: int = 8
+    accumulation: int = 1  # batches a step
+    smoothing: float = 0.1
+    head_dropout: float = 0.0
+    prevalence_bias: bool = True  # start the head at the training rates
+    checkpointing: bool = False
+    bf16: bool = True  # autocast; weights that learn stay float32
+    seed: int = 0
+    loss: str = "cross_entropy"  # of phases that name none
+    finetune_loss: str = ""  # loss of the last epochs of the last phase; empty: the phase's own
+    finetune_epochs: int = 0  # how many epochs those are
+    r_drop: float = 0.0  # weight of the divergence between two dropout passes; 0 is one pass
+    ema: float = 0.0  # decay a step of the running mean of weights that is kept; 0 keeps the last weights
+
+    def __post_init__(self):
+        for name in ("loss", "finetune_loss"):
+            value = getattr(self, name)
+            if value not in LOSSES and (value or name == "loss"):
+                raise InputError(f"{name} is {value!r}; it takes {', '.join(LOSSES)}")
+        if bool(self.finetune_loss) != bool(self.finetune_epochs) or self.finetune_epochs < 0:
+            raise InputError(
+                f"finetune_loss is {self.finetune_loss!r} and finetune_epochs is {self.finetune_epochs}; "
+                "give both, or neither"
+            )
+        if self.inputs not in INPUTS:
+            raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
+        if not 0 <= self.swap <= 1:
+            raise InputError(f"swap is {self.swap}; it is a probability in [0, 1]")
+        if not self.r_drop >= 0:
+            raise InputError(f"r_drop is {self.r_drop}; it is a weight of 0 or more")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema is {self.ema}; it is a decay in [0, 1), such as 0.99")
