@@ -1,6 +1,7 @@
-"""The command-line tool: `narrutils run`, `narrutils cycle` and `narrutils demo-data`.
+"""Run the notebooks, score new narratives with a finished run, and see what this machine can do.
 
-Exit codes: 0 done, 1 a notebook failed, 2 something given is wrong, 130 interrupted.
+Exit codes: 0 done, 1 a notebook failed (`doctor`: the profile cannot run here), 2 something
+given is wrong, 130 interrupted.
 """
 
 import argparse
@@ -48,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     cycle.add_argument("--dry-run", action="store_true", help="say what would run")
     cycle.set_defaults(command=_cycle)
+    _add_predict(commands)
+    _add_bundle(commands)
+    _add_doctor(commands)
     data = commands.add_parser("demo-data", help="write the made corpus in the competition's file format")
     data.add_argument("folder", metavar="DIR")
     data.add_argument(
@@ -58,9 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_profile(command: argparse.ArgumentParser) -> None:
-    """What every command that runs a profile takes."""
-    command.add_argument("params", metavar="PARAMS", help="the profile, such as params/demo.yaml")
+def _add_profile(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    """What every command on a profile takes; with a `default` it may be left out."""
+    command.add_argument(
+        "params",
+        metavar="PARAMS",
+        nargs="?" if default else None,
+        default=default,
+        help=f"the profile{f' (default: {default})' if default else ', such as params/demo.yaml'}",
+    )
     command.add_argument(
         "-p",
         dest="overrides",
@@ -73,6 +83,89 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"
     )
+
+
+def _add_predict(commands) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="code new narratives with a finished run",
+        description="Code every case of a CSV file with the ensemble of a finished run. The file has a "
+        "column for the uid and one for each narrative, as the run's own test_features.csv. It is read in "
+        "pieces, so its size does not matter; a fault in it is found before a model is loaded.",
+    )
+    _add_run(predict)
+    predict.add_argument("--features", required=True, metavar="CSV", help="the cases to code")
+    predict.add_argument("--out", required=True, metavar="CSV", help="the codes, in the competition's format")
+    predict.add_argument(
+        "--probabilities",
+        metavar="FILE",
+        help="also write calibrated probabilities, a doubt (how many codes are expected to be wrong) and a "
+        "flag (1 where a person should decide) for each case; .parquet or .csv",
+    )
+    predict.add_argument(
+        "--evidence",
+        metavar="CSV",
+        help="also write where the sentences stand that moved each positive code most; slow: every case is "
+        "read once more for each of its sentences",
+    )
+    predict.add_argument(
+        "--show-text", action="store_true", help="quote those sentences; without it no text is written"
+    )
+    predict.set_defaults(command=_predict)
+
+
+def _add_bundle(commands) -> None:
+    bundle = commands.add_parser(
+        "bundle",
+        help="make the competition's code-execution archive of a finished run",
+        description="Put a finished run's models and the code that reads them into one zip file with main.py "
+        "at its root. Unpacked, `python main.py` reads data/test_features.csv and "
+        "data/submission_format.csv and writes submission.csv, without network or narrutils installed.",
+    )
+    _add_run(bundle)
+    bundle.add_argument("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip")
+    bundle.set_defaults(command=_bundle)
+
+
+def _add_doctor(commands) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what this machine can run, and how to mend what is missing",
+        description="Look at Python, packages, kernel, GPU, memory, disk and models, and say in plain words "
+        "whether the profile can run here. Changes no run folder and uses no network.",
+    )
+    _add_profile(doctor, "params/demo.yaml")
+    doctor.set_defaults(command=_doctor)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from narrutils.predict import Outputs, predict, summary
+
+    files = (given.out, given.probabilities, given.evidence)
+    outputs = Outputs(*(file and Path(file) for file in files), given.show_text)
+    print(summary(predict(given.run, given.features, outputs), outputs))
+    return 0
+
+
+def _bundle(given: argparse.Namespace) -> int:
+    from narrutils.bundle import bundle
+
+    bundle(given.run, given.out)
+    print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from narrutils.doctor import examine
+    from narrutils.preflight import OUTPUTS
+    from narrutils.profiles import load_profile
+
+    profile = load_profile(given.params, [(key, value) for key, value in given.overrides])
+    return examine(profile, Path(given.outputs or OUTPUTS))
 
 
 def _run(given: argparse.Namespace) -> int:

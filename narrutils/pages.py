@@ -1,4 +1,7 @@
-"""One executed notebook as a page: prose, folded code, and what the cells showed."""
+"""One executed notebook as a page: prose, folded code, and what the cells showed.
+
+Whatever a cell showed as HTML or Markdown goes through `clean`, the rest is escaped.
+"""
 
 import base64
 import html
@@ -8,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
+
+from narrutils.clean import clean
 
 #: What a cell may display, the best form first.
 FORMS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain")
@@ -38,6 +43,11 @@ class Page:
         return self.stage.partition("_")[0]
 
     @property
+    def heading(self) -> str:
+        """The title without the number that it begins with."""
+        return re.sub(r"^\d+\s*·\s*", "", self.title)
+
+    @property
     def short(self) -> str:
         return self.stage.partition("_")[2].replace("_", " ")
 
@@ -64,13 +74,15 @@ def _heading(source: str) -> str:
 
 
 def _opening(sources: list[str]) -> tuple[str, str]:
-    """The first heading, and the first sentence of prose after it."""
+    """The first heading, and what is asked, or else the first sentence of prose after it."""
     text = "\n".join(sources)
+    asked = re.search(r"^[-*] +\*\*Asked:\*\* *(.+)$", text, flags=re.MULTILINE)
     title = re.search(r"^# +(.+)$", text, flags=re.MULTILINE)
     after = text[title.end() :] if title else text
     lines = [block for block in re.split(r"\n\s*\n", after) if re.match(r"\s*[\w*_`\"]", block)]
     sentence = re.match(r".+?[.!?](?=\s|$)", _plain(" ".join(lines[0].split()))) if lines else None
-    return (_plain(title[1]) if title else ""), (sentence[0] if sentence else "")
+    purpose = _plain(asked[1]) if asked else sentence[0] if sentence else ""
+    return (_plain(title[1]) if title else ""), purpose[:1].upper() + purpose[1:]
 
 
 def _plain(markdown: str) -> str:
@@ -94,7 +106,7 @@ def _sections(cells: list[dict]) -> list[tuple[str, str]]:
 def _markdown(source: str) -> Markup:
     from nbconvert.filters import markdown2html
 
-    return Markup(markdown2html(source))
+    return Markup(clean(markdown2html(source)))
 
 
 def _code_cell(cell, heading: str) -> dict:
@@ -126,12 +138,15 @@ def _output(output, heading: str) -> dict | None:
     if output.output_type == "error":
         return {"kind": "error", "html": _ansi("\n".join(output.traceback))}
     form = next((f for f in FORMS if f in output.data), None)
-    return _display(form, output.data[form], heading) if form else None
+    if form is None:
+        return None
+    width = output.get("metadata", {}).get(form, {}).get("width", "")
+    return _display(form, output.data[form], heading) | {"width": width}
 
 
 def _display(form: str, value: str, heading: str) -> dict:
     if form == "text/html":
-        return {"kind": "html", "html": Markup(align_text(value))}
+        return {"kind": "html", "html": Markup(align_text(plain_tables(clean(value))))}
     if form == "text/markdown":
         return {"kind": "markdown", "html": _markdown(value)}
     if form.startswith("image/"):
@@ -140,6 +155,27 @@ def _display(form: str, value: str, heading: str) -> dict:
         )
         return {"kind": "image", "source": f"data:{form};base64,{coded}", "alt": f"Figure: {heading}"}
     return {"kind": "text", "html": _ansi(value)}
+
+
+def plain_tables(shown: str) -> str:
+    """Tables of pandas and of its Styler alike: class `dataframe`, column and index names in one row."""
+    shown = re.sub(r"<table[^>]*>(?=\s*<thead>)", '<table class="dataframe">', shown)
+    return re.sub(r"<thead>.*?</thead>", lambda m: _one_row(m[0]), shown, flags=re.DOTALL)
+
+
+def _one_row(head: str) -> str:
+    rows = re.findall(r"<tr>.*?</tr>", head, flags=re.DOTALL)
+    cells = [re.findall(r"<th>(.*?)</th>", row, flags=re.DOTALL) for row in rows]
+    blank = [[cell.replace("&nbsp;", "").strip(" \n\xa0") == "" for cell in row] for row in cells]
+    if (
+        len(rows) != 2
+        or not all(cells)
+        or blank[1] != [False] + [True] * (len(cells[0]) - 1)
+        or not blank[0][0]
+    ):
+        return head
+    merged = "".join(f"<th>{cell}</th>" for cell in [cells[1][0], *cells[0][1:]])
+    return f"<thead><tr>{merged}</tr></thead>"
 
 
 def align_text(table: str) -> str:
@@ -168,4 +204,4 @@ def _ansi(text: str) -> Markup:
     """Escaped, with the terminal's colours as spans."""
     from nbconvert.filters import ansi2html
 
-    return Markup(ansi2html(text))
+    return Markup(clean(ansi2html(text)))

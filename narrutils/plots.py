@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,8 +33,11 @@ STYLE = {
 
 
 def use_style() -> None:
-    """Set the project's look for every figure of a notebook."""
+    """Set the project's look for every figure of a notebook, with twice the pixels for print."""
     sns.set_theme(style="ticks", rc=STYLE, palette=PALETTE)
+    shell = get_ipython()
+    if hasattr(shell, "kernel"):  # a notebook's, which alone shows figures
+        shell.run_line_magic("config", "InlineBackend.figure_format = 'retina'")
 
 
 def _rows(n: int, least: float = 2.0) -> float:
@@ -168,7 +172,7 @@ def flips(table: pd.DataFrame) -> Axes:
     if known:
         wrong = table["changed"] - table["found"]
         axis.barh(table.index, wrong, left=table["found"], color=ORANGE, label="does not")
-    axis.set(xlabel="labels changed from 0 to 1", title="Label correction")
+    axis.set(xlabel="labels changed", title="Label correction")
     axis.legend(loc="lower right")
     return axis
 
@@ -201,4 +205,16 @@ def ladder(
     axis.margins(y=0.15)
     axis.grid(axis="x", lw=0.4)
     axis.set(xlabel="average F1 with 95 % interval")
+    return axis
+
+
+def flag_curve(flagging: dict) -> Axes:
+    """Accuracy of the codes of the cases that are not flagged, from the content of `flags.json`."""
+    _, axis = plt.subplots(figsize=(6, 2.8))
+    points = [p for p in flagging["curve"] if p["accuracy"] is not None]
+    axis.plot([p["flagged"] for p in points], [p["accuracy"] for p in points], color=BLUE, marker="o", ms=3)
+    axis.scatter([flagging["share"]], [flagging["accuracy"]], color=ORANGE, zorder=3, label="chosen")
+    axis.axhline(flagging["accuracy_of_all"], color="0.6", lw=0.8, ls="--", label="flagged at random")
+    axis.set(xlabel="share of cases flagged", ylabel="accuracy of the rest", title="Flags, out of fold")
+    axis.legend(loc="upper left")
     return axis

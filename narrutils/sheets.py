@@ -9,10 +9,16 @@ import csv
 import difflib
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from narrutils.errors import InputError
+
+#: Characters of one cell. An open quote swallows the rest of its file, however large, up to here.
+LONGEST = 20_000_000
+
+Record = tuple[int, list[str]]  # the line where it begins, and its cells
 
 
 @dataclass
@@ -40,17 +46,10 @@ def read_sheet(path: Path, columns: list[str], uid: str) -> Sheet:
         InputError: the file is not UTF-8 CSV, has no rows, lacks a column, has another
             or the same twice, or a uid is empty or repeated.
     """
-    (_, header), *records = _records(path)
-    header = [name.strip() for name in header]
-    _check_header(f"{path}: line 1", header, columns)
+    header, found = open_records(path, columns)
+    records = list(found)
     if not records:
         raise InputError(f"{path}: no rows under the header; add the cases")
-    for line, record in records:
-        if len(record) != len(header):
-            raise InputError(
-                f"{path}: line {line} has {len(record)} fields where the header has {len(header)}; "
-                "a text with commas or quotes must be quoted"
-            )
     sheet = Sheet(path, header, [record for _, record in records], [line for line, _ in records])
     _note_uids(sheet, uid)
     return sheet
@@ -67,34 +66,61 @@ def _note_uids(sheet: Sheet, uid: str) -> None:
         sheet.uids[value] = n
 
 
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    if "\0" in text:
-        raise InputError(f"{path}: holds NUL characters; save the file as UTF-8")
-    return text
+def open_records(path: Path, columns: list[str], lenient: bool = False) -> tuple[list[str], Iterator[Record]]:
+    """The checked header of a CSV file, and its records, read as they are asked for.
+
+    Args:
+        columns: what the header holds, in any order, and nothing else.
+        lenient: NUL characters and surrogates stay in the cells; otherwise they are errors.
+
+    Raises:
+        InputError: at once for the header; for a record when it is reached.
+    """
+    records = _records(path, lenient)
+    first = next(records, None)
+    if first is None:
+        raise InputError(f"{path}: the file is empty; it needs a header and the cases")
+    header = [name.strip() for name in first[1]]
+    _check_header(f"{path}: line 1", header, columns)
+    return header, _of_width(path, len(header), records)
 
 
-def _records(path: Path) -> list[tuple[int, list[str]]]:
+def _of_width(path: Path, width: int, records: Iterator[Record]) -> Iterator[Record]:
+    for line, record in records:
+        if len(record) != width:
+            raise InputError(
+                f"{path}: line {line} has {len(record)} fields where the header has {width}; "
+                "a text with commas or quotes must be quoted"
+            )
+        yield line, record
+
+
+def _records(path: Path, lenient: bool) -> Iterator[Record]:
     """Every record with the line where it begins; blank lines are passed over."""
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    records, begin = [], 1
+    csv.field_size_limit(LONGEST)
+    reader, begin = csv.reader(_lines(path, lenient), strict=True), 1
     try:
         for record in reader:
             if record:
-                records.append((begin, record))
+                yield begin, record
             begin = reader.line_num + 1
     except csv.Error as error:
         fault = f"the record that begins in line {begin} is not valid CSV ({error})"
         raise InputError(f"{path}: {fault}; mend its quotes") from None
-    if not records:
-        raise InputError(f"{path}: the file is empty; it needs a header and the cases")
-    return records
+
+
+def _lines(path: Path, lenient: bool) -> Iterator[str]:
+    """The lines of a UTF-8 file, ends included, decoded one by one: no character crosses a line's end."""
+    errors = "surrogatepass" if lenient else "strict"
+    with path.open("rb") as file:
+        for n, raw in enumerate(file, 1):
+            try:
+                text = raw.decode("utf-8-sig" if n == 1 else "utf-8", errors)
+            except UnicodeDecodeError:
+                raise InputError(f"{path}: line {n} is not UTF-8; save the file as UTF-8") from None
+            if "\0" in text and not lenient:
+                raise InputError(f"{path}: line {n} holds NUL characters; save the file as UTF-8")
+            yield from io.StringIO(text, newline="")  # a lone carriage return ends a line too
 
 
 def _check_header(where: str, header: list[str], columns: list[str]) -> None:

@@ -1,6 +1,8 @@
 """Fixtures of several test modules. Nothing here uses the network."""
 
 import os
+import shutil
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -28,3 +30,62 @@ def tiny_gemma_folder(tmp_path_factory):
     import toys
 
     return toys.save_tiny_gemma(tmp_path_factory.mktemp("gemma") / "tiny-gemma")
+
+
+@dataclass
+class Log:
+    """What a page said and asked for: error messages, and the address of every request."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def outside(self) -> list[str]:
+        """Requests that would leave the disk."""
+        return [r for r in self.requests if not r.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, headless.
+
+    It lives for one module: its event loop would be in the way of tests that execute notebooks.
+    """
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no chromium or google-chrome on the PATH; the report is not tried in a browser")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def browser_page(browser):
+    """(page, log) of a fresh page of 1280 by 900, light; `log` gathers errors and requests."""
+    page, log = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light"), Log()
+    page.on("console", lambda said: log.errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: log.errors.append(str(error)))
+    page.on("request", lambda request: log.requests.append(request.url))
+    yield page, log
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def deployed_run(tmp_path_factory, tiny_bert, tiny_gemma_folder):
+    """A finished run of a TF-IDF model, an encoder and LoRA adapters; only read."""
+    import deployments
+
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    return deployments.finished_run(folder, deployments.learners(tiny_bert, tiny_gemma_folder))
+
+
+@pytest.fixture(scope="session")
+def tfidf_run(tmp_path_factory):
+    """A finished run of TF-IDF models alone; only read."""
+    import deployments
+    import toys
+
+    folder = tmp_path_factory.mktemp("runs") / "tfidf"
+    return deployments.finished_run(folder, {"tfidf": deployments.TfidfLearner(toys.TOY, min_df=1)})

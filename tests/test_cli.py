@@ -8,6 +8,7 @@ import pytest
 
 from narrutils import demo, paths, runner
 from narrutils.cli import main
+from narrutils.predict import Outputs
 from narrutils.preflight import OUTPUTS
 from narrutils.runner import RunFailed
 
@@ -104,6 +105,57 @@ def test_a_mistaken_cycle_is_one_line_and_exit_2(capsys, tmp_path):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "none.yaml" in said
+
+
+@pytest.fixture
+def scoring(monkeypatch):
+    """A stand-in for predicting and bundling: what each was asked, in order."""
+    asked = []
+    monkeypatch.setattr(
+        "narrutils.predict.predict", lambda *given: asked.append(given) or {"rows": 3, "mended": 0}
+    )
+    monkeypatch.setattr(
+        "narrutils.bundle.bundle", lambda run, out: asked.append((run, out)) or Path(out).touch()
+    )
+    return asked
+
+
+def test_predict_passes_on_what_was_asked(scoring, capsys):
+    words = ["predict", "--run", "r", "--features", "f.csv", "--out", "o.csv"]
+    assert main(words) == 0
+    assert scoring == [("r", "f.csv", Outputs(Path("o.csv")))]
+    assert capsys.readouterr().out == "3 cases coded: o.csv\n"
+    assert main([*words, "--probabilities", "p.parquet", "--evidence", "e.csv", "--show-text"]) == 0
+    assert scoring[1][2] == Outputs(Path("o.csv"), Path("p.parquet"), Path("e.csv"), show_text=True)
+
+
+def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):
+    out = str(tmp_path / "s.zip")
+    assert main(["bundle", "--run", "r", "--out", out]) == 0
+    assert scoring == [("r", out)]
+    assert capsys.readouterr().out == f"{out}: 0.0 MB\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["predict", "--features", "f.csv", "--out", "o.csv"], ["bundle", "--out", "s.zip"]]
+)
+def test_a_run_that_is_not_there_is_one_line_and_exit_2(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--run", "none"]) == 2
+    said = capsys.readouterr().err
+    assert said == "narrutils: none: no such run folder; name one, such as outputs/demo\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_doctor_says_by_its_exit_code_whether_it_can_run(code, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        "narrutils.doctor.examine", lambda profile, outputs: asked.append((profile, outputs)) or code
+    )
+    assert main(["doctor", "-p", "run", "mine", "--outputs", str(tmp_path)]) == code
+    profile, outputs = asked[0]
+    assert (profile.name, profile.run, outputs) == ("demo", "mine", tmp_path)
 
 
 def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):

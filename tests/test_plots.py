@@ -47,3 +47,24 @@ def test_pools_of_the_landscape_differ_in_mark_and_colour():
 
 def test_a_landscape_without_generated_rows_is_drawn():
     assert list(marks(plots.landscape(PLACES.head(3)))) == ["official"]
+
+
+class Shell:
+    """What runs a notebook, as far as figures go."""
+
+    kernel = "one"
+
+    def __init__(self):
+        self.magics = []
+
+    def run_line_magic(self, *words):
+        self.magics.append(words)
+
+
+def test_figures_have_twice_the_pixels_in_a_notebook_only(monkeypatch):
+    shell = Shell()
+    monkeypatch.setattr(plots, "get_ipython", lambda: shell)
+    plots.use_style()
+    assert shell.magics == [("config", "InlineBackend.figure_format = 'retina'")]
+    monkeypatch.setattr(plots, "get_ipython", lambda: None)
+    plots.use_style()

@@ -1,15 +1,22 @@
 """The report opens from disk alone, escapes what notebooks printed, and shows the ladder honestly."""
 
+import base64
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
 import nbformat
 import pytest
+import toy_run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from narrutils.artifacts import write_json
-from narrutils.pages import align_text, read_page
-from narrutils.report import as_table, build_report, cost, headline, ladder_groups
+from narrutils.ladder_view import headline, interval, ladder_panels, ladder_tables, signed
+from narrutils.pages import align_text, plain_tables, read_page
+from narrutils.render import duration
+from narrutils.report import build_report, cost
+from narrutils.sections import as_table, flags
 
 EVIL = "<script>alert('V & V')</script>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -106,21 +113,47 @@ def test_index_links_every_notebook_and_every_link_leads_somewhere(folder):
             assert f'id="{anchor}"' in text
 
 
-def test_no_page_needs_the_network_or_runs_a_script(folder):
-    for text in pages(folder).values():
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The pages of a run that has every artefact and a malicious narrative everywhere."""
+    return pages(toy_run.make_run(tmp_path_factory.mktemp("outputs") / "toy").folder)
+
+
+def test_no_page_needs_the_network(full):
+    for text in full.values():
         parsed = Links(text)
-        assert "script" not in parsed.tags
-        assert "link" not in parsed.tags
+        assert not {"link", "iframe", "object", "embed", "form", "base"} & set(parsed.tags)
         assert all(source.startswith("data:") for source in parsed.sources)
-        assert "default-src 'none'" in text
-        assert not re.search(r"https?://|@import|url\(", text)
+        assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", text)
+
+
+def test_the_policy_names_the_pages_own_script_and_style_and_nothing_else(full):
+    for text in full.values():
+        policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1].replace(
+            "&#39;", "'"
+        )
+        rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert rules["default-src"] == "'none'"
+        assert rules["img-src"] == "data:"
+        for tag, rule in (("script", "script-src"), ("style", "style-src")):
+            inside = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+            hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in inside]
+            assert rules[rule].split() == [f"'sha256-{found}'" for found in hashes]
+            assert Links(text).tags.count(tag) == len(inside) == 1
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", re.sub(r"<script>.*?</script>", "", text, flags=re.S))
 
 
 def test_what_is_shown_is_escaped(folder):
     for text in pages(folder).values():
-        assert "<script" not in text
+        assert EVIL not in text
     assert "&lt;script&gt;" in pages(folder)["index.html"]
     assert "&lt;script&gt;" in pages(folder)["01_eda.html"]
+
+
+def test_half_a_character_does_not_stop_the_report(folder):
+    path = folder / "01_eda.ipynb"
+    path.write_text(path.read_text().replace("a warning", "a \\ud800 warning"))
+    assert "a ? warning" in pages(folder)["01_eda.html"]
 
 
 def test_index_says_what_scores_mean_and_where_help_is(folder):
@@ -145,6 +178,49 @@ def test_code_is_folded_and_messages_too(folder):
     assert " 10%" not in text
 
 
+def test_every_section_is_there_with_its_figures(full):
+    text = full["index.html"]
+    anchors = re.findall(r'<h2 id="(\w+)"', text)
+    assert anchors == [
+        "ladder",
+        "variables",
+        "flags",
+        "generated",
+        "changes",
+        "notebooks",
+        "models",
+        "costs",
+        "made",
+    ]
+    shown = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+    found = ["90 cases", "1 of 3 generated rows kept", "copy 2", "3 labels changed", "6 min 00 s in all"]
+    found += ["1.5 GB of memory", "Toy task", "20.0 % of the cases go to a person", "accuracy"]
+    for part in found:
+        assert part in shown, part
+
+
+def test_a_section_without_its_artefact_is_left_out(tmp_path):
+    run = toy_run.make_run(tmp_path / "toy")
+    for name in (
+        "flags.json",
+        "ensemble.json",
+        "labels/flips.parquet",
+        "generated/made.parquet",
+        "ladder.json",
+    ):
+        run.path(name).unlink()
+    anchors = re.findall(r'<h2 id="(\w+)"', build_report(run.folder).read_text())
+    assert anchors == ["notebooks", "models", "costs", "made"]
+
+
+def test_the_score_of_each_variable_is_the_ladders(tmp_path):
+    run = toy_run.make_run(tmp_path / "toy")
+    last = [e for e in run.read("ladder.json") if (e["model"], e["split"], e["against"], e["thresholds"])
+            == ("ensemble", "oof", "given", "cross_fitted")]  # fmt: skip
+    shown = re.findall(r'data-value="([\d.]+)"><b>', build_report(run.folder).read_text())
+    assert [float(value) for value in shown] == pytest.approx(list(last[0]["per_variable"].values()))
+
+
 def test_notebooks_follow_one_another(folder):
     found = pages(folder)
     assert re.search(
@@ -154,22 +230,36 @@ def test_notebooks_follow_one_another(folder):
     )
 
 
-def test_ladder_marks_what_is_optimistic_and_folds_it():
-    groups = ladder_groups(LADDER)
-    assert [(g["optimistic"], g["first"]) for g in groups] == [(False, True), (False, True), (True, False)]
-    rungs = groups[1]["rungs"]
+def test_ladder_tables_say_what_is_optimistic():
+    tables = ladder_tables(LADDER)
+    assert [t["optimistic"] for t in tables] == [False, False, True]
+    rungs = tables[0]["rungs"]
     assert [r["value"] for r in rungs] == ["0.500", "0.550"]
     assert rungs[1]["gain_interval"] == "[+0.040, +0.060]"
     assert rungs[0]["gain"] == ""
-    assert all(
-        0 <= r["bar"]["left"] <= r["at"] <= r["bar"]["left"] + r["bar"]["width"] <= 100.01 for r in rungs
-    )
+
+
+def test_the_authors_ladder_stands_apart_and_only_beside_the_same_task():
+    ours, theirs = ladder_panels(LADDER, "nvdrs")
+    assert not ours["other"]
+    assert [row["figures"][0][0] for row in ours["rows"]] == ["0.500", "0.550"]
+    assert theirs["other"]
+    assert "not comparable" in theirs["chip"]
+    assert [row["figures"][1][0] for row in theirs["rows"]] == ["0.854", "0.86", "0.863", "0.869"]
+    assert len(ladder_panels(LADDER, "osha")) == 1
+    assert ladder_panels([], "nvdrs") == []
+
+
+def test_a_step_without_a_test_score_leaves_its_place_empty():
+    ours = ladder_panels(LADDER, None)[0]
+    assert all(len(row["figures"]) == len(ours["columns"]) == 3 for row in ours["rows"])
+    assert [row["figures"][1] for row in ours["rows"]] == [("", ""), ("0.450", "[0.350, 0.550]")]
 
 
 def test_headline_is_the_last_step_cross_fitted():
     assert [(f["where"], f["value"]) for f in headline(LADDER)] == [
         ("Test, given labels", "0.450"),
-        ("Out-of-fold, given labels", "0.550"),
+        ("Out of fold, given labels", "0.550"),
     ]
 
 
@@ -207,8 +297,47 @@ def test_columns_of_words_stand_left_and_of_figures_right():
     assert align_text(spanned) == spanned
 
 
+def test_pandas_and_its_styler_make_the_same_table():
+    head = "<thead><tr><th></th><th>n</th></tr><tr><th>name</th><th>&nbsp;</th></tr></thead>"
+    plain = plain_tables(f"<table>{head}<tbody><tr><th>a</th><td>1</td></tr></tbody></table>")
+    assert plain.startswith('<table class="dataframe"><thead><tr><th>name</th><th>n</th></tr></thead>')
+    two = head.replace("<th></th>", "<th>columns</th>")
+    assert two in plain_tables(f"<table>{two}</table>")
+
+
+def test_a_page_keeps_what_asks_and_drops_the_number(tmp_path):
+    toy_run.write_notebook(tmp_path / "01_eda.ipynb", "01 · Title", toy_run.pd.DataFrame({"a": [1]}))
+    page = read_page(tmp_path / "01_eda.ipynb")
+    assert (page.title, page.heading, page.purpose) == ("01 · Title", "Title", "What is it?")
+    assert {o["width"] for o in page.cells[-1]["outputs"] if o["kind"] == "image"} == {1, ""}
+
+
 def test_small_texts():
     assert cost({}) == ""
     assert cost({"seconds": 59.6, "peak_gigabytes": 0.25}) == "1 min 00 s, 0.2 GB"
+    assert duration(3 * 3600 + 61) == "3 h 01 min"
+    assert signed(-0.0312) == "−0.031"
+    assert interval(None, 1) == ""
+    assert interval(-0.1, 0.2, "+") == "[−0.100, +0.200]"
     assert as_table([]) is None
     assert as_table([{"a_b": 1}, {"c": None}]) == {"columns": ["a b", "c"], "rows": [["1", ""], ["", ""]]}
+
+
+def test_a_curve_of_one_point_is_no_curve():
+    point = {"share": 0.1, "flagged": 0.1, "accuracy": 0.9}
+    whole = {"share": 1, "flagged": 1, "accuracy": None}
+    assert flags({"curve": [point, whole], "share": 0.1, "accuracy": 0.9, "accuracy_of_all": 0.8}) is None
+
+
+def test_the_review_queue_is_linked_where_there_is_one(folder, monkeypatch):
+    import narrutils.review_page
+
+    asked = []
+    monkeypatch.setattr(narrutils.review_page, "write_review", lambda *values: asked.append(values))
+    assert "review.html" not in pages(folder)["index.html"]
+    assert asked == []
+    (folder / "review").mkdir()
+    (folder / "review/about.json").write_text(json.dumps({}))
+    assert 'href="review.html"' in pages(folder)["index.html"]
+    assert asked[0][0] == folder
+    assert asked[0][2]["pages"]

@@ -1,0 +1,134 @@
+"""The competition's code-execution archive: a finished run's models and the code that reads them.
+
+Unpacked anywhere, `python main.py` reads `data/test_features.csv` and
+`data/submission_format.csv` and writes `submission.csv`. It needs the packages that its
+`requirements.txt` lists, and neither network nor an installed narrutils. The same run gives
+the same bytes. No narrative goes in, and no uid.
+"""
+
+import ast
+import importlib.metadata
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from narrutils.artifacts import atomic, read_json
+from narrutils.errors import InputError
+from narrutils.scoring import ENSEMBLE, SCHEMA, Deployed
+
+PACKAGE = Path(__file__).resolve().parent
+MAIN = PACKAGE / "templates" / "main.py"
+#: Files of a trained folder that reading needs nothing of; the first names the run's cases.
+LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
+#: Earliest date that a zip file can hold: the same for every file of every archive.
+DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def bundle(run: str | Path, out: str | Path) -> None:
+    """Write the archive of a run.
+
+    Raises:
+        InputError: the run has not run to its end, a hub model is not in the local hub cache, or
+            `out` is no zip file that can be written.
+    """
+    out = Path(out)
+    if out.is_dir() or out.suffix != ".zip":
+        raise InputError(f"{out}: name a file that ends in .zip")
+    files = contents(Deployed.open(run))
+    with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in sorted(files):
+            _add(archive, name, files[name])
+
+
+def contents(deployed: Deployed) -> dict[str, Path | bytes]:
+    """Name in the archive -> the file, or its content."""
+    modules = modules_of("predict")
+    files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules)}
+    files |= {f"narrutils/{path.name}": path for path in modules}
+    for path in _run_files(deployed):
+        files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
+    for member, base in deployed.bases.items():
+        note = deployed.base_folder(member) / "hub.json"
+        if base and note.exists():
+            files |= {f"run/models/base/{base}/{path.name}": path for path in hub_files(**read_json(note))}
+    return files
+
+
+def _run_files(deployed: Deployed) -> Iterable[Path]:
+    """The files of the run folder that reading needs."""
+    path = deployed.run.path
+    yield from (path(SCHEMA), path(ENSEMBLE), *(path(f"models/{m}/about.json") for m in deployed.members))
+    bases = {deployed.base_folder(member) for member, base in deployed.bases.items() if base}
+    for folder in (*deployed.models, *bases):
+        yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
+
+
+def hub_files(id: str, revision: str) -> list[Path]:
+    """Config and safetensors weights of a hub model in the local hub cache.
+
+    Raises:
+        InputError: they are not all there.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wanted = ["config.json", "*.safetensors", "*.safetensors.index.json"]
+    try:
+        folder = snapshot_download(id, revision=revision, allow_patterns=wanted, local_files_only=True)
+    except LocalEntryNotFoundError:
+        folder = ""
+    found = sorted(p for pattern in wanted for p in Path(folder).glob(pattern)) if folder else []
+    if not any(p.suffix == ".safetensors" for p in found):
+        raise InputError(f"{id}: its weights are not in the local hub cache; run `narrutils predict` once")
+    return found
+
+
+def modules_of(name: str) -> list[Path]:
+    """The files of the package that a module imports, at any depth, its own and `__init__` with it."""
+    found, waiting = {}, ["__init__", name]
+    while waiting:
+        path = PACKAGE / f"{waiting.pop()}.py"
+        if path.exists() and path not in found:
+            found[path] = None
+            waiting += [n.split(".")[1] for n in _imported(path) if n.startswith("narrutils.")]
+    return sorted(found)
+
+
+def requirements(modules: list[Path]) -> bytes:
+    """The distributions that these modules import, in the versions that are installed here."""
+    owners = importlib.metadata.packages_distributions()
+    tops = {name.split(".")[0] for path in modules for name in _imported(path)} - {"narrutils"}
+    names = {owner for top in tops for owner in owners.get(top, [])}
+    # Without the local part of a version: a build for CPUs and one for GPUs serve alike.
+    lines = {f"{_normal(name)}=={importlib.metadata.version(name).split('+')[0]}" for name in names}
+    return ("\n".join(sorted(lines)) + "\n").encode()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imported(path: Path) -> list[str]:
+    """Full names of everything that a module imports, inside functions too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
+    """One file, streamed; weights as they are, since they hardly shrink."""
+    info = zipfile.ZipInfo(name, DATE)
+    info.external_attr = 0o644 << 16
+    info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+    with archive.open(info, "w", force_zip64=True) as target:
+        if isinstance(content, bytes):
+            target.write(content)
+        else:
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, target, 2**20)

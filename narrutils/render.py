@@ -1,0 +1,86 @@
+"""Templates to pages: each stands alone, and its content policy admits only what it brings.
+
+Style and script are inlined and named by their hashes, so that nothing else on the
+page, whatever a narrative may hold, can style it or run. There is no network: the
+policy has no source that leaves the page.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render(
+    template: str,
+    values: Mapping[str, object],
+    styles: Sequence[str] = ("report.css",),
+    scripts: Sequence[str] = ("report.js",),
+) -> str:
+    """One page as HTML; values are escaped unless they are Markup.
+
+    Args:
+        template: a file of `templates/` that extends `base.html.j2`.
+        styles, scripts: files of `templates/`, inlined in this order.
+    """
+    css, js = [_asset(name) for name in styles], [_asset(name) for name in scripts]
+    page = {"policy": policy(css, js), "styles": css, "scripts": js}
+    return _environment().get_template(template).render(**values, **page)
+
+
+def policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """The Content-Security-Policy of a page with these inlined styles and scripts."""
+    rules = {
+        "default-src": ["'none'"],
+        "img-src": ["data:"],
+        "style-src": [_hash(text) for text in styles] or ["'none'"],
+        "script-src": [_hash(text) for text in scripts] or ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }
+    return "; ".join(" ".join([name, *sources]) for name, sources in rules.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _asset(name: str) -> Markup:
+    """A style sheet or script, exactly as the browser will hash it."""
+    return Markup(TEMPLATES.joinpath(name).read_text(encoding="utf-8"))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = lambda v: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+    environment.filters["breaks"] = may_break
+    environment.filters["percent"] = lambda v: f"{100 * v:.1f}\xa0%"
+    environment.filters["three"] = lambda v: f"{v:.3f}"
+    return environment
+
+
+def may_break(name: str) -> Markup:
+    """A name such as SuicideAttemptHistory, which a narrow column may break between its words."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 05 s`, `3 h 07 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

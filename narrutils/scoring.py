@@ -1,0 +1,158 @@
+"""The deployed ensemble: what a finished run knows about narratives that it never saw.
+
+A run folder is enough. Every fold model of every member reads a case; the folds are
+averaged, the members blended, and the run's thresholds make codes of the probabilities.
+Codes come from the probabilities as the run scored them; calibrated, they say how far a
+code can be trusted.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from narrutils.artifacts import Run
+from narrutils.calibration import Calibration
+from narrutils.crossfit import Model, folder_name
+from narrutils.ensemble import combine
+from narrutils.errors import InputError
+from narrutils.flags import Flagging
+from narrutils.schema import Schema
+from narrutils.stored import free, load_model
+
+SCHEMA, ENSEMBLE, CALIBRATION, FLAGS = "schema.json", "ensemble.json", "calibration.json", "flags.json"
+
+
+@dataclass
+class Deployed:
+    """The ensemble of a run folder, ready to read.
+
+    Models stay loaded if all of them fit into half of the memory that is free, on the GPU
+    where there is one. Otherwise one is held at a time, and `read` is best given many cases.
+
+    Attributes:
+        made: the content of `ensemble.json`: how the members become one, and the thresholds.
+        folds: model -> its folds.
+        bases: model -> name of the frozen base under `models/base/`, "" where it has none.
+    """
+
+    run: Run
+    schema: Schema
+    made: Mapping
+    folds: dict[str, list[int]]
+    bases: dict[str, str]
+    _kept: dict[Path, Model] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Deployed":
+        """What stands in a run folder; no model is loaded yet.
+
+        Raises:
+            InputError: it is no run folder, a notebook has not run to its end, or a model is missing.
+        """
+        run = Run(folder)
+        if not run.folder.is_dir():
+            raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
+        schema = Schema.from_dict(run.read(SCHEMA))
+        made = run.read(ENSEMBLE)
+        abouts = {name: run.read(f"models/{name}/about.json") for name in made["members"]}
+        for name, about in abouts.items():
+            if not {"folds", "base"} <= set(about):
+                raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
+        folds, bases = ({name: about[key] for name, about in abouts.items()} for key in ("folds", "base"))
+        deployed = cls(run, schema, made, folds, bases)
+        for path in deployed.models:
+            if not path.is_dir():
+                raise InputError(f"{path} is missing; run the notebooks of its run to the end")
+        return deployed
+
+    @property
+    def members(self) -> list[str]:
+        return self.made["members"]
+
+    @property
+    def models(self) -> list[Path]:
+        """The folders of all fold models."""
+        return [self.model_folder(name, k) for name in self.members for k in self.folds[name]]
+
+    def model_folder(self, member: str, fold: int) -> Path:
+        return self.run.path(f"models/{member}/{folder_name((fold,))}")
+
+    def base_folder(self, member: str) -> Path:
+        return self.run.path(f"models/base/{self.bases[member]}")
+
+    def read(self, texts: pd.DataFrame, after: Callable[[float], object] = lambda share: None):
+        """Probabilities of the ensemble, `schema.columns` wide, in the order of `texts`.
+
+        Args:
+            texts: the text columns, indexed by uid; a uid may not stand twice.
+            after: called after each model with the share of the whole reading that it was.
+        """
+        texts = texts[self.schema.text_columns]
+        readings = {}
+        for name in self.members:
+            parts = []
+            for fold in self.folds[name]:
+                parts.append(self._read_one(self.model_folder(name, fold), texts))
+                after(1 / len(self.models))
+            readings[name] = sum(parts) / len(parts)
+        return combine(self.schema, readings, self.made)
+
+    def decide(self, probabilities: pd.DataFrame) -> pd.DataFrame:
+        """Integer codes, one column a variable."""
+        return self.schema.to_labels(probabilities, self.made["thresholds"])
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """From the probabilities of `read` to calibrated ones."""
+        return Calibration.from_dict(self.run.read(CALIBRATION))
+
+    @cached_property
+    def flagging(self) -> Flagging:
+        """Which cases a person should decide."""
+        return Flagging(self.schema, self.run.read(FLAGS)["cut"])
+
+    @property
+    def can_flag(self) -> bool:
+        return self.run.has(CALIBRATION) and self.run.has(FLAGS)
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether a base is not in the run folder but in the hub cache, or on the hub."""
+        bases = [self.base_folder(name) for name in self.members if self.bases[name]]
+        return any((base / "hub.json").exists() and not (base / "config.json").exists() for base in bases)
+
+    @cached_property
+    def all_fit(self) -> bool:
+        """Whether all models may stay loaded."""
+        copies = [
+            self.base_folder(name) for name in self.members for _ in self.folds[name] if self.bases[name]
+        ]
+        if self.needs_hub:
+            return False  # how large they are is not known here, and they are large
+        return sum(map(_bytes, [*self.models, *copies])) <= _free_bytes() / 2
+
+    def _read_one(self, folder: Path, texts: pd.DataFrame) -> pd.DataFrame:
+        if self.all_fit:
+            if folder not in self._kept:
+                self._kept[folder] = load_model(folder, self.schema)
+            return self._kept[folder].predict(texts)
+        try:
+            return load_model(folder, self.schema).predict(texts)
+        finally:
+            free()
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+
+def _free_bytes() -> float:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available

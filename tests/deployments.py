@@ -1,0 +1,70 @@
+"""A finished run of toy models, as notebooks leave one: what `predict` and `bundle` read."""
+
+import pandas as pd
+from toys import TOY, random_labels, uids, word_texts
+
+from narrutils import flags
+from narrutils.artifacts import Run
+from narrutils.baseline import TfidfLearner
+from narrutils.calibration import fit_calibration
+from narrutils.classifier import Body, Lora
+from narrutils.crossfit import CrossFit
+from narrutils.ensemble import blend
+from narrutils.frozen import FrozenLearner
+from narrutils.pseudo import given_labels
+from narrutils.thresholds import search
+from narrutils.training import NeuralLearner, Recipe
+
+LABELS = random_labels(TOY, 24)
+FOLDS = pd.Series([n % 3 for n in range(24)], index=LABELS.index, name="fold")
+#: Lengths differ, so that the batches of a reading depend on which rows it holds.
+SHORT, LONG = word_texts(TOY, 12, seed=1, words=3), word_texts(TOY, 12, seed=2, words=9)
+TEXTS = pd.concat([SHORT, LONG]).set_axis(uids(24))
+TEST = pd.concat([word_texts(TOY, 5, seed=n, words=2 + 3 * n) for n in range(3)]).set_axis(uids(15, "t"))
+
+
+def learners(encoder: str, causal: str) -> dict:
+    """One learner of each kind, by the name of its model."""
+    recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, bf16=True)
+    return {
+        "tfidf": TfidfLearner(TOY, min_df=1),
+        "frozen": FrozenLearner(TOY, Body(encoder), window=4),
+        "encoder": NeuralLearner(TOY, Body(encoder), Lora(), recipe),
+        "adapters": NeuralLearner(TOY, Body(causal, layers=1), Lora(4, 8), recipe),
+    }
+
+
+def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
+    """A run folder with cross-fitted models, the ensemble of equal weights, and its submission."""
+    run = Run(folder, "06_test")
+    run.write("schema.json", TOY.to_dict())
+    run.write(
+        "cases.parquet", pd.concat([TEXTS.join(LABELS).assign(split="train"), test.assign(split="test")])
+    )
+    run.write("folds.parquet", FOLDS.rename_axis("uid").reset_index())
+    read = {}
+    for name, learner in models.items():
+        model = CrossFit(run, name, TOY, learner, TEXTS, FOLDS, test)
+        model.fit(given_labels(model, LABELS)).publish(name)
+        read[name] = model
+    weights = {name: 1 / len(read) for name in read}
+    found, tested = (
+        blend(TOY, {name: table(model) for name, model in read.items()}, weights)
+        for table in (CrossFit.out_of_fold, CrossFit.on_test)
+    )
+    thresholds = search(TOY, LABELS, found)
+    run.write("ensemble.json", {"members": list(weights), "weights": weights, "thresholds": thresholds})
+    run.write_probabilities("predictions/ensemble_test.parquet", tested, TOY)
+    run.write("submission.csv", TOY.to_labels(tested, thresholds).reset_index())
+    run.write("calibration.json", fit_calibration(TOY, LABELS, found).to_dict())
+    codes = TOY.to_labels(found, thresholds)
+    doubts, right = flags.doubt(TOY, codes, found), flags.accuracy(TOY, codes, LABELS)
+    run.write("flags.json", flags.summarise(doubts, right, FOLDS, share=0.25))
+    return run
+
+
+def features(folder, texts: pd.DataFrame, name: str = "new.csv"):
+    """The path of a features file of these cases."""
+    path = folder / name
+    texts.rename_axis("uid").reset_index().to_csv(path, index=False)
+    return path

@@ -1,0 +1,158 @@
+"""The archive runs alone: unpacked anywhere, no network, no installed narrutils."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pandas as pd
+import pytest
+from deployments import TEST, features
+from toys import TOY
+
+from narrutils import bundle as module
+from narrutils.artifacts import Run, read_json, write_json
+from narrutils.bundle import bundle, modules_of
+from narrutils.errors import InputError
+from narrutils.scoring import Deployed
+
+#: What the competition's machine does not have: the installed narrutils, packages that only
+#: notebooks and training need, and the network.
+ELSEWHERE = """
+import socket, sys
+
+class Missing:
+    names = {"iterstrat", "datasketch", "cleanlab", "papermill", "seaborn", "ipywidgets"}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+def refuse(*_):
+    raise OSError("no network here")
+
+sys.meta_path[:] = [Missing(), *(f for f in sys.meta_path if "editable" not in repr(f))]
+sys.path[:] = [p for p in sys.path if p != PROJECT]
+socket.socket.connect = refuse
+"""
+
+
+def unpacked(archive, room):
+    """An empty folder with the archive's files and the competition's data beside them."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(room)
+    (room / "data").mkdir()
+    features(room / "data", TEST, "test_features.csv")
+    form = pd.DataFrame(0, index=TEST.index[::-1], columns=TOY.names).rename_axis("uid").reset_index()
+    form.to_csv(room / "data/submission_format.csv", index=False)
+    return room
+
+
+def run_main(room, site):
+    """`python main.py` in a folder, as on a machine that knows nothing of this project."""
+    site.mkdir()
+    project = str(module.PACKAGE.parent)
+    (site / "sitecustomize.py").write_text(ELSEWHERE.replace("PROJECT", repr(project)))
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+        if name in os.environ
+    }
+    return subprocess.run(
+        [sys.executable, "main.py"],
+        cwd=room,
+        env=kept | {"PYTHONPATH": str(site), "HOME": str(room)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_unpacked_it_writes_the_runs_submission_in_the_formats_order(deployed_run, tmp_path):
+    bundle(deployed_run.folder, tmp_path / "submission.zip")
+    room = unpacked(tmp_path / "submission.zip", tmp_path / "room")
+    done = run_main(room, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(room / "submission.csv")
+    right = pd.read_csv(deployed_run.path("submission.csv"))
+    pd.testing.assert_frame_equal(found, right[::-1].reset_index(drop=True))
+
+
+def test_without_its_own_copy_there_is_no_narrutils(tfidf_run, tmp_path):
+    """The test above means something: that subprocess finds no other narrutils."""
+    bundle(tfidf_run.folder, tmp_path / "submission.zip")
+    room = unpacked(tmp_path / "submission.zip", tmp_path / "room")
+    shutil.rmtree(room / "narrutils")
+    done = run_main(room, tmp_path / "site")
+    assert "No module named 'narrutils'" in done.stderr
+    assert not (room / "submission.csv").exists()
+
+
+def test_the_same_run_gives_the_same_bytes(tfidf_run, tmp_path):
+    moved = shutil.copytree(tfidf_run.folder, tmp_path / "moved")
+    for path in moved.rglob("*"):
+        os.utime(path, (1, 1))
+    bundle(tfidf_run.folder, tmp_path / "a.zip")
+    bundle(moved, tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_no_text_and_no_uid_goes_in(deployed_run, tmp_path):
+    bundle(deployed_run.folder, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        names = archive.namelist()
+        told = b"".join(archive.read(n) for n in names if not n.endswith(".safetensors"))
+    assert not [n for n in names if n.endswith((".parquet", ".csv", ".ipynb"))]
+    assert not [uid for uid in TEST.index if uid.encode() in told]
+    assert TEST["First"].iloc[-1].encode() not in told
+    assert "main.py" in names
+    assert "run/models/adapters/fold2/body/adapter_model.safetensors" in names
+
+
+def test_requirements_are_what_reading_imports(tfidf_run):
+    lines = module.requirements(modules_of("predict")).decode().splitlines()
+    names = {line.split("==")[0] for line in lines}
+    assert {"numpy", "pandas", "torch", "transformers", "peft", "scikit-learn", "safetensors"} <= names
+    assert not {"papermill", "jupyterlab", "matplotlib", "narrutils", "vllm"} & names
+    assert all("==" in line and "+" not in line for line in lines)
+
+
+def test_modules_are_followed_into_functions():
+    names = {path.stem for path in modules_of("predict")}
+    assert {"predict", "scoring", "stored", "baseline", "classifier", "evidence"} <= names
+    assert not {"runner", "cli", "plots", "report", "vllm_backend"} & names
+
+
+def test_a_hub_base_comes_from_the_local_cache(deployed_run, tmp_path, monkeypatch):
+    """Its files lie beside `hub.json`, and are what is read; without them the bundle is refused."""
+    run = Run(shutil.copytree(deployed_run.folder, tmp_path / "run"))
+    base = Deployed.open(run.folder).base_folder("adapters")
+    snapshot = tmp_path / "snapshot"
+    shutil.move(base, snapshot)
+    base.mkdir()
+    write_json(base / "hub.json", {"id": "someone/tiny", "revision": "abc"})
+    assert Deployed.open(run.folder).needs_hub
+    with pytest.raises(InputError, match="someone/tiny: its weights are not in the local hub cache"):
+        bundle(run.folder, tmp_path / "a.zip")
+    assert not (tmp_path / "a.zip").exists()
+    found = [
+        p
+        for p in sorted(snapshot.iterdir())
+        if p.suffix in (".safetensors", ".json") and p.name != "key.json"
+    ]
+    monkeypatch.setattr(module, "hub_files", lambda id, revision: found if revision == "abc" else [])
+    bundle(run.folder, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path / "room")
+    here = Deployed.open(tmp_path / "room/run")
+    assert not here.needs_hub
+    assert read_json(here.base_folder("adapters") / "hub.json")["id"] == "someone/tiny"
+    pd.testing.assert_frame_equal(here.read(TEST), Deployed.open(deployed_run.folder).read(TEST))
+
+
+def test_an_archive_that_cannot_be_is_refused(tfidf_run, tmp_path):
+    for out in (tmp_path, tmp_path / "submission.tar"):
+        with pytest.raises(InputError, match="name a file that ends in .zip"):
+            bundle(tfidf_run.folder, out)
+    with pytest.raises(InputError, match="no such run folder"):
+        bundle(tmp_path / "none", tmp_path / "a.zip")

@@ -1,0 +1,125 @@
+"""Evidence: what each sentence adds, found whatever the order, the chunks and the text."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_sentences import ODD
+from toys import TOY
+
+from narrutils import evidence
+from narrutils.errors import InputError
+from narrutils.evidence import MOST_PASSAGES, leave_one_out, passages
+
+WEIGHTS = {"blue": 2.0, "calm": -1.0, "garden": 0.5}
+
+
+class Reader:
+    """Reads words by fixed weights, for every column alike; keeps the sizes of what it was given."""
+
+    def __init__(self):
+        self.rows, self.characters = [], []
+
+    def __call__(self, texts):
+        assert list(texts.columns) == TOY.text_columns
+        assert texts.index.is_unique
+        joined = [" ".join(parts).lower() for parts in texts.itertuples(index=False)]
+        self.rows.append(len(joined))
+        self.characters.append(sum(map(len, joined)))
+        z = np.array([sum(w for word, w in WEIGHTS.items() if word in text) for text in joined])
+        spread = np.linspace(0.5, 1.5, TOY.width)  # so that the classes of a variable differ
+        return TOY.from_logits(z[:, None] * spread, texts.index)
+
+
+def cases(**texts):
+    index = pd.Index(list(texts), name="uid")  # of objects: Arrow refuses a lone surrogate
+    return pd.DataFrame(list(texts.values()), index, ["First", "Second"], dtype=object)
+
+
+TEXTS = cases(
+    a=("He felt blue.The garden was wet. It rained.", "It was calm. He felt blue!"),
+    b=("", "Blue sky. Calm sea."),
+    c=("Nothing here.", ""),
+)
+WANTED = pd.DataFrame({"uid": ["b", "a", "a", "c"], "column": ["Sad", "Sad", "Place_2", "Note"]})
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def said(found, uid, column="Sad"):
+    rows = found[(found["uid"] == uid) & (found["column"] == column)]
+    return [(TEXTS.loc[r.uid, r.text][r.start : r.end], r.effect) for r in rows.itertuples()]
+
+
+def test_the_effect_is_what_the_case_loses_without_the_sentence():
+    found = dict(said(leave_one_out(Reader(), TEXTS, WANTED, TOY), "b"))
+    assert found["Blue sky."] == pytest.approx(sigmoid(0.5 * 1.0) - sigmoid(-0.5))
+    assert found["Calm sea."] == pytest.approx(sigmoid(0.5) - sigmoid(1.0))
+
+
+def test_the_strongest_effect_of_either_sign_stands_first_in_the_order_asked_for():
+    found = leave_one_out(Reader(), TEXTS, WANTED, TOY)
+    assert list(found.columns) == ["uid", "column", "text", "start", "end", "effect"]
+    asked = list(WANTED.itertuples(index=False, name=None))
+    assert list(dict.fromkeys(zip(found["uid"], found["column"]))) == asked
+    for _, rows in found.groupby(["uid", "column"]):
+        assert rows["effect"].abs().is_monotonic_decreasing
+    assert said(found, "c", "Note") == [("Nothing here.", 0.0)]
+
+
+def test_a_sentence_in_both_narratives_is_left_out_of_both_at_once():
+    found = leave_one_out(Reader(), TEXTS, WANTED, TOY)
+    twins = [pair for pair in said(found, "a") if "blue" in pair[0]]
+    assert [text for text, _ in twins] == ["He felt blue.", "He felt blue!"]
+    z = 2.0 - 1.0 + 0.5
+    assert [effect for _, effect in twins] == pytest.approx([sigmoid(z / 2) - sigmoid((z - 2) / 2)] * 2)
+
+
+def test_chunks_are_small_and_change_nothing(monkeypatch):
+    whole, reader = leave_one_out(Reader(), TEXTS, WANTED, TOY), Reader()
+    monkeypatch.setattr(evidence, "CHUNK_ROWS", 2)
+    pd.testing.assert_frame_equal(leave_one_out(reader, TEXTS, WANTED, TOY), whole)
+    assert max(reader.rows) == 2
+    by_size = Reader()
+    monkeypatch.setattr(evidence, "CHUNK_ROWS", 1000)
+    monkeypatch.setattr(evidence, "CHUNK_CHARACTERS", 150)
+    pd.testing.assert_frame_equal(leave_one_out(by_size, TEXTS, WANTED, TOY), whole)
+    assert 1 < len(by_size.rows) < sum(by_size.rows)
+    assert max(by_size.characters) <= 150 + by_size.rows[0]
+
+
+def test_many_cases_are_read_in_one_call_and_other_cases_never():
+    reader = Reader()
+    leave_one_out(reader, TEXTS, WANTED[WANTED["uid"] != "c"], TOY)
+    assert reader.rows == [1 + 4 + 1 + 2]
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
+def test_odd_narratives_pass_unharmed(text):
+    texts = cases(a=(text, "He felt blue."), b=(None, "Calm."))
+    found = leave_one_out(Reader(), texts, WANTED[:2], TOY)
+    assert found["effect"].between(-1, 1).all()
+    for row in found.itertuples():
+        assert 0 <= row.start < row.end <= len(texts.loc[row.uid, row.text])
+    if "blue" not in text:
+        assert found.query("uid == 'a' and column == 'Sad'").iloc[0]["text"] == "Second"
+
+
+def test_the_reading_of_an_endless_case_is_bounded_and_leaves_no_word_out():
+    text = " ".join(f"Word{n} came." for n in range(20_000))
+    found = passages({"First": text, "Second": ""})
+    assert len(found) <= MOST_PASSAGES
+    places = sorted(place for group in found for place in group)
+    assert " ".join(text[a:b] for _, a, b in places) == text
+
+
+def test_nothing_wanted_reads_nothing():
+    reader = Reader()
+    assert leave_one_out(reader, TEXTS, WANTED[:0], TOY).empty
+    assert reader.rows == []
+
+
+def test_an_unknown_case_is_named():
+    with pytest.raises(InputError, match="uid z"):
+        leave_one_out(Reader(), TEXTS, pd.DataFrame({"uid": ["z"], "column": ["Sad"]}), TOY)

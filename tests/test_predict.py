@@ -1,0 +1,237 @@
+"""New narratives in, the competition's format out: exact, in pieces, whole or not at all."""
+
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from deployments import TEST, features
+from toys import TOY, word_texts
+
+from narrutils import predict as module
+from narrutils.artifacts import Run
+from narrutils.calibration import Calibration
+from narrutils.errors import InputError
+from narrutils.predict import Outputs, inert, predict, predict_format, summary
+from narrutils.scoring import Deployed
+
+SECRET = "zebra crossing at dawn"
+
+
+def codes_of(path):
+    return pd.read_csv(path, dtype={"uid": str}, keep_default_na=False).set_index("uid")
+
+
+def run_on(run, folder, texts=TEST, **more):
+    """The counts, and the outputs, of predicting some cases."""
+    outputs = Outputs(folder / "out.csv", **more)
+    return predict(run.folder, features(folder, texts), outputs, progress=False), outputs
+
+
+def test_the_runs_own_test_split_is_coded_as_the_run_coded_it(deployed_run, tmp_path):
+    """File for file the same bytes, in the order of the features."""
+    counts, outputs = run_on(deployed_run, tmp_path)
+    assert counts["rows"] == 15
+    assert outputs.codes.read_bytes() == deployed_run.path("submission.csv").read_bytes()
+    run_on(deployed_run, tmp_path, TEST[::-1])
+    pd.testing.assert_frame_equal(
+        codes_of(outputs.codes)[::-1], codes_of(deployed_run.path("submission.csv"))
+    )
+
+
+def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
+    counts, outputs = run_on(deployed_run, tmp_path, probabilities=tmp_path / "p.parquet")
+    found = pd.read_parquet(outputs.probabilities).set_index("uid")
+    assert list(found.columns) == ["flag", "doubt", *TOY.columns]
+    ensemble = deployed_run.read_probabilities("predictions/ensemble_test.parquet", TOY, TEST.index)
+    calibrated = Calibration.from_dict(deployed_run.read("calibration.json")).apply(ensemble)
+    pd.testing.assert_frame_equal(
+        found[TOY.columns], calibrated, check_exact=True, check_index_type=False, check_names=False
+    )
+    cut = deployed_run.read("flags.json")["cut"]
+    assert found["flag"].tolist() == (found["doubt"] > cut).astype(int).tolist()
+    assert counts["flagged"] == found["flag"].sum()
+
+
+def test_pieces_of_any_size_give_one_result(tfidf_run, tmp_path, monkeypatch):
+    whole = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.csv")
+    first = [whole[1].codes.read_bytes(), whole[1].probabilities.read_bytes()]
+    monkeypatch.setattr(module, "PIECE", 4)
+    pieces = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.csv")
+    assert pieces[0] == whole[0]
+    assert [pieces[1].codes.read_bytes(), pieces[1].probabilities.read_bytes()] == first
+
+
+def test_only_the_run_folder_is_needed(deployed_run, tmp_path, tiny_bert, tiny_gemma_folder):
+    """Moved away from what it was trained with, cases and predictions gone."""
+    run = Run(shutil.copytree(deployed_run.folder, tmp_path / "elsewhere"))
+    for name in ("cases.parquet", "folds.parquet", "predictions"):
+        path = run.path(name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    hidden = [shutil.move(folder, f"{folder}-hidden") for folder in (tiny_bert, tiny_gemma_folder)]
+    try:
+        _, outputs = run_on(run, tmp_path)
+    finally:
+        for folder in hidden:
+            shutil.move(folder, folder.removesuffix("-hidden"))
+    assert outputs.codes.read_bytes() == deployed_run.path("submission.csv").read_bytes()
+
+
+ODD = {
+    "script": "<script>alert(1)</script> <img src=x onerror=alert(1)>",
+    "=cmd|' /C calc'!A0": "=1+1",
+    "@SUM(1)": "-2+3\t",
+    "long": "w1 w2 " * 50_000,
+    "rtl": "\u202eاضطراب في النوم\u202c \u200f",
+    "emoji": "😀👩‍👩‍👧 e\u0301",
+    "nul": "w1\0w2",
+    "empty": "",
+    "latex": r"$\input{/etc/passwd}$ \write18{x}",
+    "007": "NaN",
+    "newlines": "w1\r\nw2\u2028w3\x1b[31m\x07",
+}
+
+
+def test_odd_narratives_pass_unharmed(deployed_run, tmp_path):
+    texts = pd.DataFrame({"First": list(ODD.values()), "Second": list(ODD.values())}, index=list(ODD))
+    counts, outputs = run_on(deployed_run, tmp_path, texts, probabilities=tmp_path / "p.csv")
+    found = codes_of(outputs.codes)
+    assert found.index.tolist() == list(ODD)
+    assert found.dtypes.eq(np.int64).all()
+    assert counts["mended"] == 2
+    for path in (outputs.codes, outputs.probabilities):
+        text = path.read_text()
+        assert not any(mark in text for mark in ("<script>", "1+1", "😀", "passwd", "\x1b", "\0"))
+    # Each case is read as it is read alone: no odd neighbour changes it.
+    alone = Deployed.open(deployed_run.folder).read(texts[:1])
+    together = Deployed.open(deployed_run.folder).read(texts)[:1]
+    pd.testing.assert_frame_equal(alone, together, atol=0.02, rtol=0)
+
+
+def test_lone_surrogates_pass_too(tfidf_run, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_bytes(b"uid,First,Second\na,w1 \xed\xa0\xbd w2,w3\n")
+    counts = predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv"), progress=False)
+    assert counts["mended"] == 1
+    assert codes_of(tmp_path / "out.csv").index.tolist() == ["a"]
+
+
+def test_nothing_is_written_where_a_row_is_faulty(tfidf_run, tmp_path):
+    path = features(tmp_path, TEST)
+    path.write_text(path.read_text() + f"t000,{SECRET},x\n")
+    before = sorted(os.listdir(tmp_path))
+    outputs = Outputs(tmp_path / "out.csv", tmp_path / "p.parquet", tmp_path / "e.csv")
+    with pytest.raises(InputError, match="line 17, column uid: t000 is in line 2 already"):
+        predict(tfidf_run.folder, path, outputs, progress=False)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_path, monkeypatch):
+    (tmp_path / "out.csv").write_text("old")
+    monkeypatch.setattr(module, "PIECE", 4)
+    read, calls = Deployed.read, []
+
+    def stop(*given):
+        calls.append(given)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return read(*given)
+
+    monkeypatch.setattr(Deployed, "read", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
+    assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "old"
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path):
+    path, kept = features(tmp_path, TEST), tmp_path / "folder.csv"
+    kept.mkdir()
+    (kept / "precious").write_text("")
+    for outputs, said in {
+        Outputs(kept): "is a folder",
+        Outputs(path): "is the features file",
+        Outputs(tmp_path / "x.parquet"): "x.parquet: unknown kind of file; name it .csv$",
+        Outputs(
+            tmp_path / "x.csv", tmp_path / "p.txt"
+        ): "p.txt: unknown kind of file; name it .csv or .parquet",
+        Outputs(tmp_path / "x.csv", tmp_path / "x.csv"): "one file",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            predict(tfidf_run.folder, path, outputs, progress=False)
+    assert (kept / "precious").exists()
+
+
+def test_a_run_without_flags_codes_all_the_same(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"))
+    run.path("flags.json").unlink()
+    counts, outputs = run_on(run, tmp_path)
+    assert "flagged" not in counts
+    assert outputs.codes.read_bytes() == tfidf_run.path("submission.csv").read_bytes()
+    with pytest.raises(InputError, match="no calibration and flags; run its 06"):
+        run_on(run, tmp_path, probabilities=tmp_path / "p.csv")
+
+
+def test_evidence_holds_places_and_no_text(tfidf_run, tmp_path):
+    texts = word_texts(TOY, 8, seed=5).map(lambda t: f"{t}. {SECRET} w1 w2. =w3 w4.")
+    _, outputs = run_on(tfidf_run, tmp_path, texts, evidence=tmp_path / "e.csv")
+    assert "zebra" not in outputs.evidence.read_text()
+    found, codes = pd.read_csv(outputs.evidence), codes_of(outputs.codes)
+    assert list(found.columns) == ["uid", "variable", "text", "start", "end", "effect"]
+    positive = {(uid, v.name) for v in TOY.binary for uid in codes.index[codes[v.name] == 1]}
+    assert set(zip(found["uid"], found["variable"])) == positive
+    assert found.groupby(["uid", "variable"]).size().max() <= module.SENTENCES
+    shown = run_on(tfidf_run, tmp_path, texts, evidence=tmp_path / "e.csv", show_text=True)[1].evidence
+    quotes = pd.read_csv(shown)
+    for row in quotes.itertuples():
+        assert inert(texts.at[row.uid, row.text][row.start : row.end]) == row.sentence
+    assert not quotes["sentence"].str.startswith("=").any()
+    assert shown.stat().st_mode & 0o077 == 0
+
+
+def test_no_positive_code_is_no_evidence(tfidf_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Deployed, "decide", lambda self, p: self.schema.to_labels(p, 1.0))
+    _, outputs = run_on(tfidf_run, tmp_path, evidence=tmp_path / "e.csv")
+    assert len(pd.read_csv(outputs.evidence)) == 0
+
+
+def test_a_format_is_filled_by_uid_in_its_own_order(tfidf_run, tmp_path):
+    path, form = features(tmp_path, TEST), tmp_path / "format.csv"
+    wanted = ["t007", "t001", "t014"]
+    pd.DataFrame({"uid": wanted, "Note": 0, "Sad": 0, "Place": 1, "Tool": 0}).to_csv(form, index=False)
+    predict_format(tfidf_run.folder, path, form, tmp_path / "out.csv")
+    found = codes_of(tmp_path / "out.csv")
+    assert list(found.columns) == ["Note", "Sad", "Place", "Tool"]
+    right = codes_of(tfidf_run.path("submission.csv")).loc[wanted]
+    pd.testing.assert_frame_equal(found, right[found.columns])
+    form.write_text(form.read_text() + "t099,0,0,1,0\n")
+    with pytest.raises(InputError, match="new.csv: no row for uid t099"):
+        predict_format(tfidf_run.folder, path, form, tmp_path / "out.csv")
+
+
+def test_the_uid_column_keeps_the_name_that_the_schema_gives_it(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    run.write("schema.json", TOY.to_dict() | {"uid": "case_id"})
+    path = features(tmp_path, TEST)
+    path.write_text(path.read_text().replace("uid,", "case_id,", 1))
+    outputs = Outputs(tmp_path / "o.csv", tmp_path / "p.csv", tmp_path / "e.csv")
+    predict(run.folder, path, outputs, progress=False)
+    for file in (outputs.codes, outputs.probabilities, outputs.evidence):
+        assert file.read_text().startswith("case_id,")
+
+
+def test_what_a_person_is_told():
+    outputs = Outputs("o.csv", "p.parquet")
+    said = summary({"rows": 8, "mended": 1, "flagged": 2}, outputs)
+    assert "8 cases coded: o.csv" in said
+    assert "a person should decide 2 of them (25%): flag in p.parquet" in said
+    assert "1 narratives held NUL" in said
+    assert summary({"rows": 8, "mended": 0}, Outputs("o.csv")) == "8 cases coded: o.csv"
+
+
+def test_uids_are_of_the_file_even_where_they_look_like_numbers(tfidf_run, tmp_path):
+    texts = TEST[:3].set_axis(["007", "1e3", "TRUE"])
+    _, outputs = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "p.parquet")
+    assert codes_of(outputs.codes).index.tolist() == ["007", "1e3", "TRUE"]
+    assert pd.read_parquet(outputs.probabilities)["uid"].tolist() == ["007", "1e3", "TRUE"]
