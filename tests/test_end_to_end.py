@@ -1,5 +1,6 @@
 """The whole of it: six real notebooks through the command line, on real and on unheard-of tasks."""
 
+import os
 import re
 import shutil
 import stat
@@ -47,6 +48,7 @@ def test_the_run_folder_holds_what_the_contract_lists(smoke):
     expected += ["report/index.html", "cases.parquet", "folds.parquet", "generated/gemma3.parquet"]
     expected += ["labels/corrected.parquet", "labels/flips.parquet", "labels/soft/deberta.parquet"]
     expected += ["labels/soft/gemma.parquet", "ensemble.json", "ladder.json", "submission.csv", "run.json"]
+    expected += ["schema.json", "calibration.json", "flags.json", "rounds.json", "report/review.html"]
     expected += [f"predictions/{model}_{part}.parquet" for model in MODELS for part in ("oof", "test")]
     expected += [f"models/deberta/fold{k}/body/model.safetensors" for k in range(3)]
     expected += [f"models/gemma_round1/fold{k}/body/adapter_model.safetensors" for k in range(3)]
@@ -169,6 +171,48 @@ def test_narratives_stay_where_they_may_be(smoke):
             content = path.read_text(errors="ignore")
         assert not [piece for piece in pieces if piece in content], f"{name} holds a narrative"
     assert not [piece for piece in pieces if piece in printed]
+
+
+def test_predict_on_the_run_s_own_test_cases_gives_the_run_s_own_predictions(smoke, tmp_path):
+    folder, _ = smoke
+    schema = load_schema("params/schemas/nvdrs.yaml")
+    test = pd.read_parquet(folder / "cases.parquet").query("split == 'test'")
+    test[["uid", *schema.text_columns]].to_csv(tmp_path / "new.csv", index=False)
+    words = ["--run", folder, "--features", tmp_path / "new.csv", "--out", tmp_path / "out.csv"]
+    command = [sys.executable, "-m", "narrutils", "predict", *map(str, words)]
+    command += ["--probabilities", str(tmp_path / "p.parquet")]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.csv").read_bytes() == (folder / "submission.csv").read_bytes()
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    assert list(table.columns) == ["uid", "flag", "doubt", *schema.columns]
+
+
+def test_an_exported_review_changes_the_next_run_s_labels_and_only_those(smoke, tmp_path):
+    folder, _ = smoke
+    shutil.copytree(folder, tmp_path / "smoke", copy_function=os.link)  # files are replaced, never changed
+    before = pd.read_parquet(folder / "labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    binary = [v.name for v in load_schema("params/schemas/nvdrs.yaml").binary]
+    queue = pd.read_parquet(folder / "review/queue.parquet")
+    first, second = queue[queue["variable"].isin(binary)].to_dict("records")[:2]
+    rows = [
+        (first["uid"], first["variable"], "accept", first["label_before"], first["label_after"]),
+        (second["uid"], second["variable"], "refuse", second["label_before"], second["label_after"]),
+        ("nobody", first["variable"], "accept", 0, 1),
+    ]
+    columns = ["uid", "variable", "decision", "label_before", "label_after"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "decisions.csv", index=False)
+    words = ("run", "params/smoke.yaml", "--only", "03", "-p", "review_file", str(tmp_path / "decisions.csv"))
+    done = narrutils(*words, outputs=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("nobody") == 1
+    after = pd.read_parquet(tmp_path / "smoke/labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    assert after.index.equals(before.index)
+    changed = (after != before).stack()
+    changed = {(uid, variable) for (uid, _, variable), differs in changed.items() if differs}
+    assert changed <= {(row["uid"], row["variable"]) for row in (first, second)}
+    for row, label in ((first, first["label_after"]), (second, second["label_before"])):
+        assert (after.xs(row["uid"])[row["variable"]] == label).all()
 
 
 def test_nothing_in_the_run_folder_is_a_pickle(smoke):
