@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from narrutils.artifacts import Run, digest, read_tensors, write_tensors
+from narrutils.artifacts import Run
 from narrutils.backbones import load_body, load_tokenizer, resolve
 from narrutils.classifier import pool_mean
 from narrutils.curriculum import Phase
+from narrutils.files import digest, read_tensors, write_tensors
 from narrutils.inputs import Inputs
 from narrutils.recipe import Recipe
 from narrutils.schema import Schema

@@ -23,11 +23,12 @@ import psutil
 
 from narrutils import flags
 from narrutils import predict as predicting
-from narrutils.artifacts import Run, table_writer
+from narrutils.artifacts import Run
 from narrutils.baseline import TfidfLearner
 from narrutils.calibration import cross_fitted_calibration, fit_calibration
 from narrutils.crossfit import CrossFit
 from narrutils.pseudo import given_labels
+from narrutils.tables import table_writer
 from narrutils.thresholds import decide_cross_fitted, search
 
 from .demo_corpus import show

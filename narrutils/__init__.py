@@ -3,7 +3,8 @@
 Where to look, in the order in which a run needs it:
 
 - The task: `schema`, `metrics`, `intervals`, `folds`, `errors`, `paths`.
-- Files: `artifacts` (the run folder), `sheets` and `data` (CSV), `incoming` (CSV, streamed).
+- Files: `artifacts` (the run folder), `files` and `tables`; `sheets` and `data` (CSV), `incoming` (CSV,
+  streamed).
 - Running: `cli`, `profiles`, `parameters`, `preflight`, `runner`, `stages`, `provenance`,
   `redaction`, `cycle`, `doctor` and `machine`, `hub`, `packaged`.
 - Texts: `text`, `repair`, `sentences`, `describe`, `overlap`, `domain`.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.baseline import TfidfLearner
 from narrutils.curriculum import Phase
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 #: Probabilities are kept this far from 0 and 1, so that no single variable decides.
 CAUTION = 0.01

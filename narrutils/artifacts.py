@@ -1,190 +1,23 @@
 """The run folder: the one place that reads and writes artefacts.
 
 `Run("outputs/demo", stage="01_eda")` reads what earlier stages wrote and writes
-what this stage makes. Every file is written beside its place and then moved into
-it, so a reader never meets half a file; everything that holds narratives is
-readable by its owner alone. Each write is noted under the stage's name, which is
-how the runner knows, by content, what a rerun may skip.
+what this stage makes. Everything that holds narratives is readable by its owner alone.
+Each write is noted under the stage's name, which is how the runner knows, by content,
+what a rerun may skip.
 """
 
-import glob
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors.numpy import load_file, save_file
 
 from narrutils.errors import InputError
+from narrutils.files import atomic, read_json, write_json
 from narrutils.schema import Schema
+from narrutils.tables import by_uid, read_table, row_groups, write_stream, write_table
 
 #: Folders and files that hold narrative text.
 PRIVATE = ("cases.parquet", "generated/")
-
-
-@contextmanager
-def atomic(path: str | Path):
-    """Yield a temporary path that becomes `path` if the block ends without error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    for rest in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = rest.name.split(".")[-2]
-        if rest == temporary or (pid.isdigit() and not psutil.pid_exists(int(pid))):
-            _remove(rest)  # of this process, or of one that was killed
-    try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        _remove(temporary)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def write_json(path: str | Path, value: object) -> None:
-    """Write JSON, indented, NumPy numbers as numbers and NaN as null."""
-    with atomic(path) as part:
-        part.write_text(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: str | Path) -> object:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-def write_table(path: str | Path, table: pd.DataFrame, private: bool = False) -> None:
-    """Write Parquet or CSV by the name's ending; the index, if named, becomes a column."""
-    if table.index.name is not None:
-        table = table.reset_index()
-    with atomic(path) as part:
-        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600 if private else 0o644))
-        if Path(path).suffix == ".csv":
-            table.to_csv(part, index=False)
-        else:
-            table.to_parquet(part, index=False)
-
-
-def write_stream(path: str | Path, tables: Iterable[pd.DataFrame]) -> None:
-    """Write tables of the same columns as one private Parquet file; one of them is held at a time.
-
-    Raises:
-        ValueError: there is no table at all, or a later one has other columns than the first.
-    """
-    with table_writer(path, private=True) as write:
-        written = [write(table) for table in tables]
-        if not written:
-            raise ValueError(f"{path}: no table to write")
-
-
-@contextmanager
-def table_writer(path: str | Path, private: bool = False):
-    """Yield a function that appends a table to a file that stands there whole at the end, or not at all.
-
-    Parquet or CSV by the name's ending. Every table has the columns of the first.
-    """
-    with atomic(path) as part:
-        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600 if private else 0o644))
-        writer = (_CsvWriter if Path(path).suffix == ".csv" else _ParquetWriter)(part)
-        try:
-            yield writer.write
-        finally:
-            writer.close()
-
-
-class _CsvWriter:
-    def __init__(self, path: Path):
-        self.file, self.columns = path.open("w", encoding="utf-8", newline=""), None
-
-    def write(self, table: pd.DataFrame) -> None:
-        if self.columns is not None and list(table.columns) != self.columns:
-            raise ValueError(f"columns {list(table.columns)} after {self.columns}")
-        table.to_csv(self.file, index=False, header=self.columns is None)
-        self.columns = list(table.columns)
-
-    def close(self) -> None:
-        self.file.close()
-
-
-class _ParquetWriter:
-    def __init__(self, path: Path):
-        self.path, self.writer = path, None
-
-    def write(self, table: pd.DataFrame) -> None:
-        if self.writer is None:
-            self.layout = _stated(pa.Schema.from_pandas(table, preserve_index=False))
-            self.writer = pq.ParquetWriter(self.path, self.layout)
-        self.writer.write_table(pa.Table.from_pandas(table, schema=self.layout, preserve_index=False))
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-def _stated(layout: pa.Schema) -> pa.Schema:
-    """The layout with a type where the first table held nothing to tell it by: then it is text."""
-    for n, column in enumerate(layout):
-        if pa.types.is_null(column.type):
-            layout = layout.set(n, column.with_type(pa.string()))
-        elif pa.types.is_list(column.type) and pa.types.is_null(column.type.value_type):
-            layout = layout.set(n, column.with_type(pa.list_(pa.string())))
-    return layout
-
-
-def _groups(path: Path) -> Iterable[pd.DataFrame]:
-    """The row groups of a Parquet file, one at a time."""
-    with pq.ParquetFile(path) as file:
-        for n in range(file.num_row_groups):
-            yield file.read_row_group(n).to_pandas()
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)
-
-
-def digest(*values: object) -> str:
-    """A content key of tables, arrays, paths' contents and plain values (SHA-256, 16 digits)."""
-    total = hashlib.sha256()
-    for value in values:
-        if isinstance(value, pd.DataFrame):
-            total.update(repr(list(value.columns)).encode())
-            total.update(pd.util.hash_pandas_object(value).to_numpy().tobytes())
-        elif isinstance(value, Path):
-            with value.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        else:
-            total.update(json.dumps(_plain(value), sort_keys=True, default=str).encode())
-        total.update(b"\0")
-    return total.hexdigest()[:16]
 
 
 class Run:
@@ -285,7 +118,7 @@ class Run:
         """Copy the pools of another run, which this one goes on from; their names."""
         files = sorted(other.path("generated").glob("*.parquet"))
         for file in files:
-            self.write_stream(f"generated/{file.name}", _groups(file))
+            self.write_stream(f"generated/{file.name}", row_groups(file))
         return [file.stem for file in files]
 
     def drop_pools(self, but: list[str]) -> None:
@@ -329,27 +162,3 @@ class Run:
         written = self.written_by(self.stage)
         if name not in written:
             write_json(self.path(f".stages/{self.stage}.json"), [*written, name])
-
-
-def by_uid(table: pd.DataFrame, uids, name: str) -> pd.DataFrame:
-    """The rows of `uids`, in that order, joined by uid and never by position.
-
-    Raises:
-        InputError: a uid is missing or stands twice.
-    """
-    if table.index.has_duplicates:
-        raise InputError(f"{name}: uid {table.index[table.index.duplicated()][0]} stands twice")
-    missing = pd.Index(uids).difference(table.index)
-    if len(missing):
-        raise InputError(f"{name}: no row for uid {missing[0]} ({len(missing)} missing)")
-    return table.loc[list(uids)]
-
-
-def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write arrays as safetensors."""
-    with atomic(path) as part:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part)
-
-
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    return load_file(path)

@@ -28,8 +28,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-from narrutils.artifacts import digest
 from narrutils.errors import InputError
+from narrutils.files import digest
 from narrutils.hub import is_hub_id, safetensors_commit
 from narrutils.packaged import PACKAGED, folder_of, quiet
 from narrutils.paths import locate

@@ -14,8 +14,8 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from narrutils.artifacts import read_json, read_tensors, write_json, write_tensors
 from narrutils.curriculum import Phase
+from narrutils.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.schema import Schema
 
 

@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from narrutils.artifacts import atomic, read_json
 from narrutils.errors import InputError
+from narrutils.files import atomic, read_json
 from narrutils.scoring import ENSEMBLE, SCHEMA, Deployed
 
 PACKAGE = Path(__file__).resolve().parent

@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit
 
-from narrutils.artifacts import by_uid
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 SPREAD = 0.5  # standard deviation of the prior on a and on b
 LEAST = 1e-6  # probabilities are held this far from 0 and 1 before a logarithm

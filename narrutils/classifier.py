@@ -14,9 +14,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from narrutils.artifacts import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.backbones import is_encoder, load_body, resolve
 from narrutils.errors import InputError
+from narrutils.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.packaged import quiet
 
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).

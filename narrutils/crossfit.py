@@ -13,11 +13,13 @@ from typing import Protocol
 
 import pandas as pd
 
-from narrutils.artifacts import Run, digest, read_json, read_table, write_json, write_table
+from narrutils.artifacts import Run
 from narrutils.curriculum import Phase
 from narrutils.divergence import Trained, train_and_read
+from narrutils.files import digest, read_json, write_json
 from narrutils.folds import HeldOut, allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
+from narrutils.tables import read_table, write_table
 
 PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
 

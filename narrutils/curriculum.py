@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from narrutils.artifacts import by_uid, digest
+from narrutils.files import digest
 from narrutils.folds import HeldOut, allowed, learns_from
+from narrutils.tables import by_uid
 
 
 @dataclass(frozen=True)

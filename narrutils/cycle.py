@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils import runner
-from narrutils.artifacts import Run, read_json, write_json
+from narrutils.artifacts import Run
 from narrutils.ensemble import thresholds_by_fold
 from narrutils.errors import InputError
+from narrutils.files import read_json, write_json
 from narrutils.intervals import Interval, paired_gain
 from narrutils.metrics import Counts, count
 from narrutils.preflight import OUTPUTS, shown

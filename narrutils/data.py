@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.artifacts import atomic
 from narrutils.errors import InputError
+from narrutils.files import atomic
 from narrutils.paths import cache_folder
 from narrutils.schema import Schema
 from narrutils.sheets import Sheet, read_sheet, shown

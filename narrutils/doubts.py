@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from narrutils import noise
-from narrutils.artifacts import Run, by_uid, digest
+from narrutils.artifacts import Run
 from narrutils.ensemble import normalise
 from narrutils.evidence import COLUMNS, leave_one_out
+from narrutils.files import digest
 from narrutils.schema import Schema, Variable
+from narrutils.tables import by_uid
 from narrutils.teachers import Teachers
 
 MISSED, DOUBTFUL, OTHER = "missed positive", "doubtful positive", "other class"

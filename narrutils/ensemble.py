@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.calibration import Calibration
 from narrutils.errors import InputError
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 Weights = Mapping[str, float]
 

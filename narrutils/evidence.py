@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.schema import Schema
 from narrutils.sentences import sentences
+from narrutils.tables import by_uid
 
 #: Of a longer case, neighbouring sentences are left out together, so that the reading of
 #: one case is bounded; every word of it is left out once all the same.

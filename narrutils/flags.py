@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.errors import InputError
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 #: Shares of cases that the curve shows.
 SHARES = tuple(np.round(np.arange(0, 0.91, 0.05), 2).tolist())

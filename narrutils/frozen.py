@@ -18,13 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from narrutils.artifacts import read_json, read_tensors, write_json, write_tensors
 from narrutils.backbones import load_body, load_tokenizer, resolve
 from narrutils.classifier import Body, base_name, load_base, pool_mean, save_base
 from narrutils.companions import COMPANIONS, TermsLearner, by_column
 from narrutils.crossfit import Learner
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
+from narrutils.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.packaged import quiet
 from narrutils.schema import Schema
 from narrutils.text import pad, special_ids

@@ -18,14 +18,16 @@ from tqdm import tqdm
 
 from narrutils import answers, backends, conditioning, nucleus, prompts
 from narrutils.answers import split_story
-from narrutils.artifacts import Run, digest, read_table, write_table
+from narrutils.artifacts import Run
 from narrutils.backbones import resolve
 from narrutils.backends import Answer, Backend, Sampling, open_backend
 from narrutils.conditioning import draw_labels, rates
+from narrutils.files import digest
 from narrutils.indomain import adapt
 from narrutils.pools import Pool
 from narrutils.prompts import Examples, Prompt, few_shot
 from narrutils.schema import Schema
+from narrutils.tables import read_table, write_table
 
 #: What `kept` being false means until `screening` has looked at a row.
 UNSCREENED = "not screened"

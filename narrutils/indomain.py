@@ -22,9 +22,10 @@ from transformers import (
     set_seed,
 )
 
-from narrutils.artifacts import Run, digest, write_json
+from narrutils.artifacts import Run
 from narrutils.backbones import Backbone, load_causal, load_tokenizer
 from narrutils.classifier import PROJECTIONS
+from narrutils.files import digest, write_json
 from narrutils.pools import Adapting
 from narrutils.prompts import Examples, document
 

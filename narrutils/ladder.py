@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from narrutils.artifacts import Run, read_json
+from narrutils.artifacts import Run
 from narrutils.crossfit import folder_name
+from narrutils.files import read_json
 from narrutils.intervals import paired_gain, score_interval, unpaired_gap
 from narrutils.metrics import Counts, count
 from narrutils.schema import Schema
@@ -192,7 +193,7 @@ def by_thresholds(entries: list[dict], split: str = "oof", against: str = "given
     rows = select(entries, split, against)
     table = pd.DataFrame(rows).pivot(index="step", columns="thresholds", values="average_f1")
     order = [way for way in ("half", "cross_fitted", "in_sample") if way in table.columns]
-    return table.loc[list(dict.fromkeys(e["step"] for e in rows)), order].round(3)
+    return table.loc[list(dict.fromkeys(e["step"] for e in rows)), order].round(3).rename_axis(columns=None)
 
 
 def gaps(

@@ -17,11 +17,12 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 
-from narrutils.artifacts import read_json, read_table, write_json, write_table
 from narrutils.curriculum import Phase
 from narrutils.divergence import Diverged
 from narrutils.errors import InputError
+from narrutils.files import read_json, write_json
 from narrutils.schema import Schema
+from narrutils.tables import read_table, write_table
 
 #: Settings of ours beside accelerate's: where the private folder is made (a place that all
 #: machines share, if there are several), and words put before the command, such as `srun …`.

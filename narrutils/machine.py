@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from narrutils.artifacts import read_json
+from narrutils.files import read_json
 from narrutils.paths import PROJECT
 
 GOOD, NOTE, PROBLEM = "✓", "~", "✗"

@@ -27,11 +27,12 @@ from transformers import (
     set_seed,
 )
 
-from narrutils.artifacts import Run, digest, write_json
+from narrutils.artifacts import Run
 from narrutils.backbones import is_encoder, load_masked, load_tokenizer, resolve
 from narrutils.classifier import Start, set_dropout
 from narrutils.crossfit import folder_name, source_digest
 from narrutils.errors import InputError
+from narrutils.files import digest, write_json
 from narrutils.folds import HeldOut, allowed, learns_from
 from narrutils.packaged import quiet
 from narrutils.text import special_ids, token_ids

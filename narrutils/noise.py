@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from narrutils.artifacts import by_uid
 from narrutils.calibration import fit_calibration
 from narrutils.noisy_logistic import LEAST, PRIOR, NoisyLogistic, Rates, fit_noisy_logistic
 from narrutils.schema import Schema, Variable
+from narrutils.tables import by_uid
 
 WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
 

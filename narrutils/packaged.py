@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
 from transformers.utils import logging
 
-from narrutils.artifacts import atomic, digest, write_json
 from narrutils.errors import InputError
+from narrutils.files import atomic, digest, write_json
 from narrutils.paths import cache_folder
 
 #: Raised whenever the conversion below changes, so that cached folders are remade.

@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from narrutils.artifacts import by_uid, table_writer
 from narrutils.errors import InputError
 from narrutils.evidence import leave_one_out
 from narrutils.incoming import Incoming
 from narrutils.scoring import Deployed
+from narrutils.tables import by_uid, table_writer
 
 #: Rows of a piece where all models stay loaded. `reading.BLOCK` divides it, so the pieces change no batch.
 PIECE = 1024

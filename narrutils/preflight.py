@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils import stages
-from narrutils.artifacts import Run, digest
+from narrutils.artifacts import Run
 from narrutils.data import embedded_data, load_data
 from narrutils.errors import InputError
+from narrutils.files import digest
 from narrutils.parameters import INJECTED
 from narrutils.paths import PROJECT, locate
 from narrutils.pools import read_pools

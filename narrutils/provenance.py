@@ -12,7 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from narrutils.artifacts import Run, read_json, write_json
+from narrutils.artifacts import Run
+from narrutils.files import read_json, write_json
 from narrutils.paths import PROJECT
 from narrutils.profiles import Profile
 

@@ -9,8 +9,8 @@ all variables.
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 RANKS = (50, 100, 200)
 

@@ -7,7 +7,7 @@ found, a value that could not be converted. What stays says which lines of code 
 import re
 from pathlib import Path
 
-from narrutils.artifacts import atomic
+from narrutils.files import atomic
 
 NOT_SHOWN = "message not shown, it may quote a narrative; to see it: -p show_text true"
 PLACE = re.compile(r"File .+:\d+, in .+|Cell In\[\d+\], line \d+")

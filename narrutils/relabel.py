@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from narrutils import author_rule, confident, noise
-from narrutils.artifacts import by_uid
 from narrutils.crossfit import PLAIN, for_fold, stack
 from narrutils.errors import one_of
 from narrutils.review import COLUMNS, obey
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 #: Schema, labels, readings, folds -> `uid`, `variable`, `before`, `after`, `probability`.
 METHODS: dict[str, Callable[..., pd.DataFrame]] = {

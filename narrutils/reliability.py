@@ -9,8 +9,8 @@ nearly all their probabilities close to zero.
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.schema import Schema, Variable
+from narrutils.tables import by_uid
 
 BINS, LEAST = 10, 25  # bins of a curve, and cases that a bin should hold
 

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from narrutils.artifacts import Run, atomic, digest, read_json
+from narrutils.artifacts import Run
+from narrutils.files import atomic, digest, read_json
 from narrutils.pages import read_page
 from narrutils.provenance import read_run
 from narrutils.render import TEMPLATES, duration, render

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils import provenance, stages
-from narrutils.artifacts import read_json
 from narrutils.errors import InputError
+from narrutils.files import read_json
 from narrutils.hub import hub_ids
 from narrutils.parameters import read_cells
 from narrutils.paths import PROJECT

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid, digest
 from narrutils.calibration import Calibration, fit_calibration
 from narrutils.ensemble import Blend, Weights, blend_thresholds, normalise
 from narrutils.errors import InputError
+from narrutils.files import digest
 from narrutils.ladder import Step
 from narrutils.schema import Schema, Variable
+from narrutils.tables import by_uid
 from narrutils.thresholds import Search, search
 
 PULL = 100.0  # decisions, one a case and variable

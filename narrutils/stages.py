@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from narrutils.artifacts import Run, digest, read_json, write_json
+from narrutils.artifacts import Run
+from narrutils.files import digest, read_json, write_json
 from narrutils.parameters import read_cells
 from narrutils.profiles import Profile
 

@@ -7,9 +7,9 @@ import gc
 import sys
 from pathlib import Path
 
-from narrutils.artifacts import read_json
 from narrutils.crossfit import Model
 from narrutils.errors import InputError
+from narrutils.files import read_json
 from narrutils.schema import Schema
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.agreement import ScreeningTeacher
-from narrutils.artifacts import Run, read_table
+from narrutils.artifacts import Run
 from narrutils.crossfit import PLAIN, CrossFit, folder_name, for_fold, stack
 from narrutils.ensemble import Blend, combine, normalise, without_fold
 from narrutils.errors import InputError
 from narrutils.folds import allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
 from narrutils.stored import free, load_model
+from narrutils.tables import read_table
 
 ENSEMBLE = "ensemble"
 

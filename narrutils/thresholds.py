@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import by_uid
 from narrutils.calibration import fit_calibration
 from narrutils.errors import InputError
 from narrutils.schema import Schema
+from narrutils.tables import by_uid
 
 #: The author's grid: 0.10 to 0.85 in steps of 0.05.
 GRID = tuple(np.round(np.arange(0.10, 0.851, 0.05), 2).tolist())

@@ -9,19 +9,10 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.artifacts import (
-    Run,
-    atomic,
-    by_uid,
-    digest,
-    read_json,
-    read_table,
-    read_tensors,
-    write_json,
-    write_table,
-    write_tensors,
-)
+from narrutils.artifacts import Run
 from narrutils.errors import InputError
+from narrutils.files import atomic, digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.tables import by_uid, read_table, write_table
 
 
 def mode(path: Path) -> int:

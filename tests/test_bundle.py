@@ -12,9 +12,10 @@ from deployments import TEST, features
 from toys import TOY
 
 from narrutils import bundle as module
-from narrutils.artifacts import Run, read_json, write_json
+from narrutils.artifacts import Run
 from narrutils.bundle import bundle, modules_of
 from narrutils.errors import InputError
+from narrutils.files import read_json, write_json
 from narrutils.scoring import Deployed
 
 #: What the competition's machine does not have: the installed narrutils, packages that only

@@ -5,9 +5,10 @@ import pytest
 from toys import random_probabilities
 
 from narrutils import cycle, ladder, runner, stages
-from narrutils.artifacts import Run, digest, read_json
+from narrutils.artifacts import Run
 from narrutils.cycle import gain_over, last_kept, plan_cycles, run_cycles
 from narrutils.errors import InputError
+from narrutils.files import digest, read_json
 from narrutils.preflight import forecast, preflight
 from narrutils.runner import RunFailed
 from narrutils.schema import load_schema
@@ -45,7 +46,8 @@ for model in ("ensemble", "single"):
     run.write_probabilities(f"predictions/{model}_oof.parquet", table[:120], task)
     run.write_probabilities(f"predictions/{model}_test.parquet", table[120:], task)
 pool = pd.DataFrame({"uid": [f"g{cycle}{n}" for n in range(5)], "kept": [n < 3 + cycle for n in range(5)]})
-run.write("generated/p.parquet", pool.assign(Text="words", pool="p", seen_folds=[[0]] * 5, reason=""))
+pool = pool.assign(model="writer", backend="stub", pool="p", seen_folds=[[0]] * 5, reason="")
+run.write("generated/p.parquet", pool.assign(Text="words"))
 run.write("from.json", {"previous": previous_run})
 """
 

@@ -7,12 +7,13 @@ import torch
 from toys import TOY, random_labels, random_probabilities, uids, word_texts
 
 from narrutils import trainer
-from narrutils.artifacts import Run, read_json
+from narrutils.artifacts import Run
 from narrutils.classifier import Body
 from narrutils.crossfit import CrossFit
 from narrutils.curriculum import Phase, official_phase
 from narrutils.divergence import ATTEMPTS, Diverged, Watch, constant, train_and_read
 from narrutils.errors import InputError
+from narrutils.files import read_json
 from narrutils.losses import AbstractionLoss
 from narrutils.recipe import Recipe
 from narrutils.training import NeuralLearner

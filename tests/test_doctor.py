@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from narrutils import doctor, machine
-from narrutils.artifacts import write_json
 from narrutils.doctor import GOOD, NOTE, PROBLEM, Finding
+from narrutils.files import write_json
 from narrutils.profiles import load_profile
 
 PINNED = {"alpha": "1.0", "beta": "2.0", "gamma": "3.0"}

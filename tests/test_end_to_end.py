@@ -15,8 +15,8 @@ import pytest
 import yaml
 from toys import save_tiny_writer
 
-from narrutils.artifacts import read_json
 from narrutils.backends import has_vllm
+from narrutils.files import read_json
 from narrutils.paths import PROJECT
 from narrutils.schema import load_schema
 

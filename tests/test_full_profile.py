@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from narrutils.artifacts import read_json, read_tensors
 from narrutils.data import embedded_data
+from narrutils.files import read_json, read_tensors
 from narrutils.paths import PROJECT
 from narrutils.profiles import load_profile
 from narrutils.schema import load_schema

@@ -8,8 +8,9 @@ from safetensors.numpy import load_file
 from toys import TOY, random_labels, save_tiny_writer, uids, word_texts
 
 from narrutils import indomain
-from narrutils.artifacts import Run, read_json
+from narrutils.artifacts import Run
 from narrutils.backbones import load_causal, load_tokenizer, resolve
+from narrutils.files import read_json
 from narrutils.generation import generate_pool
 from narrutils.indomain import IGNORED, Documents, adapt, documents
 from narrutils.pools import Adapting, Pool

@@ -7,10 +7,10 @@ import pytest
 import torch
 from toys import TOY, bert_tokenizer, gemma_tokenizer, random_labels, uids, word_texts
 
-from narrutils.artifacts import write_json
 from narrutils.classifier import Body, Lora
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
+from narrutils.files import write_json
 from narrutils.inputs import Inputs, told
 from narrutils.reading import read_logits
 from narrutils.recipe import Recipe

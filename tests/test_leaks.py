@@ -13,10 +13,11 @@ import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils import generation
-from narrutils.artifacts import Run, digest, read_json, write_json
+from narrutils.artifacts import Run
 from narrutils.backends import Answer
 from narrutils.crossfit import CrossFit
 from narrutils.curriculum import generated_phase, official_phase
+from narrutils.files import digest, read_json, write_json
 from narrutils.folds import allowed
 from narrutils.indomain import documents
 from narrutils.pools import read_pools

@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from toys import TOY, random_labels, save_tiny_bert, tokenizer, uids, word_texts
 
-from narrutils.artifacts import Run, read_json
+from narrutils.artifacts import Run
 from narrutils.backbones import load_body, load_masked, resolve
 from narrutils.classifier import Body, Lora
 from narrutils.crossfit import CrossFit
 from narrutils.errors import InputError
+from narrutils.files import read_json
 from narrutils.mlm import Blocks, Pretraining, pretrained
 from narrutils.pseudo import given_labels
 from narrutils.recipe import Recipe

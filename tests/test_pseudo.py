@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
-from narrutils.artifacts import Run, digest
+from narrutils.artifacts import Run
 from narrutils.crossfit import CrossFit, for_fold
 from narrutils.errors import InputError
+from narrutils.files import digest
 from narrutils.folds import learns_from
 from narrutils.pseudo import (
     SoftLabels,

@@ -11,7 +11,7 @@ import pytest
 import toy_run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from narrutils.artifacts import write_json
+from narrutils.files import write_json
 from narrutils.ladder_view import headline, interval, ladder_panels, ladder_tables, signed
 from narrutils.pages import align_text, plain_tables, read_page
 from narrutils.render import duration

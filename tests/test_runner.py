@@ -9,8 +9,9 @@ import papermill
 import pytest
 
 from narrutils import runner, stages
-from narrutils.artifacts import Run, digest, read_json
+from narrutils.artifacts import Run
 from narrutils.errors import InputError
+from narrutils.files import digest, read_json
 from narrutils.preflight import check_inputs, forecast, preflight, shown
 from narrutils.profiles import load_profile
 from narrutils.redaction import NOT_SHOWN

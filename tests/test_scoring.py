@@ -8,9 +8,10 @@ from deployments import FOLDS, LABELS, TEST, TEXTS
 from toys import TOY, HashLearner
 
 from narrutils import reading, scoring
-from narrutils.artifacts import Run, read_json, write_json
+from narrutils.artifacts import Run
 from narrutils.crossfit import CrossFit
 from narrutils.errors import InputError
+from narrutils.files import read_json, write_json
 from narrutils.predict import LARGE_PIECE, PIECE
 from narrutils.pseudo import given_labels
 from narrutils.scoring import Deployed

@@ -9,13 +9,15 @@ import pytest
 from toys import TOY, HashLearner, HashModel, random_labels, random_probabilities, uids, word_texts
 
 from narrutils import stored, teachers
-from narrutils.artifacts import Run, digest, read_json, read_table, write_json, write_table
+from narrutils.artifacts import Run
 from narrutils.baseline import TfidfLearner
 from narrutils.classifier import Body, Lora
 from narrutils.crossfit import PLAIN, CrossFit, for_fold, stack
 from narrutils.errors import InputError
+from narrutils.files import digest, read_json, write_json
 from narrutils.folds import allowed, learns_from, singles
 from narrutils.pseudo import SoftLabels, given_labels, nested_readings, two_phases
+from narrutils.tables import read_table, write_table
 from narrutils.teachers import Teachers
 from narrutils.training import NeuralLearner, Recipe
 

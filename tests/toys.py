@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from narrutils.artifacts import digest, write_json
+from narrutils.files import digest, write_json
 from narrutils.schema import Schema, parse_schema
 
 #: Binary and categorical variables alternate, and codes do not start at 1: a fixed slice would be wrong.

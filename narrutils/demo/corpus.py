@@ -7,12 +7,12 @@ from random import Random
 import numpy as np
 import pandas as pd
 
-from narrutils.artifacts import atomic
 from narrutils.demo.cases import Case, draw_truth
 from narrutils.demo.errors_planted import plant_errors
 from narrutils.demo.plan import Outline, outline
 from narrutils.demo.tell import Teller
 from narrutils.errors import InputError
+from narrutils.files import atomic
 from narrutils.schema import Schema, load_schema
 
 LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))
