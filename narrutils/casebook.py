@@ -3,7 +3,7 @@
 Tables only; `explore` puts them on the screen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,7 @@ class Casebook:
 
     run: Run
     schema: Schema
+    _known: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def cases(self) -> pd.DataFrame:
@@ -119,12 +120,8 @@ class Casebook:
 
     def _of_given(self, variable: str, model: str) -> pd.Series:
         """Probability that a model gives to each case's given code."""
-        v = self.schema[variable]
-        table, given = self.probabilities(model)[list(v.columns)], self.labels[variable]
-        if v.is_binary:
-            return table[variable].where(given == 1, 1 - table[variable])
-        places = [list(v.codes).index(code) for code in given]
-        return pd.Series(table.to_numpy()[np.arange(len(table)), places], index=table.index)
+        table = self.probabilities(model)
+        return pd.Series(self.schema[variable].of_codes(table, self.labels[variable]), index=table.index)
 
     def _read_once(self, model: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         if model not in self._known:
@@ -134,10 +131,6 @@ class Casebook:
             decided = decide_cross_fitted(self.schema, self.labels, table, self.run.folds())
             self._known[model] = table, decided
         return self._known[model]
-
-    @cached_property
-    def _known(self) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-        return {}
 
     @cached_property
     def _vectors(self):

@@ -49,7 +49,7 @@ class TermsLearner:
         return {name: value for name, value in vars(self).items() if name != "schema"}
 
     def fit(self, phases: list[Phase], label: str = "") -> TfidfModel:
-        """Learn from the last phase, the official rows; targets above 0.5 are taken as 1."""
+        """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1."""
         texts, targets = phases[-1].texts, phases[-1].targets
         vectorizer = TfidfVectorizer(
             analyzer=self.analyzer,

@@ -12,7 +12,6 @@ decision changes a label.
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from narrutils import noise
@@ -100,11 +99,11 @@ def _of_variable(
     table = proposals.rename(columns={"before": "label_before", "after": "label_after"})
     given, proposed = table["label_before"].to_numpy(), table["label_after"].to_numpy()
     table["direction"] = [direction(v, code) for code in given]
-    table["column"] = [v.name if v.is_binary else f"{v.name}_{code}" for code in proposed]
+    table["column"] = [v.column_of(code) for code in proposed]
     doubted = table["probability"].to_numpy() > LEAST
     for name, reading in readings.items():
         case = by_uid(reading, table["uid"], name)
-        table[f"p_{name}"] = _probability_of(v, case, proposed)
+        table[f"p_{name}"] = v.of_codes(case, proposed)
         doubted |= schema.to_labels(case)[v.name].to_numpy() != given
     return table[doubted]
 
@@ -112,14 +111,6 @@ def _of_variable(
 def direction(v: Variable, given: int) -> str:
     """What is doubted of a given code: a positive that was missed or should not be, or another class."""
     return OTHER if not v.is_binary else DOUBTFUL if given else MISSED
-
-
-def _probability_of(v: Variable, reading: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
-    """The probability `[n]` that a reading gives to each case's code."""
-    p = reading[list(v.columns)].to_numpy()
-    if v.is_binary:
-        return np.where(codes == 1, p[:, 0], 1 - p[:, 0])
-    return (p * (codes[:, None] == np.array(v.codes))).sum(axis=1)
 
 
 def gather_evidence(run: Run, schema: Schema, doubts: pd.DataFrame, model: str) -> pd.DataFrame:

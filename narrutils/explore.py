@@ -127,7 +127,7 @@ class Explorer:
         uid, v = self.case.value, self.book.schema[self.variable.value]
         teacher = Teachers(self.book.run, self.model.value, self.book.schema)
         given = self.book.labels.loc[uid, v.name]
-        column = v.name if v.is_binary else v.columns[list(v.codes).index(given)]
+        column = v.column_of(given)
         return leave_one_out(
             lambda texts: teacher.read(int(teacher.folds[uid]), texts),
             self.book.cases.loc[[uid]],

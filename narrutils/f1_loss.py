@@ -14,10 +14,11 @@ the batch's: the value is that of the last cases seen, the gradient that of the 
 
 in which every case counts, and whose mean is the gradient of the metric itself.
 
-It says why the loss is for fine-tuning. Where p does not depend on the case, the mean of 2y − F1 is
-positive at every level of p: to say 1 always is the best that an uninformed model can
-do, its sigmoid saturates, and it stays there. Once cross-entropy has taught it to
-tell cases apart, F1 is high and the cases that lack the variable weigh as much as those that have it.
+It says why the loss is for fine-tuning. Where p does not depend on the case, the mean of
+2y − F1 is positive at every level of p: to say 1 always is the best that an uninformed
+model can do, its sigmoid saturates, and it stays there. Once cross-entropy has taught it
+to tell cases apart, F1 is high, and the cases that lack the variable weigh as much as
+those that have it.
 """
 
 import torch

@@ -42,9 +42,7 @@ def doubt(schema: Schema, codes: pd.DataFrame, calibrated: pd.DataFrame) -> pd.S
     table = by_uid(calibrated, codes.index, "calibrated probabilities")
     total = np.zeros(len(codes))
     for v in schema.variables:
-        p = table[list(v.columns)].to_numpy(dtype=float)
-        p = np.hstack([1 - p, p]) if v.is_binary else p
-        total += 1 - p[np.arange(len(codes)), pd.Index(v.codes).get_indexer(codes[v.name])]
+        total += 1 - v.of_codes(table, codes[v.name])
     return pd.Series(total, index=codes.index, name="doubt")
 
 

@@ -126,6 +126,8 @@ class FrozenLearner:
         "frozen",
         "companions",
         "classifier",
+        "backbones",
+        "packaged",
         "text",
         "schema",
         "curriculum",
@@ -150,7 +152,7 @@ class FrozenLearner:
         return settings | {"body": asdict(self.body), "weights": self.backbone_fingerprint}
 
     def fit(self, phases: list[Phase], label: str = "") -> "FrozenModel":
-        """Learn from the last phase, the official rows; targets above 0.5 are taken as 1."""
+        """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1."""
         texts, targets = phases[-1].texts, phases[-1].targets
         reader = _reader(self.body, self.window, self.backbone_fingerprint)
         states = reader.states(texts)

@@ -9,8 +9,8 @@ the rates of a variable are shrunk towards those of all variables, found in a fi
 A categorical code is wrong at a single rate, any other class as likely as the next, and
 its truth follows the calibrated teacher.
 
-A fold's cases are judged by fits on the other folds. No rate is known beforehand but the
-weak prior of `noisy_logistic`.
+A fold's cases are judged by fits on the other folds. No rate is known beforehand: weak priors,
+that of `noisy_logistic` and `WRONG_CODE` here, hold the rates where cases are few.
 """
 
 import numpy as np

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from narrutils.errors import InputError
 from narrutils.evidence import leave_one_out
 from narrutils.incoming import Incoming
 from narrutils.scoring import Deployed
+from narrutils.sheets import read_sheet
 from narrutils.tables import by_uid, table_writer
 
 #: Rows of a piece where all models stay loaded. `reading.BLOCK` divides it, so the pieces change no batch.
@@ -82,7 +84,9 @@ def predict(run: str | Path, features: str | Path, outputs: Outputs, progress: b
     outputs.check(features)
     deployed = Deployed.open(run)
     if outputs.probabilities is not None and not deployed.can_flag:
-        raise InputError(f"{run}: has no calibration and flags; run its 06, or leave probabilities out")
+        raise InputError(
+            f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
+        )
     incoming = Incoming.check(features, deployed.schema)
     _settle(deployed)
     counts = {"rows": incoming.rows, "mended": incoming.mended}
@@ -144,12 +148,12 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
     Raises:
         InputError: a file is faulty, or the format asks for a case that has no features.
     """
-    from narrutils.sheets import read_sheet
-
     schema = Deployed.open(run).schema
     sheet = read_sheet(submission_format, [schema.uid, *schema.names], schema.uid)
-    counts = predict(run, features, Outputs(out), progress=True)
-    codes = pd.read_csv(out, dtype={schema.uid: str}, keep_default_na=False).set_index(schema.uid)
+    with TemporaryDirectory() as scratch:  # as coded, in the order of the features
+        unordered = Path(scratch) / "codes.csv"
+        counts = predict(run, features, Outputs(unordered), progress=True)
+        codes = pd.read_csv(unordered, dtype={schema.uid: str}, keep_default_na=False).set_index(schema.uid)
     ordered = by_uid(codes, list(sheet.uids), features.name).reset_index()
     with table_writer(out) as write:
         write(ordered[sheet.header])

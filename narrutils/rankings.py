@@ -59,10 +59,8 @@ def cleanlab_order(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataF
 
     table, scores = by_uid(probabilities, labels.index, "probabilities"), {}
     for v in schema.variables:
-        p = table[list(v.columns)].to_numpy(dtype=float)
-        p = np.hstack([1 - p, p]) if v.is_binary else p
-        places = labels[v.name].map({code: n for n, code in enumerate(v.codes)}).to_numpy(dtype=int)
-        scores[v.name] = get_label_quality_scores(places, p)
+        places = pd.Index(v.codes).get_indexer(labels[v.name])
+        scores[v.name] = get_label_quality_scores(places, v.by_code(table))
     ranked = pd.DataFrame(scores, index=labels.index.rename("uid")).stack().sort_values(kind="stable")
     return ranked.index.to_frame(index=False, name=["uid", "variable"])
 

@@ -42,6 +42,23 @@ class Variable:
             return (self.name,)
         return tuple(f"{self.name}_{code}" for code in self.classes)
 
+    def column_of(self, code: int) -> str:
+        """The probability column that speaks of a code; of a binary variable there is one for both."""
+        return self.name if self.is_binary else f"{self.name}_{code}"
+
+    def by_code(self, table: pd.DataFrame) -> np.ndarray:
+        """Probabilities `[n, codes]` of its codes, in their order, from a table with its columns."""
+        p = table[list(self.columns)].to_numpy(dtype=float)
+        return np.hstack([1 - p, p]) if self.is_binary else p
+
+    def of_codes(self, table: pd.DataFrame, codes) -> np.ndarray:
+        """Probability `[n]` that each row of a table gives to the code beside it.
+
+        Args:
+            codes: `[n]`, each one of `codes`, in the order of the table.
+        """
+        return self.by_code(table)[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
+
     def sentence(self, code: int = 1) -> str:
         """The description that is true of a case coded `code`."""
         if self.classes is None:

@@ -224,10 +224,5 @@ def mixture_weights(likelihood: np.ndarray, centre: np.ndarray, pull: float = PU
 
 def _likelihood(v: Variable, codes: pd.Series, members: Mapping[str, pd.DataFrame]) -> np.ndarray:
     """How likely each member holds each case's code, `[cases, members]`."""
-    rows, place = np.arange(len(codes)), np.array([v.codes.index(code) for code in codes])
-    read = []
-    for table in members.values():
-        p = table[list(v.columns)].to_numpy()
-        p = np.hstack([1 - p, p]) if v.is_binary else p
-        read.append(p[rows, place])
+    read = [v.of_codes(table, codes) for table in members.values()]
     return np.maximum(np.stack(read, axis=1), LEAST)

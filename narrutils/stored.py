@@ -37,7 +37,8 @@ def _load_neural(folder: Path, schema: Schema) -> Model:
     import torch
 
     from narrutils.classifier import Body, Lora, load_classifier
-    from narrutils.training import NeuralLearner, NeuralModel, Recipe
+    from narrutils.recipe import Recipe
+    from narrutils.training import NeuralLearner, NeuralModel
 
     config = read_json(folder / "training.json")["config"]
     try:

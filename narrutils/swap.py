@@ -14,10 +14,10 @@ from narrutils.recipe import Recipe
 
 
 def check_swap(recipe: Recipe, narratives: int) -> None:
-    """Whether the narratives can be swapped at all.
+    """Refuse a swap where another order of the narratives would change nothing.
 
     Raises:
-        InputError: another order would change nothing.
+        InputError: there is one narrative, or each is read on its own.
     """
     if recipe.swap and (narratives < 2 or recipe.inputs != "joined"):
         raise InputError("swap needs two narratives or more that are read joined; set swap to 0")

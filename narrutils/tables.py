@@ -102,7 +102,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)
 
 
-def by_uid(table: pd.DataFrame, uids, name: str) -> pd.DataFrame:
+def by_uid(table: pd.DataFrame | pd.Series, uids, name: str) -> pd.DataFrame | pd.Series:
     """The rows of `uids`, in that order, joined by uid and never by position.
 
     Raises:

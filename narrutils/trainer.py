@@ -89,7 +89,8 @@ def train(
     """Train in place; returns a history entry an epoch: `phase`, `epoch`, `rows`, `loss`, `seconds`.
 
     Raises:
-        InputError: R-Drop without dropout, or more epochs of fine-tuning than there are.
+        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, a swap that
+            would change nothing, or what `text.encode` refuses.
         Diverged: the loss or the gradient left its scale.
     """
     if recipe.r_drop and not has_dropout(classifier):

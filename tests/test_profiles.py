@@ -8,7 +8,7 @@ import pytest
 
 from narrutils.errors import InputError
 from narrutils.parameters import coerce, declared, from_text, parse_parameters
-from narrutils.profiles import PATHS, find_stage, load_profile
+from narrutils.profiles import NOTEBOOKS, PATHS, find_stage, load_profile
 
 FIXTURES = Path(__file__).parent / "notebooks"
 
@@ -192,3 +192,8 @@ def test_the_notebooks_defaults_are_the_demo_s():
     for stage in profile.stages:
         chosen = profile.injected(stage).keys() - set(PATHS)
         assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_parameter_says_what_it_is(path):
+    assert [name for name, parameter in declared(path).items() if not parameter.help] == []

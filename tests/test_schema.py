@@ -63,6 +63,17 @@ class TestAnySchema:
         pd.testing.assert_frame_equal(schema.check_probabilities(table[schema.columns[::-1]]), table)
 
 
+def test_each_code_has_the_probability_that_its_column_speaks_of():
+    table = pd.DataFrame(
+        {"Sad": [0.2, 0.7], "Place_1": [0.5, 0.1], "Place_2": [0.3, 0.2], "Place_3": [0.2, 0.7]}
+    )
+    sad, place = TOY["Sad"], TOY["Place"]
+    assert (sad.column_of(0), sad.column_of(1), place.column_of(3)) == ("Sad", "Sad", "Place_3")
+    np.testing.assert_allclose(sad.by_code(table), [[0.8, 0.2], [0.3, 0.7]])
+    np.testing.assert_allclose(sad.of_codes(table, [0, 1]), [0.8, 0.7])
+    np.testing.assert_allclose(place.of_codes(table, pd.Series([3, 2])), [0.2, 0.2])
+
+
 def test_from_logits_is_sigmoid_and_softmax():
     row = TOY.from_logits(np.log([[3.0, 1, 2, 5, 1, 1, 4]]), uids(1)).iloc[0]
     expected = [3 / 4, 1 / 8, 2 / 8, 5 / 8, 1 / 2, 1 / 5, 4 / 5]
