@@ -88,13 +88,16 @@ def choose_share(points: pd.DataFrame, share: float, target: float = 0.0) -> flo
         InputError: `share` or `target` is out of range, or no share of the curve reaches the target.
     """
     if not 0 <= share < 1 or not 0 <= target <= 1:
-        raise InputError(f"flag_share is {share} and flag_accuracy {target}; both take a share from 0 to 1")
+        raise InputError(
+            f"flag_share is {share} and flag_accuracy {target}; they take 0 to below 1, and 0 to 1"
+        )
     if not target:
         return share
     reached = points.loc[points["accuracy"] >= target, "share"]
     if reached.empty:
         best = points["accuracy"].max()
-        raise InputError(f"flag_accuracy is {target}; the best that flagging reaches here is {best:.3f}")
+        said = f"flag_accuracy is {target}; the best that flagging reaches here is {best:.3f}; lower it"
+        raise InputError(said)
     return float(reached.iloc[0])
 
 

@@ -89,8 +89,8 @@ def _check_names(given: dict) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name), [*known, *OWN], n=1)
-            mend = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"launch: accelerate has no setting {name}{mend}")
+            mend = f"did you mean {near[0]}?" if near else "see accelerate launch --help"
+            raise InputError(f"launch: accelerate has no setting {name}; {mend}")
 
 
 def _words(name: str, value: object) -> list[str]:

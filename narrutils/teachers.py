@@ -220,13 +220,16 @@ def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema
     name, theirs = other.folder.name, other.cases("train")
     unshared = cases.index.symmetric_difference(theirs.index)
     if len(unshared):
-        raise InputError(f"{name}: its training cases differ; uid {unshared[0]} is in only one of the runs")
+        raise InputError(
+            f"{name}: its training cases differ; uid {unshared[0]} is in only one of the runs; use the same data"
+        )
     for column in schema.text_columns:
         if column not in theirs:
             raise InputError(f"{name}: its cases have no column {column}; start from a run with this schema")
         differs = cases[column].to_numpy() != theirs.loc[cases.index, column].to_numpy()
         if differs.any():
-            raise InputError(f"{name}: {column} of uid {cases.index[differs][0]} differs from this run's")
+            uid = cases.index[differs][0]
+            raise InputError(f"{name}: {column} of uid {uid} differs from this run's; use the same data")
     here, there = folds.loc[cases.index], other.folds().reindex(cases.index)
     moved = cases.index[here.to_numpy() != there.to_numpy()]
     if len(moved):
