@@ -104,7 +104,7 @@ class Casebook:
                 f"{share:.2f}" + ("" if codes[v] == given else f" → {codes[v]}")
                 for v, given, share in zip(table.index, table["given"], shares)
             ]
-        return table.rename_axis("variable")
+        return table.rename_axis(index="variable", columns=None)
 
     def neighbours(self, uid: str, n: int = 5) -> pd.Series:
         """The n official cases whose words are most like a case's.

@@ -78,8 +78,10 @@ class Explorer:
         self.told, self.text, self.table, self.near = (widgets.HTML() for _ in range(4))
         self._watch()
         choices = widgets.VBox([self.variable, self.model, self.error, self.told, self.case, self.button])
-        choices.layout.min_width = "22em"
-        reading = widgets.VBox([self.text, self.table, self.near], layout={"flex": "1 1 auto"})
+        choices.layout.min_width = "330px"  # a widget with its description takes 300
+        reading = widgets.VBox(
+            [self.text, self.table, self.near], layout={"flex": "1 1 auto", "min_width": "0"}
+        )
         self.panel = widgets.HBox([choices, reading])
         self._list_errors()
 
@@ -107,9 +109,8 @@ class Explorer:
         if uid is None:
             self.text.value = self.table.value = self.near.value = ""
             return
-        self.text.value = show_case(
-            uid, self.book.cases.loc[uid], self.book.schema, self.show_text, marks
-        ).data
+        case, schema = self.book.cases.loc[uid], self.book.schema
+        self.text.value = _set(show_case(uid, case, schema, self.show_text, marks).data)
         self.table.value = self._readings(uid)
         near = " · ".join(f"{escape(str(u))} ({s:.2f})" for u, s in self.book.neighbours(uid).items())
         self.near.value = f"<p><strong>Nearest in words</strong> {near}</p>"
@@ -120,7 +121,7 @@ class Explorer:
         first = self.variable.value
         table = table.loc[[first, *table.index.drop(first)]].reset_index()
         note = "the given code, and each model's probability of it; → what the model would code instead"
-        return f"<p><em>{note}</em></p>{table.to_html(index=False, border=0)}"
+        return _set(f"<p><em>{note}</em></p>{table.to_html(index=False, border=0)}", "white-space:nowrap")
 
     def _evidence(self) -> pd.DataFrame:
         """What each sentence does to the reading, by the model that never saw this case's fold."""
@@ -134,3 +135,8 @@ class Explorer:
             pd.DataFrame({"uid": [uid], "column": [column]}),
             self.book.schema,
         )
+
+
+def _set(html: str, style: str = "") -> str:
+    """Text with the line height of a page instead of a widget's; what is too wide scrolls."""
+    return f'<div style="line-height:1.45;overflow-x:auto;{style}">{html}</div>'

@@ -52,6 +52,8 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
         return None
     decided = decide_by_fold(schema, probabilities, folds, thresholds_by_fold(made))
     table = score_table(schema, labels, decided)
+    of_binary = ["positives", "precision", "recall"]  # absent where a task has no binary variable
+    table = table.reindex(columns=table.columns.union(of_binary, sort=False))
     curves = reliability(schema, labels, probabilities)
     calibrated = cross_fitted_calibration(schema, labels, probabilities, folds)
     table["error"] = calibration_error(curves)
