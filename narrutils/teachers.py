@@ -221,7 +221,7 @@ def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema
     unshared = cases.index.symmetric_difference(theirs.index)
     if len(unshared):
         raise InputError(
-            f"{name}: its training cases differ: uid {unshared[0]} is in one run only; use the same data"
+            f"{name}: its training cases differ: uid {unshared[0]} is in only one; use the same data"
         )
     for column in schema.text_columns:
         if column not in theirs:
