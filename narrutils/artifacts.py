@@ -88,6 +88,11 @@ class Run:
             table = by_uid(table, uids, name)
         return schema.check_probabilities(table)
 
+    def models(self) -> list[str]:
+        """Names of the models with out-of-fold predictions, in order."""
+        files = self.path("predictions").glob("*_oof.parquet")
+        return sorted(file.name.removesuffix("_oof.parquet") for file in files)
+
     def cases(self, split: str | None = None) -> pd.DataFrame:
         """`cases.parquet` indexed by uid, of one split (`train`, `test`) if named."""
         cases = self.read("cases.parquet").set_index("uid")

@@ -51,10 +51,7 @@ class Casebook:
     @cached_property
     def models(self) -> list[str]:
         """Models with out-of-fold predictions; the ensemble first, then by name."""
-        found = [
-            p.name.removesuffix("_oof.parquet") for p in self.run.path("predictions").glob("*_oof.parquet")
-        ]
-        return sorted(found, key=lambda name: (name != "ensemble", name))
+        return sorted(self.run.models(), key=lambda name: name != "ensemble")
 
     def probabilities(self, model: str) -> pd.DataFrame:
         """A model's out-of-fold probabilities, `schema.columns` wide, in the order of the cases.

@@ -93,7 +93,7 @@ def _add_predict(commands) -> None:
         "column for the uid and one for each narrative, as the run's own test_features.csv. It is read in "
         "pieces, so its size does not matter; a fault in it is found before a model is loaded.",
     )
-    _add_run(predict)
+    _add_run_folder(predict)
     predict.add_argument("--features", required=True, metavar="CSV", help="the cases to code")
     predict.add_argument("--out", required=True, metavar="CSV", help="the codes, in the competition's format")
     predict.add_argument(
@@ -122,7 +122,7 @@ def _add_bundle(commands) -> None:
         "at its root. Unpacked, `python main.py` reads data/test_features.csv and "
         "data/submission_format.csv and writes submission.csv, without network or narrutils installed.",
     )
-    _add_run(bundle)
+    _add_run_folder(bundle)
     bundle.add_argument("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip")
     bundle.set_defaults(command=_bundle)
 
@@ -138,7 +138,7 @@ def _add_doctor(commands) -> None:
     doctor.set_defaults(command=_doctor)
 
 
-def _add_run(command: argparse.ArgumentParser) -> None:
+def _add_run_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
 
 

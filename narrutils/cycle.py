@@ -16,7 +16,7 @@ from narrutils.artifacts import Run
 from narrutils.ensemble import thresholds_by_fold
 from narrutils.errors import InputError
 from narrutils.files import read_json, write_json
-from narrutils.intervals import Interval, paired_gain
+from narrutils.intervals import Interval, gain_entries, paired_gain
 from narrutils.metrics import Counts, count
 from narrutils.preflight import OUTPUTS, shown
 from narrutils.profiles import NOTEBOOKS, Profile, load_profile
@@ -137,9 +137,7 @@ def describe(plan: Plan, cycle: int, previous: int | None, model: str, schema: S
         "previous_run": before and before.folder.name,
         "model": model,
         "average_f1": float(counts_of(run, schema, model).scores().mean()),
-        "gain": gain and gain.value,
-        "gain_low": gain and gain.low,
-        "gain_high": gain and gain.high,
+        **gain_entries(gain),
         "kept": gain is None or gain.value > 0,
         "generated_rows": len(run.pools(schema)),
         "optimistic": is_optimistic(run, model),
@@ -230,6 +228,6 @@ def schema_of(profile: Profile) -> Schema:
 def _out_of_fold(run: Run, schema: Schema, model: str, uids: pd.Index) -> pd.DataFrame:
     name = f"predictions/{model}_oof.parquet"
     if not run.has(name):
-        models = sorted(p.name.removesuffix("_oof.parquet") for p in run.path("predictions").glob("*_oof.*"))
-        raise InputError(f"{run.folder.name}: no model {model} to compare; there are {', '.join(models)}")
+        known = ", ".join(run.models())
+        raise InputError(f"{run.folder.name}: no model {model} to compare; there are {known}")
     return run.read_probabilities(name, schema, uids)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from narrutils.errors import InputError
-from narrutils.hub import backbones, is_hub_id
+from narrutils.hub import backbones, is_hub_id, values_under
 from narrutils.machine import (
     GOOD,
     MEND_ENVIRONMENT,
@@ -60,7 +60,7 @@ def models(profile: Profile) -> Iterator[Finding]:
     """Each model that the profile names: found, to be made or fetched, or missing, and where it is sought."""
     for name in backbones(profile.parameters):
         yield model(name)
-    if _values(profile.parameters, "quantization"):
+    if values_under(profile.parameters, lambda key: key == "quantization"):
         yield eight_bit()
 
 
@@ -165,13 +165,3 @@ def _data(job: Job) -> str:
     if about.get("embedded"):
         return f"the embedded corpus, {about['cases']} cases, schema {about['schema']}"
     return f"{about.get('folder')}, schema {about.get('schema')}"
-
-
-def _values(parameters: object, name: str) -> list:
-    """Everything that stands under a key of that name, at any depth, and is not empty."""
-    if isinstance(parameters, list):
-        return [found for value in parameters for found in _values(value, name)]
-    if not isinstance(parameters, dict):
-        return []
-    own = [value for key, value in parameters.items() if key == name and value]
-    return own + [found for value in parameters.values() for found in _values(value, name)]

@@ -16,12 +16,12 @@ from narrutils.artifacts import Run
 from narrutils.casebook import ALL, Casebook
 from narrutils.errors import InputError
 from narrutils.evidence import leave_one_out
+from narrutils.paths import UNATTENDED
+from narrutils.redaction import shows_text
 from narrutils.schema import Schema
 from narrutils.show import HIDDEN, show_case
 from narrutils.teachers import Teachers
 
-#: Set by the runner: nobody is there to use a widget.
-UNATTENDED = "NARRUTILS_UNATTENDED"
 ROWS = 10  # of the plain table
 
 
@@ -42,8 +42,7 @@ def explore(run: Run | str | Path, schema: Schema | None = None, show_text: bool
     run = run if isinstance(run, Run) else Run(run)
     schema = schema or Schema.from_dict(run.read("schema.json"))
     if show_text is None:
-        asked = run.read("run.json")["parameters"].values()
-        show_text = any(parameters.get("show_text") for parameters in asked)
+        show_text = shows_text(run.read("run.json")["parameters"])
     book = Casebook(run, schema)
     if not book.models:
         raise InputError(f"{run.folder}: no predictions yet; run 01_eda first")

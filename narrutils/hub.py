@@ -4,6 +4,7 @@ Apart from `backbones`, so that the runner can tell without importing torch.
 """
 
 import re
+from collections.abc import Callable
 
 from narrutils.errors import InputError
 from narrutils.paths import locate
@@ -24,17 +25,21 @@ def hub_ids(parameters: object) -> list[str]:
 
 def backbones(parameters: object) -> list[str]:
     """The models that stand under a key that ends in `backbone`, at any depth, each once."""
+    found = values_under(parameters, lambda key: key.endswith("backbone"))
+    return list(dict.fromkeys(value for value in found if isinstance(value, str)))
+
+
+def values_under(parameters: object, wanted: Callable[[str], bool]) -> list:
+    """Everything that is not empty and stands under a wanted key, at any depth, in order."""
+    if isinstance(parameters, list):
+        return [found for value in parameters for found in values_under(value, wanted)]
+    if not isinstance(parameters, dict):
+        return []
     found = []
-    if isinstance(parameters, dict):
-        for key, value in parameters.items():
-            if str(key).endswith("backbone") and isinstance(value, str) and value:
-                found.append(value)
-            else:
-                found += backbones(value)
-    elif isinstance(parameters, list):
-        for value in parameters:
-            found += backbones(value)
-    return list(dict.fromkeys(found))
+    for key, value in parameters.items():
+        found += [value] if wanted(str(key)) and value else []
+        found += values_under(value, wanted)
+    return found
 
 
 def safetensors_commit(api, identity: str, revision: str = "") -> str:

@@ -27,6 +27,15 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def gain_entries(gain: Interval | None) -> dict[str, float | None]:
+    """A gain as records keep it: `gain`, `gain_low`, `gain_high`; null where there was none before."""
+    return {
+        "gain": gain and gain.value,
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+    }
+
+
 def resample(n_cases: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """How often each case is drawn, `[draws, n_cases]`; every row sums to `n_cases`."""
     rng = np.random.default_rng(seed)

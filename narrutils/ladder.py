@@ -14,7 +14,7 @@ import pandas as pd
 from narrutils.artifacts import Run
 from narrutils.crossfit import folder_name
 from narrutils.files import read_json
-from narrutils.intervals import paired_gain, score_interval, unpaired_gap
+from narrutils.intervals import gain_entries, paired_gain, score_interval, unpaired_gap
 from narrutils.metrics import Counts, count
 from narrutils.schema import Schema
 from narrutils.thresholds import Search, cross_fitted, decide_by_fold, search
@@ -149,9 +149,7 @@ def _entry(
         "average_f1": score.value,
         "ci_low": score.low,
         "ci_high": score.high,
-        "gain": gain and gain.value,
-        "gain_low": gain and gain.low,
-        "gain_high": gain and gain.high,
+        **gain_entries(gain),
         "n": len(counts.hits),
         "optimistic": step.optimistic or thresholds == "in_sample",
         "per_variable": dict(zip(schema.names, counts.scores())),

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+#: Set in the environment of kernels that nobody sits before: no one is there to use a widget.
+UNATTENDED = "NARRUTILS_UNATTENDED"
 
 
 def locate(path: str | Path) -> Path:

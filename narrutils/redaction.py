@@ -5,6 +5,7 @@ found, a value that could not be converted. What stays says which lines of code 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from narrutils.files import atomic
@@ -12,6 +13,11 @@ from narrutils.files import atomic
 NOT_SHOWN = "message not shown, it may quote a narrative; to see it: -p show_text true"
 PLACE = re.compile(r"File .+:\d+, in .+|Cell In\[\d+\], line \d+")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def shows_text(parameters: Mapping[str, Mapping]) -> bool:
+    """Whether the parameters of any stage, by its name, let it show narratives."""
+    return any(of_stage.get("show_text") for of_stage in parameters.values())
 
 
 def redact(ename: str, evalue: str, traceback: list[str]) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ refused one stay on the ladder, marked. The test split takes no part.
 import pandas as pd
 
 from narrutils.crossfit import CrossFit
-from narrutils.intervals import paired_gain
+from narrutils.intervals import gain_entries, paired_gain
 from narrutils.metrics import Counts, count
 from narrutils.thresholds import Search, decide_cross_fitted, search_shrunk
 
@@ -39,9 +39,7 @@ def judge(
         "model": student.name,
         "against": kept and kept.name,
         "average_f1": float(counts.scores().mean()),
-        "gain": gain and gain.value,
-        "gain_low": gain and gain.low,
-        "gain_high": gain and gain.high,
+        **gain_entries(gain),
         "kept": gain is None or gain.value > 0 or not gaining_only,
     }
 

@@ -20,10 +20,10 @@ from narrutils.errors import InputError
 from narrutils.files import read_json
 from narrutils.hub import hub_ids
 from narrutils.parameters import read_cells
-from narrutils.paths import PROJECT
+from narrutils.paths import PROJECT, UNATTENDED
 from narrutils.preflight import OUTPUTS, Job, forecast, preflight, shown
 from narrutils.profiles import NOTEBOOKS, Profile
-from narrutils.redaction import redact, redact_notebook
+from narrutils.redaction import redact, redact_notebook, shows_text
 
 
 class RunFailed(Exception):
@@ -140,13 +140,7 @@ def _execute(job: Job, stage: str) -> int:
             )
         return sum(cell.cell_type == "code" for cell in done.cells)
     except papermill.PapermillExecutionError as error:
-        said = error.evalue
-        if not _shows_text(job.profile):
-            redact_notebook(part)
-            said, _ = redact(error.ename, error.evalue, error.traceback)
-        line = said if error.ename == "InputError" else f"{error.ename}: {said}"
-        failure = RunFailed(_failure(job, stage, error.exec_count, line))
-        raise failure from None
+        raise _cell_failed(job, stage, part, error) from None
     except RuntimeError as error:  # the kernel, not a cell: it died, or never answered
         died = isinstance(error, DeadKernelError)
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
@@ -159,9 +153,14 @@ def _execute(job: Job, stage: str) -> int:
             os.replace(part, made)
 
 
-def _shows_text(profile: Profile) -> bool:
-    """Whether the profile lets any notebook show narratives."""
-    return any(parameters.get("show_text") for parameters in profile.parameters.values())
+def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
+    """What to say of a cell that raised papermill's `error`; its message goes where text is hidden."""
+    said = error.evalue
+    if not shows_text(job.profile.parameters):
+        redact_notebook(notebook)
+        said, _ = redact(error.ename, error.evalue, error.traceback)
+    line = said if error.ename == "InputError" else f"{error.ename}: {said}"
+    return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
 def _started(notebook: Path) -> int:
@@ -199,7 +198,7 @@ def _kernel_environment(parameters: dict) -> Iterator[None]:
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
-        "NARRUTILS_UNATTENDED": "1",  # see `explore`
+        UNATTENDED: "1",
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
