@@ -13,7 +13,7 @@ Where to look, in the order in which a run needs it:
 - Screening: `screening`, `screening_rules`, `reference`, `agreement`.
 - Label correction: `relabel`, `author_rule`, `confident`, `noise`, `noisy_logistic`, `changes`, `review`.
 - Cheap models: `baseline`, `companions`, `frozen`.
-- Neural models: `backbones`, `classifier`, `inputs`, `mlm`; `training`, `recipe`, `trainer`,
+- Neural models: `backbones`, `attention`, `classifier`, `inputs`, `mlm`; `training`, `recipe`, `trainer`,
   `examples`, `batches`, `curriculum`, `reading`, `progress`, `swap`, `averaging`, `divergence`;
   `losses`, `f1_loss`, `lovasz`; `distributed`, `launching`, `worker`.
 - Over the folds: `crossfit`, `pseudo`, `rounds`, `stored`, `teachers`.

@@ -28,6 +28,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
+from narrutils import attention
 from narrutils.errors import InputError
 from narrutils.files import digest
 from narrutils.hub import is_hub_id, safetensors_commit
@@ -177,17 +178,10 @@ def load_body(
     """
     kind = AutoModelForCausalLM if causal else AutoModel
     eight_bit = {} if quantization is None else {"quantization_config": _quantised(quantization)}
-    model = _load(kind, backbone, dtype=dtype, **attention(backbone), **eight_bit)
+    model = _load(kind, backbone, dtype=dtype, **eight_bit)
     if not causal and getattr(model, "pooler", None) is not None:
         model.pooler = None  # unused here: it would only be trained on nothing and stored
     return model if layers is None else keep_layers(model, layers)
-
-
-def attention(backbone: Backbone) -> dict[str, str]:
-    """Gemma 2 caps its attention logits, which torch's fused attention silently leaves out."""
-    config = AutoConfig.from_pretrained(**backbone.source).get_text_config()
-    capped = getattr(config, "attn_logit_softcapping", None) is not None
-    return {"attn_implementation": "eager"} if capped else {}
 
 
 def load_causal(backbone: Backbone, dtype: torch.dtype) -> PreTrainedModel:
@@ -203,15 +197,20 @@ def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = Non
 
 def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
     """The model as its files give it; weights that they lack start at random, which is said in one line."""
+    config = AutoConfig.from_pretrained(**backbone.source)
     with quiet(), _without_reports():
         model, found = kind.from_pretrained(
-            **backbone.source, use_safetensors=True, output_loading_info=True, **options
+            **backbone.source,
+            use_safetensors=True,
+            output_loading_info=True,
+            **attention.options(config),
+            **options,
         )
     # A pooler is never used here.
     fresh = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if fresh:
         print(f"{backbone.name}: {len(fresh)} weights start at random, such as {fresh[0]}", flush=True)
-    return model
+    return attention.suit_cpu(model) if is_encoder(model.config) else model
 
 
 @contextmanager

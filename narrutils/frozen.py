@@ -127,6 +127,7 @@ class FrozenLearner:
         "companions",
         "classifier",
         "backbones",
+        "attention",
         "packaged",
         "text",
         "schema",

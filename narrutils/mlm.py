@@ -38,7 +38,7 @@ from narrutils.packaged import quiet
 from narrutils.text import special_ids, token_ids
 from narrutils.training import NeuralLearner
 
-SOURCES = ("mlm", "backbones", "packaged", "classifier", "text", "repair")
+SOURCES = ("mlm", "backbones", "attention", "packaged", "classifier", "text", "repair")
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ class NeuralLearner:
     launch: dict = field(default_factory=dict)  # options of `accelerate launch`; empty: this process alone
     sources: ClassVar[tuple[str, ...]] = (
         "training", "trainer", "recipe", "examples", "reading", "progress", "divergence", "averaging",
-        "batches", "classifier", "backbones", "packaged", "curriculum", "losses", "f1_loss", "lovasz",
-        "inputs", "swap", "text", "repair",
+        "batches", "classifier", "backbones", "attention", "packaged", "curriculum", "losses", "f1_loss",
+        "lovasz", "inputs", "swap", "text", "repair",
         "distributed", "schema",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from narrutils import attention
 from narrutils.backbones import load_body, load_causal, load_tokenizer, resolve
 from narrutils.backends import render
 from narrutils.classifier import Body, Lora, build
@@ -45,6 +46,31 @@ def test_gemma_2_caps_its_attention(saved, tmp_path, causal):
     if not causal:
         fused = AutoModel.from_pretrained(tmp_path, attn_implementation="sdpa", dtype=torch.float32)
         assert (read(fused) - usual).abs().max() < 0.01 * moved  # what would have been trained
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU keeps autocast's dtype")
+def test_an_encoder_attends_in_float32_on_a_cpu(tiny_bert, monkeypatch):
+    """Autocast would take it to bfloat16, where it is slow; what is computed stays the same."""
+    fused, seen = attention.sdpa_attention_forward, []
+
+    def spy(module, query, *args, **kwargs):
+        seen.append(query.dtype)
+        return fused(module, query, *args, **kwargs)
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", spy)
+    own = load_body(resolve(tiny_bert), torch.float32).eval()
+    usual = AutoModel.from_pretrained(tiny_bert, attn_implementation="sdpa", dtype=torch.float32).eval()
+    inputs = {"input_ids": torch.randint(5, 20, (3, 12)), "attention_mask": torch.ones(3, 12).long()}
+    inputs["attention_mask"][1, 7:] = 0
+    with torch.autocast("cpu", torch.bfloat16):
+        close = own(**inputs).last_hidden_state
+    assert seen == [torch.float32] * own.config.num_hidden_layers
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        whole, expected = own(**inputs).last_hidden_state, usual(**inputs).last_hidden_state
+    torch.testing.assert_close(whole[real], expected[real])
+    torch.testing.assert_close(close[real].float(), expected[real], atol=0.05, rtol=0.05)
+    assert "attn" not in "".join(own.config.to_diff_dict())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
