@@ -4,7 +4,6 @@ A name in YAML goes through `resolve` once; everything else takes the `Backbone`
 network is used only for a model that the user named by its hub id.
 """
 
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from transformers.utils import logging
 
 from narrutils import attention
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.files import digest
-from narrutils.hub import is_hub_id, safetensors_commit
+from narrutils.hub import cached_commit, is_hub_id, safetensors_commit
 from narrutils.packaged import PACKAGED, folder_of, quiet
 from narrutils.paths import locate
 
@@ -94,8 +93,7 @@ def resolve(name: str) -> Backbone:
         raise InputError(f"{name}: no such model folder")
     if is_hub_id(name):
         return _hub(name)
-    near = difflib.get_close_matches(name, PACKAGED, n=1, cutoff=0.3)
-    mend = f"did you mean {near[0]}?" if near else f"packaged are {', '.join(PACKAGED)}"
+    mend = did_you_mean(name, PACKAGED, f"packaged are {', '.join(PACKAGED)}", cutoff=0.3)
     raise InputError(f"{name}: no model of this name; {mend} (or give a folder, or a hub id owner/model)")
 
 
@@ -114,12 +112,12 @@ def _packaged(name: str) -> Backbone:
 
 def _hub(name: str) -> Backbone:
     """A hub model pinned to a commit: the cached one, else the one that the hub names."""
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants
 
     identity, _, revision = name.partition("@")
-    cached = try_to_load_from_cache(identity, "config.json", revision=revision or None)
-    if isinstance(cached, str):
-        return Backbone(name, "hub", identity, revision=Path(cached).parent.name)
+    cached = cached_commit(identity, revision)
+    if cached:
+        return Backbone(name, "hub", identity, revision=cached)
     if constants.HF_HUB_OFFLINE:
         raise InputError(f"{identity}: not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it")
     try:

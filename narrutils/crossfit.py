@@ -99,7 +99,7 @@ class CrossFit:
 
     def on_test(self) -> pd.DataFrame:
         """Mean of the fold models' probabilities on the test rows."""
-        parts = [self._read(h).loc[self.test.index] for h in singles(self.folds)]
+        parts = [self.fold_on_test(fold) for (fold,) in singles(self.folds)]
         return sum(parts) / len(parts)
 
     def fold_on_test(self, fold: int) -> pd.DataFrame:

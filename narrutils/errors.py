@@ -1,5 +1,8 @@
 """The one exception that the package raises for a mistake that its user can mend."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something that the user gave is wrong: one line says what, where, and the mend.
@@ -10,6 +13,16 @@ class InputError(ValueError):
     """
 
 
+def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """The mend of a mistyped name: a question with the nearest of `names`, or `otherwise` if none is near.
+
+    Args:
+        cutoff: likeness in [0, 1] below which a name is not near (`difflib.get_close_matches`).
+    """
+    near = difflib.get_close_matches(str(word), [str(name) for name in names], n=1, cutoff=cutoff)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
 def one_of(options: dict, name: str, parameter: str):
     """The option of that name.
 
@@ -17,5 +30,7 @@ def one_of(options: dict, name: str, parameter: str):
         InputError: there is none; the line names the parameter and what it takes.
     """
     if name not in options:
-        raise InputError(f"{parameter} is {name!r}; it takes {' or '.join(options)}")
+        *others, last = options
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"{parameter} is {name!r}; it takes {listed}")
     return options[name]

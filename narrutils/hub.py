@@ -42,6 +42,31 @@ def values_under(parameters: object, wanted: Callable[[str], bool]) -> list:
     return found
 
 
+def cached_commit(identity: str, revision: str = "") -> str | None:
+    """The commit of a hub model that lies in the local cache with safetensors; None without one.
+
+    A commit that was loaded by its hash, such as a conversion, leaves no name behind in the
+    cache, so without a revision any commit will do: `main` before others, then the latest.
+    """
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except CacheNotFound:
+        return None
+    found = [
+        commit
+        for repository in repositories
+        for commit in repository.revisions
+        if (repository.repo_id, repository.repo_type) == (identity, "model")
+        and any(f.file_name == "config.json" for f in commit.files)
+        and any(f.file_name.endswith(".safetensors") for f in commit.files)
+        and (not revision or revision in commit.refs or commit.commit_hash.startswith(revision))
+    ]
+    best = max(found, key=lambda commit: ("main" in commit.refs, commit.last_modified), default=None)
+    return best and best.commit_hash
+
+
 def safetensors_commit(api, identity: str, revision: str = "") -> str:
     """The commit of a hub model whose weights are safetensors.
 

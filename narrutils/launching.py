@@ -5,7 +5,6 @@ at the end; the processes (`narrutils.worker`) train as this one would, and the 
 that they learned come back. DDP and FSDP are accelerate's options, given as it names them.
 """
 
-import difflib
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from narrutils.curriculum import Phase
 from narrutils.divergence import Diverged
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.files import read_json, write_json
 from narrutils.schema import Schema
 from narrutils.tables import read_table, write_table
@@ -88,8 +87,7 @@ def _check_names(given: dict) -> None:
     known = [action.dest for action in launch_command_parser()._actions]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), [*known, *OWN], n=1)
-            mend = f"did you mean {near[0]}?" if near else "see accelerate launch --help"
+            mend = did_you_mean(name, [*known, *OWN], "see accelerate launch --help")
             raise InputError(f"launch: accelerate has no setting {name}; {mend}")
 
 

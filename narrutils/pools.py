@@ -1,6 +1,5 @@
 """A pool of generated cases as a profile asks for it: who writes, how many, shown what."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from narrutils.conditioning import check_floors
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.parameters import Parameter, coerce
 from narrutils.prompts import FORMS
 from narrutils.schema import Schema
@@ -113,8 +112,8 @@ def _pool(entry: dict, schema: Schema) -> Pool:
     where = f"pools: {name or 'an entry'}"
     for key in entry:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise InputError(f"{where}: unknown name {key}" + (f"; did you mean {near[0]}?" if near else ""))
+            mend = did_you_mean(key, known, f"a pool takes {', '.join(known)}")
+            raise InputError(f"{where}: unknown name {key}; {mend}")
     missing = [key for key in ("pool", "backbone", "rows", "seed") if key not in entry]
     if missing:
         raise InputError(f"{where}: {', '.join(missing)} must be given")

@@ -13,14 +13,13 @@ Everything is held against what the notebooks declare before anything runs; a na
 value that does not fit is one line with the nearest right name.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.parameters import INJECTED, Parameter, coerce, declared, from_text
 from narrutils.paths import PROJECT, locate
 
@@ -197,8 +196,8 @@ def _check_declared(name: str, known: Declared, stage: str, where: str) -> None:
 
 
 def _near(word: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, [str(n) for n in names if n != INJECTED], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    mend = did_you_mean(word, [n for n in names if n != INJECTED])
+    return mend and f"; {mend}"
 
 
 def _set(values: Mapping, known: Declared, stages: list[str], name: str, value: object, where: str) -> None:

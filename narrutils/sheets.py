@@ -6,14 +6,13 @@ a broken file may be narrative.
 """
 
 import csv
-import difflib
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 
 #: Characters of one cell. An open quote swallows the rest of its file, however large, up to here.
 LONGEST = 20_000_000
@@ -129,8 +128,7 @@ def _check_header(where: str, header: list[str], columns: list[str]) -> None:
     missing = [c for c in columns if c not in header]
     for name in header:
         if name not in columns:
-            near = difflib.get_close_matches(name, missing or columns, n=1)
-            mend = f"did you mean {near[0]}?" if near else "remove it, or name it in the schema"
+            mend = did_you_mean(name, missing or columns, "remove it, or name it in the schema")
             raise InputError(f"{where}: unknown column {shown(name)}; {mend}")
     if missing:
         raise InputError(f"{where}: column {missing[0]} is missing; the columns are {', '.join(columns)}")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.calibration import fit_calibration
-from narrutils.errors import InputError
+from narrutils.errors import one_of
 from narrutils.schema import Schema
 from narrutils.tables import by_uid
 
@@ -77,9 +77,7 @@ def search_named(name: str) -> Search:
     Raises:
         InputError: there is none of this name.
     """
-    if name not in SEARCHES:
-        raise InputError(f"threshold_search is {name!r}; it takes {', '.join(SEARCHES)}")
-    return SEARCHES[name]
+    return one_of(SEARCHES, name, "threshold_search")
 
 
 def _best(truth: np.ndarray, probabilities: pd.Series, grid) -> float:

@@ -67,8 +67,7 @@ def test_a_hub_id_offline_without_a_copy_gets_one_line(monkeypatch):
 
 
 def test_a_hub_id_is_pinned_to_a_commit(monkeypatch):
-    cached = "/cache/models--owner--model/snapshots/0123abc/config.json"
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: cached)
+    monkeypatch.setattr("narrutils.backbones.cached_commit", lambda *_: "0123abc")
     backbone = resolve("owner/model@main")
     assert (backbone.path_or_id, backbone.revision) == ("owner/model", "0123abc")
     assert "local_files_only" not in backbone.source

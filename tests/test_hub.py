@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from narrutils.errors import InputError
-from narrutils.hub import safetensors_commit
+from narrutils.hub import cached_commit, safetensors_commit
 
 
 class Hub:
@@ -42,3 +42,41 @@ def test_without_one_it_is_one_line_with_the_mend(revision):
     hub = Hub({None: PICKLED, "v1": PICKLED, "refs/pr/3": SAFE}, {3: "somebody"})
     with pytest.raises(InputError, match="o/m: its weights are pickled.*folder"):
         safetensors_commit(hub, "o/m", revision)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A hub cache as the hub's own client lays it out: commit -> files; a ref names one of them."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", tmp_path)
+
+    def add(commit: str, files: list[str], ref: str = "") -> None:
+        folder = tmp_path / "models--o--m"
+        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        for name in files:
+            (folder / "snapshots" / commit / name).write_bytes(b"{}")
+        if ref:
+            (folder / "refs" / ref).write_text(commit)
+
+    return add
+
+
+def test_what_was_loaded_by_its_commit_is_found_again_without_the_network(cache):
+    """The hub's conversion of pickled weights stands under no name in the cache."""
+    cache("a" * 40, PICKLED, ref="main")
+    assert cached_commit("o/m") is None
+    cache("b" * 40, SAFE)
+    assert cached_commit("o/m") == cached_commit("o/m", "b" * 40) == "b" * 40
+    assert cached_commit("o/m", "main") is cached_commit("o/other") is None
+
+
+def test_main_stands_before_other_cached_commits(cache):
+    cache("a" * 40, SAFE, ref="main")
+    cache("b" * 40, SAFE, ref="v2")
+    assert [cached_commit("o/m", revision) for revision in ("", "v2")] == ["a" * 40, "b" * 40]
+
+
+def test_without_a_cache_nothing_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", tmp_path / "none")
+    assert cached_commit("o/m") is None
