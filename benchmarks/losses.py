@@ -24,18 +24,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from narrutils.artifacts import Run
 from narrutils.classifier import Body
 from narrutils.crossfit import CrossFit, Learner
-from narrutils.data import load_data, stack_splits
 from narrutils.f1_loss import SoftF1Loss
-from narrutils.folds import draw_folds
 from narrutils.intervals import paired_gain
 from narrutils.losses import AbstractionLoss
 from narrutils.lovasz import LovaszLoss
 from narrutils.metrics import Counts, count
 from narrutils.pseudo import given_labels
-from narrutils.schema import Schema, load_schema
+from narrutils.schema import Schema
 from narrutils.thresholds import decide_cross_fitted
 from narrutils.training import NeuralLearner
 
@@ -91,30 +88,23 @@ def main() -> None:
     parser.add_argument(
         "--folder", default="outputs/benchmark_losses", help="run folder; what is there stays"
     )
-    parser.add_argument("--cases", type=int, help="of the made corpus, four fifths for training; 450 or 4000")
+    parser.add_argument(
+        "--cases", type=int, help="of the made corpus (450 or 4000); training cases of another (all)"
+    )
     parser.add_argument("--data", help="folder of another corpus, in place of the made one")
     parser.add_argument("--schema", default="params/schemas/osha.yaml", help="of the other corpus")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training")
     given = parser.parse_args()
-    cases = given.cases or (450 if given.what == "encoder" else 4000)
     if given.data:
-        world = open_other(f"{given.folder}/other", given.data, given.schema)
+        name = f"{given.folder}/other_{given.cases or 'all'}"
+        world = World.open(name, given.cases or 0, data=given.data, schema_file=given.schema)
     else:
+        cases = given.cases or (450 if given.what == "encoder" else 4000)
         world = World.open(f"{given.folder}/made_{cases}", cases)
     learners = {"collapse": collapsing, "head": heads, "encoder": encoders}[given.what](world, given.seeds)
     table = compare(world, given.what, learners)
     world.run.write(f"{given.what}.csv", table.rename_axis("loss"))
     show(f"{given.what}: {len(world.texts)} training cases of {world.schema.name}, {FOLDS} folds", table)
-
-
-def open_other(folder: str, data: str, schema_file: str) -> World:
-    """The training cases of a corpus in the competition's format, as a world of the benchmarks."""
-    schema, run = load_schema(schema_file), Run(folder, stage="benchmark")
-    run.write("cases.parquet", stack_splits(load_data(data, schema)))
-    labels = run.labels(schema)
-    return World(
-        run, schema, run.cases("train")[schema.text_columns], labels, draw_folds(schema, labels, FOLDS, 0)
-    )
 
 
 def collapsing(world: World, seeds: list[int]) -> dict[str, list[Learner]]:

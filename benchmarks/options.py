@@ -1,8 +1,9 @@
 """What other prize-winners have, each switched on against the same encoder with all of it off.
 
     python -m benchmarks.options [--cases 450] [--option swap separate mlm] [--pools outputs/demo]
+    python -m benchmarks.options --data FOLDER [--schema FILE] [--cases 600] [--max-tokens 160]
 
-The encoder is MiniLM on the given labels of the made corpus, three folds, one seed; a
+The encoder is MiniLM on the given labels of the made corpus or another, three folds, one seed; a
 further seed is another run of the command. F1 is out of fold, against the given labels,
 with cross-fitted thresholds; the gain, with its 95 % interval, is that over `off` on the
 same cases, and covers the sampling of cases alone. `r_drop` needs dropout, so `dropout`
@@ -62,7 +63,12 @@ def main() -> None:
     names = list(options(1))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", default="outputs/benchmark_options", help="run folder; it resumes there")
-    parser.add_argument("--cases", type=int, default=450, help="of the corpus, four fifths for training")
+    parser.add_argument(
+        "--cases", type=int, default=450, help="of the made corpus; training cases of another"
+    )
+    parser.add_argument("--data", default="", help="folder of another corpus, in place of the made one")
+    parser.add_argument("--schema", default="params/schemas/osha.yaml", help="of the other corpus")
+    parser.add_argument("--max-tokens", type=int, default=RECIPE.max_tokens, help="of a case")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each classifier")
     parser.add_argument("--mlm-epochs", type=int, default=10, help="of masked-language pretraining")
     parser.add_argument("--seed", type=int, default=0, help="of training; the corpus keeps its own")
@@ -73,7 +79,8 @@ def main() -> None:
         "--pools", default="", help="finished run whose kept generated rows mlm_generated reads"
     )
     given = parser.parse_args()
-    world, known = World.open(given.folder, given.cases), options(given.mlm_epochs)
+    where = {"data": given.data, "schema_file": given.schema} if given.data else {}
+    world, known = World.open(given.folder, given.cases, **where), options(given.mlm_epochs)
     pool = pool_of(world, given.pools)
     scores = {OFF: learn(world, OFF, Option(), given, pool)}
     for name in given.option:
@@ -94,7 +101,7 @@ def pool_of(world: World, finished: str) -> pd.DataFrame:
 
 def learn(world: World, name: str, option: Option, given: argparse.Namespace, pool: pd.DataFrame) -> Counts:
     """Train one encoder a fold; its out-of-fold counts."""
-    body, recipe = Body("minilm", dropout=0.0), replace(RECIPE, seed=given.seed)
+    body, recipe = Body("minilm", dropout=0.0), replace(RECIPE, seed=given.seed, max_tokens=given.max_tokens)
     learner = NeuralLearner(world.schema, body, recipe=recipe).varied(**option.changes)
     settings = replace(option.pretraining, seed=given.seed)
     model = CrossFit(

@@ -33,6 +33,7 @@ from narrutils.training import NeuralLearner
 from .demo_corpus import EPOCHS, RECIPE
 
 FOLDS = 3
+NVDRS = "params/schemas/nvdrs.yaml"
 #: How a generator may be used: shown cases or adapted to them, with or without labels to write for.
 VARIANTS = ("few_shot", "few_shot_labelled", "adapted", "adapted_labelled")
 STUDENTS = ("encoder", "tfidf")
@@ -62,10 +63,21 @@ class World:
     folds: pd.Series
 
     @classmethod
-    def open(cls, folder: str | Path, cases: int, seed: int = 0) -> "World":
-        """Write the cases and folds into the run folder."""
-        schema, run = load_schema("params/schemas/nvdrs.yaml"), Run(folder, stage="benchmark")
-        run.write("cases.parquet", stack_splits(load_data(embedded_data(cases, seed), schema)))
+    def open(
+        cls, folder: str | Path, cases: int, seed: int = 0, data: str = "", schema_file: str = NVDRS
+    ) -> "World":
+        """Write the cases and folds into the run folder.
+
+        Args:
+            cases: of the made corpus, four fifths for training.
+            data: folder of another corpus; then `cases` are drawn from its training cases, 0 being all.
+        """
+        schema, run = load_schema(schema_file), Run(folder, stage="benchmark")
+        if data:
+            table = stack_splits(load_data(data, schema), cases, seed)
+        else:
+            table = stack_splits(load_data(embedded_data(cases, seed), schema))
+        run.write("cases.parquet", table)
         train, labels = run.cases("train"), run.labels(schema)
         folds = draw_folds(schema, labels, FOLDS, seed)
         run.write("folds.parquet", folds.rename_axis("uid").reset_index())
