@@ -15,7 +15,7 @@ Where to look, in the order in which a run needs it:
 - Cheap models: `baseline`, `companions`, `frozen`.
 - Neural models: `backbones`, `attention`, `classifier`, `inputs`, `mlm`; `training`, `recipe`, `trainer`,
   `examples`, `batches`, `curriculum`, `reading`, `progress`, `swap`, `averaging`, `divergence`;
-  `losses`, `f1_loss`, `lovasz`; `distributed`, `launching`, `worker`.
+  `losses`, `f1_loss`, `lovasz`; `distributed`, `launching`, `worker`; `side_by_side`.
 - Over the folds: `crossfit`, `pseudo`, `rounds`, `stored`, `teachers`.
 - Deciding: `calibration`, `thresholds`, `ensemble`, `stacking`, `gains`, `ladder`, `reliability`, `flags`.
 - New narratives: `scoring`, `predict`, `bundle`.

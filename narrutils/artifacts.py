@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from narrutils.errors import InputError
 from narrutils.files import atomic, read_json, write_json
@@ -139,18 +140,21 @@ class Run:
         this is how an interrupted training resumes at the next fold.
         """
         folder = self.path(name)
-        if not self.is_current(name, key):
+        if not self.take_folder(name, key):
             with atomic(folder) as part:
                 part.mkdir(parents=True)
                 make(part)
                 write_json(part / "key.json", {"key": key})
-        self._note(f"{name}/key.json")
+            self._note(f"{name}/key.json")
         return folder
 
-    def is_current(self, name: str, key: str) -> bool:
-        """Whether the folder `name` was made whole under `key`."""
+    def take_folder(self, name: str, key: str) -> bool:
+        """Whether the folder `name` was made whole under `key`; then this stage counts it as its own."""
         marker = self.path(name) / "key.json"
-        return marker.exists() and read_json(marker)["key"] == key
+        found = marker.exists() and read_json(marker)["key"] == key
+        if found:
+            self._note(f"{name}/key.json")
+        return found
 
     def written_by(self, stage: str) -> list[str]:
         """Names of the artefacts that a stage wrote, in order."""
@@ -164,6 +168,9 @@ class Run:
     def _note(self, name: str) -> None:
         if self.stage is None:
             raise ValueError("a Run without a stage only reads")
-        written = self.written_by(self.stage)
-        if name not in written:
-            write_json(self.path(f".stages/{self.stage}.json"), [*written, name])
+        note = self.path(f".stages/{self.stage}.json")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(note.with_suffix(".lock")):  # trainings side by side write it too
+            written = self.written_by(self.stage)
+            if name not in written:
+                write_json(note, [*written, name])

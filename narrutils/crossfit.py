@@ -6,7 +6,7 @@ what the model may teach. A learner is anything with `config()`, `sources`,
 `fit(phases, label)` and, on what it returns, `predict(texts)` and `save(folder)`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from narrutils.divergence import Trained, train_and_read
 from narrutils.files import digest, read_json, write_json
 from narrutils.folds import HeldOut, allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
+from narrutils.side_by_side import at_once, for_each
 from narrutils.tables import read_table, write_table
 
 PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
@@ -63,6 +64,8 @@ class CrossFit:
         pool: kept generated rows with `seen_folds`, to be soft-labelled.
         learner_of: the learner of a model with these held-out folds, where it is not the same for
             all: it may start from weights that were pretrained on what this model may see.
+        at_once: trainings that run side by side, each in a process of its own with its share of the
+            cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
     """
 
     run: Run
@@ -74,6 +77,7 @@ class CrossFit:
     test: pd.DataFrame
     pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
     learner_of: Callable[[HeldOut], Learner] | None = None
+    at_once: int = 1
 
     def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
         """Train the models that are not there yet; an interrupted run resumes at the next one.
@@ -82,10 +86,10 @@ class CrossFit:
             phases_of: what the model with these held-out folds learns from.
             held_outs: `singles(folds)` unless told otherwise.
         """
-        for held_out in held_outs or singles(self.folds):
-            phases = phases_of(held_out)
-            self._check(phases, held_out)
-            self._fit_one(held_out, phases, self._reads(held_out))
+        held_outs = held_outs or singles(self.folds)
+        whole_machine = getattr(self.learner, "whole_machine", True)
+        abreast = at_once(self.at_once, len(held_outs), whole_machine)
+        for_each(self._fit_one, self._tasks(phases_of, held_outs), len(held_outs), abreast)
         return self
 
     def fit_pairs(self, phases_of: Callable[[HeldOut], list[Phase]]):
@@ -149,25 +153,36 @@ class CrossFit:
             key = digest(self.learner.config()["weights"], source_digest(self.learner.sources))
             self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
 
-    def _fit_one(self, held_out: HeldOut, phases: list[Phase], reads: pd.DataFrame) -> None:
-        learner = self.learner_of(held_out) if self.learner_of else self.learner
-        name = self._folder(held_out)
-        key = digest(learner.config(), source_digest(learner.sources), [p.key() for p in phases], reads)
-        label = f"{self.name} {folder_name(held_out)}"
-        if self.run.is_current(name, key):
-            print(f"{label}: already trained", flush=True)
+    def _tasks(
+        self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut]
+    ) -> Iterator[tuple | None]:
+        """What `_fit_one` takes, of each model; None for one that is there already."""
+        for held_out in held_outs:
+            phases = phases_of(held_out)
+            self._check(phases, held_out)
+            learner = self.learner_of(held_out) if self.learner_of else self.learner
+            reads = self._reads(held_out)
+            key = digest(learner.config(), source_digest(learner.sources), [p.key() for p in phases], reads)
+            if self.run.take_folder(self._folder(held_out), key):
+                print(f"{self._label(held_out)}: already trained", flush=True)
+                yield None
+            else:
+                yield held_out, learner, phases, reads, key
 
+    def _fit_one(
+        self, held_out: HeldOut, learner: Learner, phases: list[Phase], reads: pd.DataFrame, key: str
+    ) -> None:
         def make(part: Path) -> None:
             # The test rows are read by themselves, as they are when the stored model reads them again.
             tested = reads.index.isin(self.test.index)
             parts = [reads[~tested], reads[tested]]
-            trained = train_and_read(learner, phases, parts, self.schema, label)
+            trained = train_and_read(learner, phases, parts, self.schema, self._label(held_out))
             write_table(part / "predictions.parquet", trained.predictions.rename_axis("uid"))
             write_json(part / "training.json", self._described(held_out, phases, trained, learner))
             if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
                 trained.model.save(part)
 
-        self.run.write_folder(name, key, make)
+        self.run.write_folder(self._folder(held_out), key, make)
 
     def _described(self, held_out: HeldOut, phases: list[Phase], trained: Trained, learner: Learner) -> dict:
         return {
@@ -198,6 +213,9 @@ class CrossFit:
                     f"{self.name} {folder_name(held_out)} may not learn from {min(leaked)}: "
                     "held out, generated from what is held out, or of unknown origin"
                 )
+
+    def _label(self, held_out: HeldOut) -> str:
+        return f"{self.name} {folder_name(held_out)}"
 
     def _folder(self, held_out: HeldOut) -> str:
         return f"models/{self.name}/{folder_name(held_out)}"

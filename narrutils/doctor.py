@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from narrutils.errors import InputError
-from narrutils.hub import backbones, is_hub_id, values_under
+from narrutils.hub import backbones, cached_commit, is_hub_id, values_under
 from narrutils.machine import (
     GOOD,
     MEND_ENVIRONMENT,
@@ -101,12 +101,11 @@ def _local(name: str, folder: Path) -> Finding:
 
 def _hub(name: str) -> Finding:
     """Whether the hub's files are in the local cache; the hub itself is not asked."""
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants
 
     identity, _, revision = name.partition("@")
-    cached = try_to_load_from_cache(identity, "config.json", revision=revision or None)
     place = constants.HF_HUB_CACHE
-    if isinstance(cached, str) and list(Path(cached).parent.glob("*.safetensors")):
+    if cached_commit(identity, revision):
         return Finding(GOOD, name, f"in the hub cache {place}")
     if constants.HF_HUB_OFFLINE:
         mend = f"unset HF_HUB_OFFLINE, or copy the model into {place} or into a folder"

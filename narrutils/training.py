@@ -39,6 +39,11 @@ class NeuralLearner:
     )  # fmt: skip
 
     @property
+    def whole_machine(self) -> bool:
+        """Whether one training takes a GPU, or processes of its own."""
+        return bool(self.launch) or torch.cuda.is_available()
+
+    @property
     def base(self) -> str:
         """Name of the frozen base that LoRA models share; empty where the whole body is trained."""
         return base_name(self.body) if self.lora.rank else ""

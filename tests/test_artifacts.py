@@ -51,8 +51,8 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     with pytest.raises(RuntimeError):
         run.write_folder("models/m/fold0", "another key", half)
     assert (tmp_path / "models/m/fold0/one.txt").read_text() == "1"
-    assert run.is_current("models/m/fold0", "key")
-    assert not run.is_current("models/m/fold0", "another key")
+    assert run.take_folder("models/m/fold0", "key")
+    assert not run.take_folder("models/m/fold0", "another key")
 
 
 def test_a_current_folder_is_not_made_again_and_a_stale_one_is_replaced(tmp_path):

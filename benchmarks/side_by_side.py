@@ -1,0 +1,68 @@
+"""Trainings in a row against trainings side by side, on this machine's cores, in one run.
+
+    python -m benchmarks.side_by_side [--cases 120] [--folds 3]
+
+The demo's encoder and its Gemma, on cases of the made corpus, one epoch, with the folds' own
+readings. `first` is the first call with processes, which have yet to start and to import torch;
+`again` is one that finds them there, as the later trainings of a notebook do. `ratio` is in a row
+over again. Run it with nothing beside it.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import torch
+
+from narrutils.classifier import Body, Lora
+from narrutils.crossfit import CrossFit
+from narrutils.folds import draw_folds
+from narrutils.pseudo import given_labels
+from narrutils.training import NeuralLearner
+
+from .demo_corpus import RECIPE, show
+from .world import World
+
+GEMMA = replace(RECIPE, max_tokens=160, batch_size=4, head_learning_rate=3e-4)
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=120, help="of the made corpus, four fifths for training")
+    parser.add_argument("--folds", type=int, default=3)
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        world = World.open(folder, given.cases)
+        folds = draw_folds(world.schema, world.labels, given.folds, 0)
+        world = replace(world, folds=folds)
+        learners = {
+            "MiniLM": NeuralLearner(world.schema, Body("minilm", dropout=0.0), recipe=RECIPE),
+            "Gemma 3 270M, 6 layers": NeuralLearner(
+                world.schema, Body("gemma3-270m", layers=6, base_dtype="bfloat16"), Lora(16, 32), GEMMA
+            ),
+        }
+        lines = {name: measure(world, learner, Path(folder)) for name, learner in learners.items()}
+    title = f"{given.folds} models of {given.cases} cases, {torch.get_num_threads()} cores, seconds"
+    show(title, pd.DataFrame(lines).T.round(2))
+
+
+def measure(world: World, learner: NeuralLearner, folder: Path) -> dict[str, float]:
+    """Seconds of the same trainings in a row and side by side."""
+    line = {}
+    for n, (name, at_once) in enumerate([("in a row", 1), ("first", 0), ("again", 0)]):
+        model = CrossFit(
+            world.run, f"{folder.name}_{n}", world.schema, learner.varied(seed=n), world.texts, world.folds,
+            world.texts[:0], at_once=at_once,
+        )  # fmt: skip
+        start = time.perf_counter()
+        model.fit(given_labels(model, world.labels, 1))
+        line[name] = time.perf_counter() - start
+    return line | {"ratio": line["in a row"] / line["again"]}
+
+
+if __name__ == "__main__":
+    main()
