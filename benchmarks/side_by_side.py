@@ -11,7 +11,6 @@ over again. Run it with nothing beside it.
 import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
@@ -45,18 +44,18 @@ def main() -> None:
                 world.schema, Body("gemma3-270m", layers=6, base_dtype="bfloat16"), Lora(16, 32), GEMMA
             ),
         }
-        lines = {name: measure(world, learner, Path(folder)) for name, learner in learners.items()}
+        lines = {name: measure(world, learner) for name, learner in learners.items()}
     title = f"{given.folds} models of {given.cases} cases, {torch.get_num_threads()} cores, seconds"
     show(title, pd.DataFrame(lines).T.round(2))
 
 
-def measure(world: World, learner: NeuralLearner, folder: Path) -> dict[str, float]:
+def measure(world: World, learner: NeuralLearner) -> dict[str, float]:
     """Seconds of the same trainings in a row and side by side."""
     line = {}
     for n, (name, at_once) in enumerate([("in a row", 1), ("first", 0), ("again", 0)]):
         model = CrossFit(
-            world.run, f"{folder.name}_{n}", world.schema, learner.varied(seed=n), world.texts, world.folds,
-            world.texts[:0], at_once=at_once,
+            world.run, f"{learner.body.backbone}_{n}", world.schema, learner.varied(seed=n),
+            world.texts, world.folds, world.texts[:0], at_once=at_once,
         )  # fmt: skip
         start = time.perf_counter()
         model.fit(given_labels(model, world.labels, 1))

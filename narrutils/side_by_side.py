@@ -4,6 +4,9 @@ Without a GPU, small models use several cores badly: two that train at once, on 
 each, are done sooner than one after the other on both (`python -m benchmarks.side_by_side`).
 """
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -58,7 +61,9 @@ def for_each(
         return
     cores = shares(torch.get_num_threads(), trainings, abreast)
     calls = [
-        delayed(_heard)(train, task, own) for task, own in zip(tasks, cores, strict=True) if task is not None
+        delayed(_heard)(train, task, own, os.getpid())
+        for task, own in zip(tasks, cores, strict=True)
+        if task is not None
     ]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         told = Parallel(n_jobs=abreast, return_as="generator", batch_size=1)(calls)
@@ -72,9 +77,17 @@ def for_each(
             ) from None
 
 
-def _heard(train: Callable[..., None], task: tuple, cores: int) -> str:
+def _heard(train: Callable[..., None], task: tuple, cores: int, parent: int) -> str:
     """What a call printed."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(cores)
     with redirect_stdout(StringIO()) as lines:
         train(*task)
     return lines.getvalue()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent has gone, even one that was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

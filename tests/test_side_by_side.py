@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from toys import TOY, random_labels
@@ -95,3 +99,30 @@ def test_a_process_that_was_killed_does_not_spoil_the_next_call(capfd):
         for_each(fail, [("killed",)], 1, abreast=2)
     for_each(print, [("once",), ("more",)], 2, abreast=2)
     assert capfd.readouterr().out == "once\nmore\n"
+
+
+SLEEPERS = """
+import os, time
+from narrutils.side_by_side import for_each
+def sleep(file):
+    open(file, "w").write(str(os.getpid()))
+    time.sleep(600)
+for_each(sleep, [(f"{FOLDER}/one",), (f"{FOLDER}/two",)], 2, abreast=2)
+"""
+
+
+def test_trainings_end_with_a_parent_that_was_killed(tmp_path):
+    code = SLEEPERS.replace("{FOLDER}", str(tmp_path))
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    files = [tmp_path / "one", tmp_path / "two"]
+    wait_until(lambda: all(f.exists() and f.read_text() for f in files))
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(psutil.pid_exists(int(f.read_text())) for f in files))
+
+
+def wait_until(holds, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
