@@ -48,8 +48,9 @@ class Climb:
         values = profile.parameters["06_ensemble"]
         schema, way = load_schema(values["schema"]), search_named(values["threshold_search"])
         steps = ladder.read_steps(Run(run.folder, stage="06_ensemble"), schema, way)
-        if any(step.model == GIVEN for step in steps):
-            steps.sort(key=lambda step: _place([s.model for s in steps], step.model))
+        models = [step.model for step in steps]
+        if GIVEN in models:
+            steps.sort(key=lambda step: _place(models, step.model))
         weights = {m: w for m, w in values["weights"].items() if m in [step.model for step in steps]}
         settings = {name: values[name] for name in ("calibrate", "thresholds_from")}
         given = (weights, run.labels(schema), run.folds(), values["weighting"])
