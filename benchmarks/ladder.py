@@ -65,7 +65,7 @@ class Climb:
         entries = ladder.climb(self.schema, steps, answers, labels, folds)
         show("Out of fold, against the given labels", ladder.to_table(entries))
         show("Test", ladder.to_table(entries, split="test"))
-        show("Gain over the first, out of fold", ladder.over_first(self.schema, steps, labels, folds))
+        show("Gain over the first", ladder.over_first(self.schema, steps, labels, test_labels, folds))
         cuts, last = gains.ways_to_cut(self.schema, steps, labels, folds)
         show("Ways to search thresholds", cuts.reset_index(names="step"))
         show("The same, the ensemble alone", last)

@@ -232,9 +232,22 @@ def single_fold_codes(
     return [schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
 
 
-def over_first(schema: Schema, steps: list[Step], labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
-    """Each later step's paired gain over the first with its 95 % interval, out of fold, cross-fitted."""
-    codes = [decisions(schema, step, labels, folds)["oof", "cross_fitted"] for step in steps]
-    counts = [count(schema, labels, decided) for decided in codes]
-    gains = [str(paired_gain(better, counts[0])) for better in counts[1:]]
-    return pd.DataFrame({"step": [step.name for step in steps[1:]], f"gain over {steps[0].name}": gains})
+def over_first(
+    schema: Schema,
+    steps: list[Step],
+    labels: pd.DataFrame,
+    test_labels: pd.DataFrame | None,
+    folds: pd.Series,
+) -> pd.DataFrame:
+    """Each later step's paired gain over the first with its 95 % interval, thresholds cross-fitted.
+
+    A column for the gain out of fold, and one for that on the test rows where their labels are known.
+    """
+    codes = [decisions(schema, step, labels, folds) for step in steps]
+    table = {"step": [step.name for step in steps[1:]]}
+    for split, title, truth in [("oof", "out of fold", labels), ("test", "test", test_labels)]:
+        if truth is not None:
+            counts = [count(schema, truth, found[split, "cross_fitted"]) for found in codes]
+            gains = [str(paired_gain(better, counts[0])) for better in counts[1:]]
+            table[f"gain over {steps[0].name}, {title}"] = gains
+    return pd.DataFrame(table)

@@ -205,10 +205,13 @@ def test_a_step_is_cut_in_the_way_that_it_names():
 
 
 def test_gains_over_the_first_step_are_paired():
-    table = over_first(TOY, [STEPS[0], STEPS[1], STEPS[0]], LABELS, FOLDS)
+    steps = [STEPS[0], STEPS[1], STEPS[0]]
+    table = over_first(TOY, steps, LABELS, TEST_LABELS, FOLDS)
     assert table["step"].tolist() == [STEPS[1].name, STEPS[0].name]
-    assert table.iloc[1, 1] == "0.000 [0.000, 0.000]"  # a step against itself
-    assert table.iloc[0, 1] != "0.000 [0.000, 0.000]"
+    for split in ("out of fold", "test"):
+        gains = table[f"gain over {STEPS[0].name}, {split}"]
+        assert gains[1] == "0.000 [0.000, 0.000]" != gains[0]  # a step against itself
+    assert over_first(TOY, steps, LABELS, None, FOLDS).equals(table.iloc[:, :2])
 
 
 def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
