@@ -54,7 +54,7 @@ def measure(world: World, learner: NeuralLearner) -> dict[str, float]:
     line = {}
     for n, (name, at_once) in enumerate([("in a row", 1), ("first", 0), ("again", 0)]):
         model = CrossFit(
-            world.run, f"{learner.body.backbone}_{n}", world.schema, learner.varied(seed=n),
+            world.run, f"{learner.body.backbone}_{n}", world.schema, learner,
             world.texts, world.folds, world.texts[:0], at_once=at_once,
         )  # fmt: skip
         start = time.perf_counter()
