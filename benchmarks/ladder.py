@@ -51,7 +51,7 @@ class Climb:
         models = [step.model for step in steps]
         if GIVEN in models:
             steps.sort(key=lambda step: _place(models, step.model))
-        weights = {m: w for m, w in values["weights"].items() if m in [step.model for step in steps]}
+        weights = {m: w for m, w in values["weights"].items() if m in models}
         settings = {name: values[name] for name in ("calibrate", "thresholds_from")}
         given = (weights, run.labels(schema), run.folds(), values["weighting"])
         return cls(run, schema, steps, form(schema, steps, *given, way=way, **settings))

@@ -5,6 +5,7 @@ Apart from `backbones`, so that the runner can tell without importing torch.
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from narrutils.errors import InputError
 from narrutils.paths import locate
@@ -48,23 +49,23 @@ def cached_commit(identity: str, revision: str = "") -> str | None:
     A commit that was loaded by its hash, such as a conversion, leaves no name behind in the
     cache, so without a revision any commit will do: `main` before others, then the latest.
     """
-    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
 
-    try:
-        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
-        return None
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=identity, repo_type="model")
+
+    def commit_of(name: str) -> str:
+        reference = folder / "refs" / name
+        return reference.read_text().strip() if reference.is_file() else name
+
     found = [
-        commit
-        for repository in repositories
-        for commit in repository.revisions
-        if (repository.repo_id, repository.repo_type) == (identity, "model")
-        and any(f.file_name == "config.json" for f in commit.files)
-        and any(f.file_name.endswith(".safetensors") for f in commit.files)
-        and (not revision or revision in commit.refs or commit.commit_hash.startswith(revision))
+        snapshot
+        for snapshot in (folder / "snapshots").glob(f"{commit_of(revision) if revision else ''}*")
+        if (snapshot / "config.json").exists() and any(snapshot.glob("*.safetensors"))
     ]
-    best = max(found, key=lambda commit: ("main" in commit.refs, commit.last_modified), default=None)
-    return best and best.commit_hash
+    main = commit_of("main")
+    best = max(found, key=lambda snapshot: (snapshot.name == main, snapshot.stat().st_mtime), default=None)
+    return best and best.name
 
 
 def safetensors_commit(api, identity: str, revision: str = "") -> str:
