@@ -234,20 +234,44 @@ def _quantised(quantization: str) -> BitsAndBytesConfig:
 
 def keep_layers(model: PreTrainedModel, layers: int) -> PreTrainedModel:
     """Cut the model to its first `layers` layers, its config with it, in place."""
-    config = model.config.get_text_config()
-    total = config.num_hidden_layers
+    total = model.config.get_text_config().num_hidden_layers
     if not 1 <= layers <= total:
         raise InputError(f"layers is {layers}; this model has 1..{total}")
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.ModuleList) and len(child) == total:
-                setattr(module, name, child[:layers])
-    # `layer_types` and its like hold one entry a layer and are checked against the count.
-    for key, value in vars(config).copy().items():
-        if isinstance(value, list) and len(value) == total:
-            setattr(config, key, value[:layers])
-    config.num_hidden_layers = layers
+    for owner, name, found in layer_lists(model):
+        setattr(owner, name, found[:layers])
+    vars(model.config.get_text_config()).update(_of_layers(model.config, slice(layers)))
     return model
+
+
+def layer_lists(model: nn.Module) -> list[tuple[nn.Module, str, nn.ModuleList]]:
+    """Every list of the model's layers: its owner, its name there, and the list."""
+    total = model.config.get_text_config().num_hidden_layers
+    children = ((module, *child) for module in model.modules() for child in module.named_children())
+    return [place for place in children if isinstance(place[2], nn.ModuleList) and len(place[2]) == total]
+
+
+@contextmanager
+def cut_config(config: PreTrainedConfig, first: int) -> Iterator[None]:
+    """A config that speaks of the layers from `first` on, while the block runs."""
+    text = config.get_text_config()
+    changed = _of_layers(config, slice(first, None))
+    before = {name: getattr(text, name) for name in changed}
+    vars(text).update(changed)
+    try:
+        yield
+    finally:
+        vars(text).update(before)
+
+
+def _of_layers(config: PreTrainedConfig, kept: slice) -> dict[str, object]:
+    """The entries of a config that hold one value a layer, and the count, for some of the layers."""
+    text = config.get_text_config()
+    total = text.num_hidden_layers
+    lists = {
+        key: value for key, value in vars(text).items() if isinstance(value, list) and len(value) == total
+    }
+    # `layer_types` and its like are checked against the count.
+    return {key: value[kept] for key, value in lists.items()} | {"num_hidden_layers": len(range(total)[kept])}
 
 
 def is_encoder(config: PreTrainedConfig) -> bool:

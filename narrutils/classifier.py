@@ -1,24 +1,29 @@
 """One classifier for both kinds of backbone: pooled states and a linear head.
 
-An encoder pools the mean of its real tokens; a causal language model pools its
-last real token, found from the attention mask, whatever the padding side.
+Unless told otherwise, an encoder pools the mean of its real tokens, and a causal language
+model its last real token, found from the attention mask, whatever the padding side.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from narrutils.backbones import is_encoder, load_body, resolve
-from narrutils.errors import InputError
+from narrutils.backbones import is_encoder, layer_lists, load_body, resolve
+from narrutils.distributed import learned, take_over
+from narrutils.errors import InputError, one_of
 from narrutils.files import digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.lower import above
 from narrutils.packaged import quiet
 
+#: The layers that learned, of a body whose others are a frozen base.
+TOP = "top.safetensors"
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -39,6 +44,8 @@ class Body:
 
     backbone: str  # a packaged name, a local path, or a hub id
     layers: int = 0  # keep the first N layers; 0 keeps all
+    top_layers: int = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
+    pooling: str = ""  # mean or last; empty: mean of an encoder, last token of a causal model
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
     base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
     dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
@@ -70,49 +77,97 @@ def pool_last(states: Tensor, mask: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device), last]
 
 
-class Classifier(nn.Module):
-    """Backbone, pooling and a float32 linear head of `width` logits."""
+POOLINGS = {"mean": pool_mean, "last": pool_last}
 
-    def __init__(self, body: nn.Module, width: int, encoder: bool, dropout: float = 0.0):
+
+class Head(nn.Linear):
+    """A linear layer over standardised states: `(states - centre) / spread`; at first 0 and 1."""
+
+    def __init__(self, hidden: int, width: int):
+        super().__init__(hidden, width)
+        self.register_buffer("centre", torch.zeros(hidden))
+        self.register_buffer("spread", torch.ones(hidden))
+        # Small: a causal model's states are large, and training is to start near the training rates.
+        nn.init.normal_(self.weight, std=0.002)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward((states - self.centre) / self.spread)
+
+
+class Classifier(nn.Module):
+    """Backbone, pooling and a float32 linear head of `width` logits; layers below `cut` are frozen."""
+
+    def __init__(self, body: nn.Module, width: int, pooling: str, dropout: float = 0.0, cut: int = 0):
         super().__init__()
         self.body = body
-        self.encoder = encoder
+        self.pooling = pooling or ("mean" if is_encoder(body.config) else "last")
+        self.pool = one_of(POOLINGS, self.pooling, "pooling")
+        self.cut = cut
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size(body), width)
-        # Small: a causal model's states are large, and training is to start near the training rates.
-        nn.init.normal_(self.head.weight, std=0.002)
-        nn.init.zeros_(self.head.bias)
+        self.head = Head(hidden_size(body), width)
 
     @property
     def _no_split_modules(self) -> list[str]:
         """The body's layers, by which FSDP divides a model; accelerate asks for them by this name."""
         return list(self.body._no_split_modules)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, told: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        told: Tensor | None = None,
+        states: Tensor | None = None,
+    ) -> Tensor:
         """Logits `[batch, width]`, float32.
 
         Args:
             input_ids, attention_mask: `[batch, tokens]`; or, for cases whose narratives are read
                 each on its own, `[batch, narratives, tokens]`: the largest of their logits counts.
             told: then, `[batch, narratives]` of bool: whose logits count; one at least in each case.
+            states: in place of `input_ids`, what enters layer `cut`: `[batch, tokens, hidden]`.
         """
         if told is None:
-            return self._logits(input_ids, attention_mask)
+            return self._logits(input_ids, attention_mask, states)
         logits = self._logits(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
         return logits.unflatten(0, told.shape).masked_fill(~told[..., None], -torch.inf).amax(1)
 
-    def _logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = (pool_mean if self.encoder else pool_last)(states, attention_mask)
+    def _logits(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        states: Tensor | None = None,
+    ) -> Tensor:
+        pooled = self.pooled(input_ids, attention_mask, states)
         with torch.autocast(pooled.device.type, enabled=False):
-            return self.head(self.dropout(pooled.float()))
+            return self.head(self.dropout(pooled))
+
+    def pooled(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        states: Tensor | None = None,
+    ) -> Tensor:
+        """What the head reads, `[batch, hidden]`, float32; arguments as of `forward`."""
+        if states is None:
+            read = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        else:
+            with above(self.body, self.cut):
+                read = self.body(inputs_embeds=states, attention_mask=attention_mask).last_hidden_state
+        return self.pool(read, attention_mask).float()
 
     def save(self, folder: Path) -> None:
-        """Adapters or the whole body, and the head: safetensors and JSON only."""
-        with quiet():
-            self.body.save_pretrained(folder / "body")
-        head = {name: value.detach().cpu().numpy() for name, value in self.head.state_dict().items()}
-        write_tensors(folder / "head.safetensors", head)
+        """Adapters, the layers that learned or the whole body, and the head: safetensors and JSON only."""
+        if self.cut and not isinstance(self.body, PeftModel):
+            write_tensors(folder / "body" / TOP, _arrays(learned(self.body)))
+        else:
+            with quiet():
+                self.body.save_pretrained(folder / "body")
+        write_tensors(folder / "head.safetensors", _arrays(self.head.state_dict()))
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
 def hidden_size(body: nn.Module) -> int:
@@ -121,20 +176,53 @@ def hidden_size(body: nn.Module) -> int:
 
 
 def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool) -> Classifier:
-    """A fresh classifier; the head's initial weights follow torch's seed."""
+    """A fresh classifier; the head's initial weights follow torch's seed.
+
+    Raises:
+        InputError: a base in 8 bits without adapters, or more top layers than there are.
+    """
     if body.quantization and not lora.rank:
         raise InputError(f"{body.backbone}: a {body.quantization} base is frozen; give it a LoRA rank")
     model = _load(body, trained=not lora.rank)
-    encoder = is_encoder(model.config)
+    cut = first_learning(model, body)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if lora.rank:
-        settings = LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
-        )
-        model = get_peft_model(model, settings)
-    return Classifier(model, width, encoder, dropout)
+        model = get_peft_model(model, _adapters(lora, model, cut))
+    elif cut:
+        freeze_below(model, cut)
+    return Classifier(model, width, body.pooling, dropout, cut)
+
+
+def first_learning(model: nn.Module, body: Body) -> int:
+    """Number of the first layer that learns; 0 where all of them do.
+
+    Raises:
+        InputError: there are fewer layers than are to learn.
+    """
+    total = model.config.get_text_config().num_hidden_layers
+    if not 0 <= body.top_layers <= total:
+        raise InputError(f"top_layers is {body.top_layers}; {body.backbone} has {total} layers; 0 is all")
+    return total - body.top_layers if body.top_layers else 0
+
+
+def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
+    above_cut = list(range(cut, model.config.get_text_config().num_hidden_layers)) if cut else None
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        layers_to_transform=above_cut,
+    )
+
+
+def freeze_below(model: nn.Module, cut: int) -> None:
+    """Let nothing learn but the layers from `cut` on; what all layers share does not learn either."""
+    model.requires_grad_(False)
+    for _, _, layers in layer_lists(model):
+        layers[cut:].requires_grad_(True)
 
 
 def _load(body: Body, trained: bool) -> nn.Module:
@@ -153,6 +241,12 @@ def set_dropout(model: nn.Module, dropout: float | None) -> nn.Module:
     return model
 
 
+def has_dropout(modules: Iterable[nn.Module]) -> bool:
+    """Whether two passes in training differ; some bodies keep their attention's dropout as a number."""
+    rates = [m.p if isinstance(m, nn.Dropout) else getattr(m, "attention_dropout", 0) for m in modules]
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
 def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
     """A folder from which `load_classifier` makes the same classifier."""
     classifier.save(folder)
@@ -164,11 +258,12 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
 def base_name(body: Body) -> str:
     """Folder name of a frozen base: readable, and another for other weights, layers or precision."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
-    return f"{name}-{digest(vars(body))[:6]}"
+    weights = (body.backbone, body.layers, body.quantization, body.base_dtype)
+    return f"{name}-{digest(weights)[:6]}"
 
 
 def save_base(body: Body, folder: Path) -> None:
-    """The frozen base of LoRA models; of a hub model only its id and revision."""
+    """The frozen base that models share; of a hub model only its id and revision."""
     backbone = resolve(body.backbone)
     if backbone.kind == "hub":
         write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
@@ -199,9 +294,13 @@ def load_classifier(folder: Path) -> tuple[Classifier, object]:
     body, lora = Body(**described["body"]), Lora(**described["lora"])
     if lora.rank:
         model = PeftModel.from_pretrained(load_base(folder, body), folder / "body")
+    elif body.top_layers:
+        model = load_base(folder, body)
+        freeze_below(model, first_learning(model, body))
+        take_over(model, {n: torch.tensor(w) for n, w in read_tensors(folder / "body" / TOP).items()})
     else:
         model = _load(Body(str(folder / "body")), trained=True)
-    classifier = Classifier(model, described["width"], is_encoder(model.config))
+    classifier = Classifier(model, described["width"], body.pooling)
     head = {name: torch.tensor(value) for name, value in read_tensors(folder / "head.safetensors").items()}
     classifier.head.load_state_dict(head)
     return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from narrutils.artifacts import Run
 from narrutils.curriculum import Phase
 from narrutils.divergence import Trained, train_and_read
-from narrutils.files import digest, read_json, write_json
+from narrutils.files import digest, read_json, source_digest, write_json
 from narrutils.folds import HeldOut, allowed, learns_from, pairs, singles
 from narrutils.schema import Schema
 from narrutils.side_by_side import at_once, for_each
@@ -37,7 +37,8 @@ class Learner(Protocol):
     """Something that can be trained on phases.
 
     `sources` are the package modules that decide what a training gives; `base` names
-    the frozen weights that all its models share, empty where there are none.
+    the frozen weights that all its models share, empty where there are none. One that can
+    read cases ahead for all its trainings has `prepare(tables)`.
     """
 
     sources: Sequence[str]
@@ -157,6 +158,7 @@ class CrossFit:
         self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut]
     ) -> Iterator[tuple | None]:
         """What `_fit_one` takes, of each model; None for one that is there already."""
+        prepared = False
         for held_out in held_outs:
             phases = phases_of(held_out)
             self._check(phases, held_out)
@@ -167,6 +169,9 @@ class CrossFit:
                 print(f"{self._label(held_out)}: already trained", flush=True)
                 yield None
             else:
+                if not prepared and hasattr(learner, "prepare"):
+                    learner.prepare([table[self.schema.text_columns] for table in self._tables()])
+                prepared = True
                 yield held_out, learner, phases, reads, key
 
     def _fit_one(
@@ -193,6 +198,10 @@ class CrossFit:
             "history": getattr(trained.model, "history", []),
             "attempts": trained.attempts,
         }
+
+    def _tables(self) -> list[pd.DataFrame]:
+        """All that its models read: test rows by themselves first, as they are read."""
+        return [table for table in (self.test, self.train, self.pool) if len(table)]
 
     def _reads(self, held_out: HeldOut) -> pd.DataFrame:
         """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""
@@ -231,12 +240,6 @@ class CrossFit:
 def folder_name(held_out: HeldOut) -> str:
     """`fold2` for a scored model, `pair0_2` for a nested teacher."""
     return ("fold" if len(held_out) == 1 else "pair") + "_".join(map(str, held_out))
-
-
-def source_digest(modules: Sequence[str]) -> str:
-    """Content key of the package modules that make an artefact."""
-    here = Path(__file__).parent
-    return digest(*[here / f"{module}.py" for module in modules])
 
 
 def stack(tables: dict[int, pd.DataFrame]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from narrutils.curriculum import Phase
 from narrutils.distributed import share
 from narrutils.inputs import Inputs
+from narrutils.lower import LowerStates
 from narrutils.recipe import Recipe
 from narrutils.swap import check_swap, reordered
 
@@ -18,11 +19,11 @@ class Examples(Dataset):
     Where the recipe swaps narratives, row `n + len(self)` is row n in its other order.
     """
 
-    def __init__(self, phases: list[Phase], tokenizer, recipe: Recipe):
+    def __init__(self, phases: list[Phase], tokenizer, recipe: Recipe, lower: LowerStates | None = None):
         texts = pd.concat([p.texts for p in phases])
         check_swap(recipe, texts.shape[1])
         orders = [texts, reordered(texts, recipe.seed)] if recipe.swap else [texts]
-        self.inputs = Inputs(pd.concat(orders), tokenizer, recipe)
+        self.inputs = Inputs(pd.concat(orders), tokenizer, recipe, lower)
         self.targets = np.concatenate([p.targets.to_numpy(dtype=np.float32) for p in phases])
         self.soft = np.concatenate([np.full(len(p.texts), p.soft) for p in phases])
         self.phase = np.concatenate([np.full(len(p.texts), n) for n, p in enumerate(phases)])

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,3 +95,9 @@ def digest(*values: object) -> str:
             total.update(json.dumps(_plain(value), sort_keys=True, default=str).encode())
         total.update(b"\0")
     return total.hexdigest()[:16]
+
+
+def source_digest(modules: Sequence[str]) -> str:
+    """Content key of the package modules that make an artefact."""
+    here = Path(__file__).parent
+    return digest(*[here / f"{module}.py" for module in modules])

@@ -14,18 +14,18 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from narrutils.backbones import load_body, load_tokenizer, resolve
 from narrutils.classifier import Body, base_name, load_base, pool_mean, save_base
-from narrutils.companions import COMPANIONS, TermsLearner, by_column
+from narrutils.companions import COMPANIONS, TermsLearner
 from narrutils.crossfit import Learner
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
 from narrutils.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.packaged import quiet
+from narrutils.probe import fit_probe
 from narrutils.schema import Schema
 from narrutils.text import pad, special_ids
 
@@ -124,6 +124,7 @@ class FrozenLearner:
 
     sources: ClassVar[tuple[str, ...]] = (
         "frozen",
+        "probe",
         "companions",
         "classifier",
         "backbones",
@@ -156,16 +157,9 @@ class FrozenLearner:
         """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1."""
         texts, targets = phases[-1].texts, phases[-1].targets
         reader = _reader(self.body, self.window, self.backbone_fingerprint)
-        states = reader.states(texts)
-        mean, spread = states.mean(axis=0), states.std(axis=0) + 1e-6
-        features = (states - mean) / spread / np.sqrt(states.shape[1])
-        weights, bias = by_column(self.schema, targets, lambda answers: self._regress(features, answers))
-        weights = weights / (spread * np.sqrt(states.shape[1]))[:, None]
-        return FrozenModel(self.schema, self.body, reader, weights, bias - mean @ weights)
-
-    def _regress(self, features: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, float]:
-        model = LogisticRegression(C=self.inverse_regularisation, max_iter=300).fit(features, answers)
-        return model.coef_[0], model.intercept_[0]
+        found = fit_probe(self.schema, reader.states(texts), targets, self.inverse_regularisation)
+        weights = found.weights / found.spread[:, None]
+        return FrozenModel(self.schema, self.body, reader, weights, found.bias - found.centre @ weights)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 `joined` is the prize-winning way. `separate` reads each narrative on its own, and a
 variable counts as told as strongly as the narrative that tells it most: the maximum of
 their logits, as the fourth place had it. An empty narrative tells nothing and has no say,
-unless all are empty.
+unless all are empty. Where the lower layers of a model are frozen, a case may be told by the
+states that they gave of it.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from narrutils.lower import LowerStates
 from narrutils.recipe import Recipe
 from narrutils.text import encode, pad
 
@@ -22,18 +25,26 @@ class Inputs:
     Args:
         texts: one column a narrative.
         recipe: its `max_tokens` is what a case has, or, read separately, each narrative.
+        lower: the states of all cases, to be told in place of their token ids.
 
     Raises:
         InputError: what `encode` refuses.
     """
 
-    def __init__(self, texts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, recipe: Recipe):
+    def __init__(
+        self,
+        texts: pd.DataFrame,
+        tokenizer: PreTrainedTokenizerBase,
+        recipe: Recipe,
+        lower: LowerStates | None = None,
+    ):
         parts = [texts] if recipe.inputs == "joined" else [texts[[name]] for name in texts]
         settings = recipe.max_tokens, recipe.truncation, recipe.repair_periods
         columns = [encode(part, tokenizer, *settings).ids for part in parts]
         self.cases = list(zip(*columns))  # of each case, its rows of token ids
         self.told = None if recipe.inputs == "joined" else told(texts)
         self.pad_id = tokenizer.pad_token_id
+        self.lower = lower
 
     @property
     def lengths(self) -> list[int]:
@@ -44,6 +55,9 @@ class Inputs:
         """What `Classifier.forward` takes, for the cases of these numbers."""
         numbers = list(numbers)
         padded = pad([row for n in numbers for row in self.cases[n]], self.pad_id)
+        if self.lower is not None:
+            states = [self.lower.of(*self.cases[n]) for n in numbers]
+            return {"states": pad_sequence(states, True), "attention_mask": padded["attention_mask"]}
         if self.told is None:
             return padded
         apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}

@@ -30,9 +30,9 @@ from transformers import (
 from narrutils.artifacts import Run
 from narrutils.backbones import is_encoder, load_masked, load_tokenizer, resolve
 from narrutils.classifier import Start, set_dropout
-from narrutils.crossfit import folder_name, source_digest
+from narrutils.crossfit import folder_name
 from narrutils.errors import InputError
-from narrutils.files import digest, write_json
+from narrutils.files import digest, source_digest, write_json
 from narrutils.folds import HeldOut, allowed, learns_from
 from narrutils.packaged import quiet
 from narrutils.text import special_ids, token_ids

@@ -6,6 +6,9 @@ from narrutils.errors import InputError
 
 LOSSES = ("cross_entropy", "f1", "lovasz")
 INPUTS = ("joined", "separate")
+#: Where the head starts: at zero, at the training rates, or at what a linear model reads out of
+#: the untrained body's states.
+HEAD_STARTS = ("zero", "rates", "probe")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Recipe:
     accumulation: int = 1  # batches a step
     smoothing: float = 0.1
     head_dropout: float = 0.0
-    prevalence_bias: bool = True  # start the head at the training rates
+    head_start: str = "rates"  # zero, rates or probe
+    probe_c: float = 1.0  # scikit-learn's C of the probe
     checkpointing: bool = False
     bf16: bool = True  # autocast; weights that learn stay float32
     seed: int = 0
@@ -52,6 +56,10 @@ class Recipe:
             )
         if self.inputs not in INPUTS:
             raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
+        if self.head_start not in HEAD_STARTS:
+            raise InputError(f"head_start is {self.head_start!r}; it takes {', '.join(HEAD_STARTS)}")
+        if self.head_start == "probe" and self.inputs != "joined":
+            raise InputError("head_start is 'probe', which reads joined narratives; set inputs to joined")
         if not 0 <= self.swap <= 1:
             raise InputError(f"swap is {self.swap}; it is a probability in [0, 1]")
         if not self.r_drop >= 0:

@@ -14,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from narrutils.averaging import WeightAverage
 from narrutils.batches import FixedBatches, epoch_ends, plan_batches
-from narrutils.classifier import Classifier
+from narrutils.classifier import Classifier, has_dropout
 from narrutils.curriculum import Phase
 from narrutils.distributed import gathered
 from narrutils.errors import InputError
@@ -22,6 +22,7 @@ from narrutils.examples import Examples
 from narrutils.f1_loss import SoftF1Loss
 from narrutils.losses import AbstractionLoss, mean_divergence
 from narrutils.lovasz import LovaszLoss
+from narrutils.lower import LowerStates
 from narrutils.progress import EpochLines, Watching
 from narrutils.recipe import Recipe
 from narrutils.schema import Schema
@@ -84,22 +85,31 @@ class PhaseTrainer(Trainer):
 
 
 def train(
-    classifier: Classifier, tokenizer, schema: Schema, phases: list[Phase], recipe: Recipe, label: str
+    classifier: Classifier,
+    tokenizer,
+    schema: Schema,
+    phases: list[Phase],
+    recipe: Recipe,
+    label: str,
+    lower: LowerStates | None = None,
 ) -> list[dict]:
     """Train in place; returns a history entry an epoch: `phase`, `epoch`, `rows`, `loss`, `seconds`.
+
+    Args:
+        lower: what the frozen layers gave of every case, so that they are not computed again.
 
     Raises:
         InputError: R-Drop without dropout, more epochs of fine-tuning than there are, a swap that
             would change nothing, or what `text.encode` refuses.
         Diverged: the loss or the gradient left its scale.
     """
-    if recipe.r_drop and not has_dropout(classifier):
+    if recipe.r_drop and not has_dropout(classifier.modules()):
         raise InputError(
             "r_drop compares two dropout passes, but there is no dropout; set the encoder's, the "
             "adapters' or the head's (encoder_dropout, lora_dropout, head_dropout), or r_drop to 0"
         )
     phases = with_finetuning(phases, recipe)
-    examples = Examples(phases, tokenizer, recipe)
+    examples = Examples(phases, tokenizer, recipe, lower)
     epochs = plan_batches(
         phases, examples.inputs.lengths, recipe.batch_size, recipe.seed, recipe.accumulation
     )
@@ -149,13 +159,6 @@ def loss_of(schema: Schema, phase: Phase, recipe: Recipe) -> nn.Module:
         "f1": lambda: SoftF1Loss(schema),
         "lovasz": lambda: LovaszLoss(schema, recipe.smoothing),
     }[phase.loss or recipe.loss]()
-
-
-def has_dropout(classifier: Classifier) -> bool:
-    """Whether two passes in training differ; some bodies keep their attention's dropout as a number."""
-    rates = [m.p for m in classifier.modules() if isinstance(m, nn.Dropout)]
-    rates += [getattr(m, "attention_dropout", 0) for m in classifier.body.modules()]
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
 def trainer_arguments(recipe: Recipe, scratch: str) -> TrainingArguments:

@@ -14,8 +14,11 @@ from narrutils.classifier import Body, Classifier, Lora, Start, base_name, build
 from narrutils.curriculum import Phase
 from narrutils.distributed import take_over
 from narrutils.errors import InputError
+from narrutils.files import digest, source_digest
 from narrutils.launching import train_launched
-from narrutils.reading import read_logits
+from narrutils.lower import LowerStates, splits_cleanly
+from narrutils.probe import Probe, fit_probe
+from narrutils.reading import read_logits, read_lower, read_pooled
 from narrutils.recipe import Recipe
 from narrutils.schema import Schema
 from narrutils.trainer import train
@@ -31,10 +34,11 @@ class NeuralLearner:
     recipe: Recipe = field(default_factory=Recipe)
     start: Start | None = None  # further-pretrained weights of the body, trained as a whole
     launch: dict = field(default_factory=dict)  # options of `accelerate launch`; empty: this process alone
+    states: Path | None = None  # where what frozen layers gave of cases is kept; None: computed every time
     sources: ClassVar[tuple[str, ...]] = (
         "training", "trainer", "recipe", "examples", "reading", "progress", "divergence", "averaging",
-        "batches", "classifier", "backbones", "attention", "packaged", "curriculum", "losses", "f1_loss",
-        "lovasz", "inputs", "swap", "text", "repair",
+        "lower", "probe", "companions", "baseline", "batches", "classifier", "backbones", "attention",
+        "packaged", "curriculum", "losses", "f1_loss", "lovasz", "inputs", "swap", "text", "repair",
         "distributed", "schema",
     )  # fmt: skip
 
@@ -46,7 +50,7 @@ class NeuralLearner:
     @property
     def base(self) -> str:
         """Name of the frozen base that LoRA models share; empty where the whole body is trained."""
-        return base_name(self.body) if self.lora.rank else ""
+        return base_name(self.body) if self.lora.rank or self.body.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
         """Write the frozen base once for all folds."""
@@ -89,30 +93,64 @@ class NeuralLearner:
         phases = [p for p in phases if len(p.texts) and p.epochs]
         if self.launch:
             return self._fit_launched(phases, label)
-        tokenizer, classifier = self._fresh(phases)
-        history = train(classifier, tokenizer, self.schema, phases, self.recipe, label)
-        return NeuralModel(self, classifier, tokenizer, history)
+        tokenizer, classifier = self._fresh()
+        model = NeuralModel(self, classifier, tokenizer, [], self._lower(classifier, tokenizer))
+        self._start_head(model, phases)
+        model.history = train(classifier, tokenizer, self.schema, phases, self.recipe, label, model.lower)
+        return model
 
-    def _fresh(self, phases: list[Phase]) -> tuple[object, Classifier]:
-        """Tokenizer and classifier as training finds them."""
+    def prepare(self, tables: list[pd.DataFrame]) -> None:
+        """Let the frozen layers read these cases before several trainings need them, each table by itself."""
+        if self.states is None or not self.body.top_layers or self.launch:
+            return
+        tokenizer, classifier = self._fresh()
+        lower = self._lower(classifier, tokenizer)
+        for texts in tables if lower is not None else ():
+            read_lower(classifier, tokenizer, texts, self.recipe, lower)
+
+    def _lower(self, classifier: Classifier, tokenizer) -> LowerStates | None:
+        """The stored states of the frozen layers, where what they give of a case is always the same."""
+        alone = not (self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined")
+        if self.states is None or not classifier.cut or not alone:
+            return None
+        if not splits_cleanly(classifier.body, classifier.cut, tokenizer("\n.")["input_ids"]):
+            print(f"{self.body.backbone}: its layers cannot be computed apart; all are, at every step")
+            return None
+        body = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
+        kind = next(classifier.body.parameters()).device.type
+        code = source_digest(("lower", "reading", "classifier", "backbones", "attention", "packaged"))
+        key = digest(body, self.config()["weights"], self.recipe.bf16, bool(self.lora.rank), kind, code)
+        return LowerStates(self.states, key)
+
+    def _fresh(self) -> tuple[object, Classifier]:
+        """Tokenizer and classifier as training finds them, but for the start of the head."""
         body = self._body()  # first: pretraining it, if it is yet to be done, draws numbers too
         set_seed(self.recipe.seed)
         tokenizer = load_tokenizer(resolve(body.backbone))
         classifier = build(
             body, self.lora, self.schema.width, self.recipe.head_dropout, self.recipe.checkpointing
         )
-        if self.recipe.prevalence_bias:
-            set_prevalence_bias(classifier, self.schema, phases[-1].targets)
+        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         return tokenizer, classifier
+
+    def _start_head(self, model: "NeuralModel", phases: list[Phase]) -> None:
+        """Start the head as the recipe says, from the last phase, the official rows."""
+        texts, targets = phases[-1].texts, phases[-1].targets
+        if self.recipe.head_start == "rates":
+            set_prevalence_bias(model.classifier, self.schema, targets)
+        elif self.recipe.head_start == "probe":
+            set_probe(
+                model.classifier, fit_probe(self.schema, model.pooled(texts), targets, self.recipe.probe_c)
+            )
 
     def _fit_launched(self, phases: list[Phase], label: str) -> "NeuralModel":
         """The same training in processes of its own; the model then stands in this one."""
         parts = {"body": vars(self._body()), "lora": vars(self.lora), "recipe": vars(self.recipe)}
         outcome = train_launched(self.launch, self.schema, parts, phases, label)
-        tokenizer, classifier = self._fresh(phases)
-        take_over(classifier, outcome.weights)
-        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
-        return NeuralModel(self, classifier, tokenizer, outcome.history)
+        model = NeuralModel(self, *reversed(self._fresh()), outcome.history)
+        self._start_head(model, phases)
+        take_over(model.classifier, outcome.weights)
+        return model
 
     def _body(self) -> Body:
         """The body that training starts from."""
@@ -129,11 +167,16 @@ class NeuralModel:
     classifier: Classifier
     tokenizer: object
     history: list[dict]
+    lower: LowerStates | None = None
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
-        logits = read_logits(self.classifier, self.tokenizer, texts, self.learner.recipe)
+        logits = read_logits(self.classifier, self.tokenizer, texts, self.learner.recipe, self.lower)
         return self.learner.schema.from_logits(logits, texts.index)
+
+    def pooled(self, texts: pd.DataFrame) -> np.ndarray:
+        """What the head reads of each case, `[cases, hidden]`."""
+        return read_pooled(self.classifier, self.tokenizer, texts, self.learner.recipe, self.lower)
 
     def save(self, folder) -> None:
         save_classifier(self.classifier, self.tokenizer, self.learner.body, self.learner.lora, folder)
@@ -147,3 +190,11 @@ def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.Data
     bias[schema.binary_index] -= np.log1p(-rates[schema.binary_index])
     with torch.no_grad():
         classifier.head.bias.copy_(torch.tensor(bias))
+
+
+def set_probe(classifier: Classifier, probe: Probe) -> None:
+    """Start the head as the linear model that was fitted on what it reads."""
+    with torch.no_grad():
+        for name, value in vars(probe).items():
+            own = {"weights": "weight"}.get(name, name)
+            getattr(classifier.head, own).copy_(torch.tensor(value.T))

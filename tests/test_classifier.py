@@ -67,8 +67,9 @@ def test_the_mean_is_over_real_tokens_alone():
 
 
 def test_encoders_and_causal_models_are_told_apart(tiny_bert, tiny_gemma_folder):
-    assert made(tiny_bert).encoder
-    assert not made(tiny_gemma_folder, LORA).encoder
+    assert made(tiny_bert).pooling == "mean"
+    assert made(tiny_gemma_folder, LORA).pooling == "last"
+    assert made(tiny_gemma_folder, LORA, pooling="mean").pooling == "mean"
 
 
 def test_the_pooled_state_is_that_of_the_end_token(tiny_gemma_folder):

@@ -129,7 +129,7 @@ def test_the_first_gradient_is_that_of_the_mean_loss_however_it_is_accumulated(l
     keep = training.train
 
     def spy(classifier, *args):
-        starts.append({n: w.detach().clone() for n, w in classifier.named_parameters()})
+        starts.append({n: w.clone() for n, w in classifier.state_dict().items()})
         return keep(classifier, *args)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +209,7 @@ def test_prevalence_bias_comes_from_the_last_phase_and_can_be_left_out(learner, 
         training, "set_prevalence_bias", lambda classifier, schema, targets: seen.append(targets)
     )
     learner.fit([SOFT, HARD])
-    learner.varied(prevalence_bias=False).fit([SOFT, HARD])
+    learner.varied(head_start="zero").fit([SOFT, HARD])
     assert len(seen) == 1
     assert seen[0] is HARD.targets
 
