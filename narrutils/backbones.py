@@ -129,6 +129,11 @@ def _hub(name: str) -> Backbone:
     return Backbone(name, "hub", identity, revision=commit)
 
 
+def config_of(backbone: Backbone) -> PreTrainedConfig:
+    """The model's config; its weights are not read."""
+    return AutoConfig.from_pretrained(**backbone.source)
+
+
 def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     """The tokenizer, padding on the right with a token that is never part of a text.
 
@@ -195,7 +200,7 @@ def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = Non
 
 def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
     """The model as its files give it; weights that they lack start at random, which is said in one line."""
-    config = AutoConfig.from_pretrained(**backbone.source)
+    config = config_of(backbone)
     with quiet(), _without_reports():
         model, found = kind.from_pretrained(
             **backbone.source,

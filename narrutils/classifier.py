@@ -14,10 +14,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from narrutils.backbones import is_encoder, load_body, resolve
+from narrutils.backbones import config_of, is_encoder, load_body, resolve
 from narrutils.errors import InputError
 from narrutils.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.packaged import quiet
+from narrutils.precision import weights_dtype
 
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -40,7 +41,7 @@ class Body:
     backbone: str  # a packaged name, a local path, or a hub id
     layers: int = 0  # keep the first N layers; 0 keeps all
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
-    base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
+    precision: str = "float32"  # of a frozen base; a trained body is always float32
     dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
 
 
@@ -138,10 +139,9 @@ def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: boo
 
 
 def _load(body: Body, trained: bool) -> nn.Module:
-    dtype = torch.float32 if trained else getattr(torch, body.base_dtype)
-    model = load_body(
-        resolve(body.backbone), dtype, layers=body.layers or None, quantization=body.quantization or None
-    )
+    backbone = resolve(body.backbone)
+    dtype = torch.float32 if trained else weights_dtype(body.precision, config_of(backbone))
+    model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
     return set_dropout(model, body.dropout)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from narrutils.classifier import Classifier
 from narrutils.inputs import Inputs
+from narrutils.precision import autocast
 from narrutils.recipe import Recipe
 
 #: Rows that are sorted by length together.
@@ -19,7 +20,8 @@ def read_logits(classifier: Classifier, tokenizer, texts: pd.DataFrame, recipe: 
     """Logits `[len(texts), width]`, in the order of `texts`; batches hold cases of like length.
 
     Every `BLOCK` rows are batched by themselves, and in whatever order they stand: a file gives
-    the same batches, and to the last bit the same logits, whole and in pieces of `BLOCK` rows.
+    the same batches, and to the last bit the same logits, whole and in pieces of `BLOCK` rows, in
+    one precision and with one number of threads.
     """
     if texts.empty:
         return np.zeros((0, classifier.head.out_features))
@@ -30,7 +32,7 @@ def read_logits(classifier: Classifier, tokenizer, texts: pd.DataFrame, recipe: 
     size = recipe.batch_size * 2  # no gradients are kept, so twice the batch fits
     for rows in _batches(texts, inputs.lengths, size):
         batch = {k: v.to(device) for k, v in inputs.batch(rows).items()}
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+        with autocast(recipe.precision, classifier.body.config, device.type):
             out[rows] = classifier(**batch).float().cpu().numpy()
     return out
 

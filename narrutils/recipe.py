@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from narrutils.errors import InputError
+from narrutils.precision import PRECISIONS
 
 LOSSES = ("cross_entropy", "f1", "lovasz")
 INPUTS = ("joined", "separate")
@@ -13,7 +14,7 @@ class Recipe:
     """How a classifier is trained. Lengths in tokens, `batch_size` in cases a step.
 
     Raises:
-        InputError: an unknown loss, or a number outside its range.
+        InputError: an unknown loss or precision, or a number outside its range.
     """
 
     max_tokens: int = 256
@@ -32,7 +33,7 @@ class Recipe:
     head_dropout: float = 0.0
     prevalence_bias: bool = True  # start the head at the training rates
     checkpointing: bool = False
-    bf16: bool = True  # autocast; weights that learn stay float32
+    precision: str = "float32"  # of autocast; weights that learn stay float32
     seed: int = 0
     loss: str = "cross_entropy"  # of phases that name none
     finetune_loss: str = ""  # loss of the last epochs of the last phase; empty: the phase's own
@@ -50,6 +51,8 @@ class Recipe:
                 f"finetune_loss is {self.finetune_loss!r} and finetune_epochs is {self.finetune_epochs}; "
                 "give both, or neither"
             )
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is {self.precision!r}; a recipe takes {', '.join(PRECISIONS)}")
         if self.inputs not in INPUTS:
             raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
         if not 0 <= self.swap <= 1:

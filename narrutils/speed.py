@@ -9,9 +9,10 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from narrutils.errors import InputError
 from narrutils.files import digest, read_json, write_json
 from narrutils.paths import cache_folder
 
@@ -38,7 +39,7 @@ def measured() -> Speed:
     of this processor, its instructions as torch may use them, and this version of torch.
 
     Raises:
-        ImportError: torch is not installed.
+        InputError: torch is not installed.
     """
     kept = cache_folder() / "speed" / f"{digest(kind())}.json"
     if not kept.exists():
@@ -50,7 +51,7 @@ def measured() -> Speed:
 def kind() -> dict[str, str]:
     """What decides the speed: the processor, its instructions, what torch may use of them, and torch."""
     limits = {name: os.environ.get(name, "") for name in LIMITS}
-    return {"processor": processor(), "instructions": _told("flags"), "torch": version("torch")} | limits
+    return {"processor": processor(), "instructions": _told("flags"), "torch": _torch()} | limits
 
 
 def processor() -> str:
@@ -89,6 +90,13 @@ def _seconds(rows: int, inputs: int, outputs: int, dtype) -> float:
             torch.nn.functional.linear(given, weight)
             times.append(time.perf_counter() - start)
     return min(times)
+
+
+def _torch() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        raise InputError("torch is not installed, so its speed cannot be measured") from None
 
 
 def _told(name: str) -> str:

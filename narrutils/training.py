@@ -35,7 +35,7 @@ class NeuralLearner:
         "training", "trainer", "recipe", "examples", "reading", "progress", "divergence", "averaging",
         "batches", "classifier", "backbones", "attention", "packaged", "curriculum", "losses", "f1_loss",
         "lovasz", "inputs", "swap", "text", "repair",
-        "distributed", "schema",
+        "distributed", "precision", "schema",
     )  # fmt: skip
 
     @property
@@ -59,14 +59,14 @@ class NeuralLearner:
             InputError: a name that none of them has.
         """
         parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
-        known = {name: owner for owner, settings in parts.items() for name in vars(settings)}
+        known = {name for settings in parts.values() for name in vars(settings)}
         for name in changes:
             if name not in known:
                 raise InputError(
                     f"{name} is not a setting of a classifier; there are {', '.join(sorted(known))}"
                 )
         for owner, settings in parts.items():
-            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if known[n] == owner})
+            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if n in vars(settings)})
         return replace(self, **parts)
 
     @property

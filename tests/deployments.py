@@ -25,7 +25,7 @@ TEST = pd.concat([word_texts(TOY, 5, seed=n, words=2 + 3 * n) for n in range(3)]
 
 def learners(encoder: str, causal: str) -> dict:
     """One learner of each kind, by the name of its model."""
-    recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, bf16=True)
+    recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, precision="bfloat16")
     return {
         "tfidf": TfidfLearner(TOY, min_df=1),
         "frozen": FrozenLearner(TOY, Body(encoder), window=4),

@@ -181,7 +181,7 @@ def test_learning_weights_are_float32_over_a_bfloat16_base(full):
         tensors = read_tensors(full / f"models/{name}/fold0/body/adapter_model.safetensors")
         assert {t.dtype for t in tensors.values()} == {np.dtype("float32")}
         assert any("lora_B" in key and np.abs(t).max() > 0 for key, t in tensors.items())
-    assert training(full, "gemma")["config"]["body"]["base_dtype"] == "bfloat16"
+    assert training(full, "gemma")["config"]["body"]["precision"] == "bfloat16"
 
 
 def test_each_round_labels_earlier_pools_and_official_rows_anew(full):
