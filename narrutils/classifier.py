@@ -177,9 +177,14 @@ def save_base(body: Body, folder: Path) -> None:
             _load(body, trained=False).save_pretrained(folder)
 
 
-def load_base(folder: Path, body: Body) -> nn.Module:
-    """The frozen base of the model in `folder`: the one that its run folder holds, if it does."""
+def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
+    """The frozen base of the model in `folder`: the one that its run folder holds, if it does.
+
+    Args:
+        precision: to load it in; its own if empty.
+    """
     base = folder.parent.parent / "base" / base_name(body)
+    body = replace(body, precision=precision or body.precision)
     if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
         here = (base / "config.json").exists()
         hub = "{id}@{revision}".format(**read_json(base / "hub.json"))
@@ -189,16 +194,19 @@ def load_base(folder: Path, body: Body) -> nn.Module:
     return _load(body, trained=False)
 
 
-def load_classifier(folder: Path) -> tuple[Classifier, object]:
+def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, object]:
     """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
 
     The base of a LoRA model is taken from the run's `models/base/`, so that a run
     folder that holds a packaged or local base needs nothing else.
+
+    Args:
+        precision: of a frozen base; the one that it was trained on if empty.
     """
     described = read_json(folder / "classifier.json")
     body, lora = Body(**described["body"]), Lora(**described["lora"])
     if lora.rank:
-        model = PeftModel.from_pretrained(load_base(folder, body), folder / "body")
+        model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
     else:
         model = _load(Body(str(folder / "body")), trained=True)
     classifier = Classifier(model, described["width"], is_encoder(model.config))

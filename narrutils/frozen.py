@@ -193,12 +193,13 @@ class FrozenModel:
         self.reader.tokenizer.save_pretrained(folder / "tokenizer")
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema) -> "FrozenModel":
+    def load(cls, folder: Path, schema: Schema, precision: str = "") -> "FrozenModel":
+        """The model of a folder; its backbone in `precision`, or in its own where that is empty."""
         described, tensors = read_json(folder / "frozen.json"), read_tensors(folder / "weights.safetensors")
         body = Body(**described["body"])
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         with quiet():
-            base = load_base(folder, body).eval()
+            base = load_base(folder, body, precision).eval()
         reader = Reader(base, tokenizer, described["window"], keep=False)
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
 

@@ -30,7 +30,7 @@ SOFT_TEXTS = word_texts(TOY, N_SOFT, seed=1).set_axis(uids(N_SOFT, "g"))
 SOFT = Phase(SOFT_TEXTS, random_probabilities(TOY, SOFT_TEXTS.index), 1, soft=True)
 LABELS = random_labels(TOY, N_HARD)
 #: Modules that carry a training's files and errors about, and have no say in its numbers.
-OF_NO_ACCOUNT = {"artifacts", "files", "tables", "errors", "paths", "folds", "hub", "launching"}
+OF_NO_ACCOUNT = {"artifacts", "files", "tables", "errors", "paths", "folds", "hub", "launching", "speed"}
 HARD = Phase(word_texts(TOY, N_HARD, seed=2), TOY.to_targets(LABELS), 3)
 
 
