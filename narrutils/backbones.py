@@ -163,7 +163,7 @@ def _spare_token(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
 
 def load_body(
     backbone: Backbone,
-    dtype: torch.dtype,
+    dtype: torch.dtype | str,
     layers: int | None = None,
     quantization: str | None = None,
     causal: bool = False,
@@ -171,7 +171,7 @@ def load_body(
     """The bare transformer, whose output is `last_hidden_state` [batch, tokens, hidden].
 
     Args:
-        dtype: of the weights that are not quantised.
+        dtype: of the weights that are not quantised; `auto` leaves them as the files have them.
         layers: keep only the first so many layers.
         quantization: `8bit` loads with bitsandbytes, which needs a CUDA GPU.
         causal: with the language-model head, for generation.

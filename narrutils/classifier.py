@@ -138,9 +138,11 @@ def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: boo
     return Classifier(model, width, encoder, dropout)
 
 
-def _load(body: Body, trained: bool) -> nn.Module:
+def _load(body: Body, trained: bool, stored: bool = False) -> nn.Module:
     backbone = resolve(body.backbone)
     dtype = torch.float32 if trained else weights_dtype(body.precision, config_of(backbone))
+    if stored and dtype is torch.float32:
+        dtype = "auto"  # as its files have it: often 16 bits, which give the same float32 again
     model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
     return set_dropout(model, body.dropout)
 
@@ -174,7 +176,7 @@ def save_base(body: Body, folder: Path) -> None:
         write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
     else:
         with quiet():
-            _load(body, trained=False).save_pretrained(folder)
+            _load(body, trained=False, stored=True).save_pretrained(folder)
 
 
 def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:

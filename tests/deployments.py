@@ -28,9 +28,9 @@ def learners(encoder: str, causal: str) -> dict:
     recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, precision="bfloat16")
     return {
         "tfidf": TfidfLearner(TOY, min_df=1),
-        "frozen": FrozenLearner(TOY, Body(encoder), window=4),
+        "frozen": FrozenLearner(TOY, Body(encoder, precision="bfloat16"), window=4),
         "encoder": NeuralLearner(TOY, Body(encoder), Lora(), recipe),
-        "adapters": NeuralLearner(TOY, Body(causal, layers=1), Lora(4, 8), recipe),
+        "adapters": NeuralLearner(TOY, Body(causal, layers=1, precision="bfloat16"), Lora(4, 8), recipe),
     }
 
 

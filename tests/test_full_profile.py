@@ -58,7 +58,7 @@ def save_models(folder: Path) -> dict[str, str]:
 def shrunk(models: dict[str, str]) -> dict:
     """The full profile on these models, with few and short rows, and what is added to it."""
     profile = _on(yaml.safe_load((PROJECT / "params/full.yaml").read_text()), models)
-    profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS}
+    profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS, "precision": "bfloat16"}
     profile["shared"] |= {"encoder_max_tokens": TOKENS, "gemma_max_tokens": TOKENS}
     generation, gemma = profile["02_generation"], profile["05_gemma_lora"]
     gemma["soft_rows"] = SOFT_ROWS
