@@ -122,7 +122,7 @@ def measure(size: Size, tiny: bool, steps: int, rate: float) -> dict:
     recipe = Recipe(max_tokens=max_tokens, batch_size=size.batch_size, checkpointing=True)
     with TemporaryDirectory() as folder:
         save_random(size.config_of(tiny), Path(folder), "bfloat16" if size.lora.rank else "float32")
-        learner = NeuralLearner(schema, Body(folder, base_dtype="bfloat16"), size.lora, recipe)
+        learner = NeuralLearner(schema, Body(folder, precision="bfloat16"), size.lora, recipe)
         counts = [3 * size.batch_size, steps * size.batch_size]
         phases = [cases(schema, rows, max_tokens, n) for n, rows in enumerate(counts)]
         _reset_peak()

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from narrutils.errors import InputError
 from narrutils.files import atomic, read_json, write_json
+from narrutils.precision import kept_by, resolved, slow
 from narrutils.schema import Schema
 from narrutils.tables import by_uid, read_table, row_groups, write_stream, write_table
 
@@ -88,6 +89,20 @@ class Run:
         if uids is not None:
             table = by_uid(table, uids, name)
         return schema.check_probabilities(table)
+
+    def precision(self, wanted: str) -> str:
+        """What this stage computes in, never `auto`, which follows the folder and else this machine.
+
+        Prints a line where this machine is slow in what the folder keeps.
+
+        Raises:
+            InputError: see `precision.resolved`.
+        """
+        kept = kept_by(self.folder, self.stage)
+        found = resolved(resolved(wanted, kept))  # a kept float16 is held against this machine too
+        if wanted == "auto" and kept and slow(kept):
+            print(f"{self.folder}: computes in {slow(kept)}", flush=True)
+        return found
 
     def models(self) -> list[str]:
         """Names of the models with out-of-fold predictions, in order."""

@@ -129,6 +129,11 @@ def _hub(name: str) -> Backbone:
     return Backbone(name, "hub", identity, revision=commit)
 
 
+def config_of(backbone: Backbone) -> PreTrainedConfig:
+    """The model's config; its weights are not read."""
+    return AutoConfig.from_pretrained(**backbone.source)
+
+
 def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     """The tokenizer, padding on the right with a token that is never part of a text.
 
@@ -158,7 +163,7 @@ def _spare_token(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
 
 def load_body(
     backbone: Backbone,
-    dtype: torch.dtype,
+    dtype: torch.dtype | str,
     layers: int | None = None,
     quantization: str | None = None,
     causal: bool = False,
@@ -166,7 +171,7 @@ def load_body(
     """The bare transformer, whose output is `last_hidden_state` [batch, tokens, hidden].
 
     Args:
-        dtype: of the weights that are not quantised.
+        dtype: of the weights that are not quantised; `auto` leaves them as the files have them.
         layers: keep only the first so many layers.
         quantization: `8bit` loads with bitsandbytes, which needs a CUDA GPU.
         causal: with the language-model head, for generation.
@@ -195,7 +200,7 @@ def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = Non
 
 def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
     """The model as its files give it; weights that they lack start at random, which is said in one line."""
-    config = AutoConfig.from_pretrained(**backbone.source)
+    config = config_of(backbone)
     with quiet(), _without_reports():
         model, found = kind.from_pretrained(
             **backbone.source,

@@ -44,6 +44,7 @@ class Sampling:
         form: `chat` or `completion`; a chat template makes a chat model unless this says otherwise.
         engine: settings handed on to vLLM, such as `tensor_parallel_size`.
         lora_rank: of the adapters that prompts name; 0 where there are none.
+        precision: of the model's weights and of computing.
     """
 
     max_new_tokens: int = 512
@@ -52,6 +53,7 @@ class Sampling:
     form: str = ""
     engine: dict | None = None
     lora_rank: int = 0
+    precision: str = "float32"
 
 
 class Backend(ABC):

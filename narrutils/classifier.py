@@ -15,12 +15,13 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from narrutils.backbones import is_encoder, layer_lists, load_body, resolve
+from narrutils.backbones import config_of, is_encoder, layer_lists, load_body, resolve
 from narrutils.distributed import learned, take_over
 from narrutils.errors import InputError, one_of
 from narrutils.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.lower import above
 from narrutils.packaged import quiet
+from narrutils.precision import weights_dtype
 
 #: The layers that learned, of a body whose others are a frozen base.
 TOP = "top.safetensors"
@@ -47,7 +48,7 @@ class Body:
     top_layers: int = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
     pooling: str = ""  # mean or last; empty: mean of an encoder, last token of a causal model
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
-    base_dtype: str = "float32"  # of a frozen base; a trained body is always float32
+    precision: str = "float32"  # of a frozen base; a trained body is always float32
     dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
 
 
@@ -225,11 +226,12 @@ def freeze_below(model: nn.Module, cut: int) -> None:
         layers[cut:].requires_grad_(True)
 
 
-def _load(body: Body, trained: bool) -> nn.Module:
-    dtype = torch.float32 if trained else getattr(torch, body.base_dtype)
-    model = load_body(
-        resolve(body.backbone), dtype, layers=body.layers or None, quantization=body.quantization or None
-    )
+def _load(body: Body, trained: bool, stored: bool = False) -> nn.Module:
+    backbone = resolve(body.backbone)
+    dtype = torch.float32 if trained else weights_dtype(body.precision, config_of(backbone))
+    if stored and dtype is torch.float32:
+        dtype = "auto"  # as its files have it: often 16 bits, which give the same float32 again
+    model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
     return set_dropout(model, body.dropout)
 
 
@@ -258,7 +260,7 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
 def base_name(body: Body) -> str:
     """Folder name of a frozen base: readable, and another for other weights, layers or precision."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
-    weights = (body.backbone, body.layers, body.quantization, body.base_dtype)
+    weights = (body.backbone, body.layers, body.quantization, body.precision)
     return f"{name}-{digest(weights)[:6]}"
 
 
@@ -269,12 +271,17 @@ def save_base(body: Body, folder: Path) -> None:
         write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
     else:
         with quiet():
-            _load(body, trained=False).save_pretrained(folder)
+            _load(body, trained=False, stored=True).save_pretrained(folder)
 
 
-def load_base(folder: Path, body: Body) -> nn.Module:
-    """The frozen base of the model in `folder`: the one that its run folder holds, if it does."""
+def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
+    """The frozen base of the model in `folder`: the one that its run folder holds, if it does.
+
+    Args:
+        precision: to load it in; its own if empty.
+    """
     base = folder.parent.parent / "base" / base_name(body)
+    body = replace(body, precision=precision or body.precision)
     if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
         here = (base / "config.json").exists()
         hub = "{id}@{revision}".format(**read_json(base / "hub.json"))
@@ -284,16 +291,19 @@ def load_base(folder: Path, body: Body) -> nn.Module:
     return _load(body, trained=False)
 
 
-def load_classifier(folder: Path) -> tuple[Classifier, object]:
+def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, object]:
     """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
 
     The base of a LoRA model is taken from the run's `models/base/`, so that a run
     folder that holds a packaged or local base needs nothing else.
+
+    Args:
+        precision: of a frozen base; the one that it was trained on if empty.
     """
     described = read_json(folder / "classifier.json")
     body, lora = Body(**described["body"]), Lora(**described["lora"])
     if lora.rank:
-        model = PeftModel.from_pretrained(load_base(folder, body), folder / "body")
+        model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
     elif body.top_layers:
         model = load_base(folder, body)
         freeze_below(model, first_learning(model, body))

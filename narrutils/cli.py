@@ -109,6 +109,13 @@ def _add_predict(commands) -> None:
         "read once more for each of its sentences",
     )
     predict.add_argument(
+        "--precision",
+        default="",
+        metavar="NAME",
+        help="in which neural models read: float32, bfloat16, float16, or auto for what is fastest here "
+        "(default: that of the run, which alone gives its numbers to the last bit)",
+    )
+    predict.add_argument(
         "--show-text", action="store_true", help="quote those sentences; without it no text is written"
     )
     predict.set_defaults(command=_predict)
@@ -147,7 +154,8 @@ def _predict(given: argparse.Namespace) -> int:
 
     files = (given.out, given.probabilities, given.evidence)
     outputs = Outputs(*(file and Path(file) for file in files), given.show_text)
-    print(summary(predict(given.run, given.features, outputs), outputs))
+    counts = predict(given.run, given.features, outputs, precision=given.precision)
+    print(summary(counts, outputs))
     return 0
 
 

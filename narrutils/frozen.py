@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from narrutils.backbones import load_body, load_tokenizer, resolve
+from narrutils.backbones import config_of, load_body, load_tokenizer, resolve
 from narrutils.classifier import Body, base_name, load_base, pool_mean, save_base
 from narrutils.companions import COMPANIONS, TermsLearner
 from narrutils.crossfit import Learner
@@ -25,6 +25,7 @@ from narrutils.curriculum import Phase
 from narrutils.errors import InputError
 from narrutils.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.packaged import quiet
+from narrutils.precision import weights_dtype
 from narrutils.probe import fit_probe
 from narrutils.schema import Schema
 from narrutils.text import pad, special_ids
@@ -108,7 +109,8 @@ def _by_owner(values: np.ndarray, owner: list[int], owners: int) -> np.ndarray:
 def _reader(body: Body, window: int, fingerprint: str) -> Reader:
     """One reader a backbone and process."""
     backbone = resolve(body.backbone)
-    model = load_body(backbone, getattr(torch, body.base_dtype), layers=body.layers or None)
+    dtype = weights_dtype(body.precision, config_of(backbone))
+    model = load_body(backbone, dtype, layers=body.layers or None)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Reader(model.to(device).eval(), load_tokenizer(backbone), window)
 
@@ -128,6 +130,7 @@ class FrozenLearner:
         "companions",
         "classifier",
         "backbones",
+        "precision",
         "attention",
         "packaged",
         "text",
@@ -184,28 +187,32 @@ class FrozenModel:
         self.reader.tokenizer.save_pretrained(folder / "tokenizer")
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema) -> "FrozenModel":
+    def load(cls, folder: Path, schema: Schema, precision: str = "") -> "FrozenModel":
+        """The model of a folder; its backbone in `precision`, or in its own where that is empty."""
         described, tensors = read_json(folder / "frozen.json"), read_tensors(folder / "weights.safetensors")
         body = Body(**described["body"])
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         with quiet():
-            base = load_base(folder, body).eval()
+            base = load_base(folder, body, precision).eval()
         reader = Reader(base, tokenizer, described["window"], keep=False)
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
 
 
-def companions(schema: Schema, names: list[str], backbone: str) -> dict[str, tuple[str, Learner]]:
+def companions(
+    schema: Schema, names: list[str], backbone: str, precision: str = "float32"
+) -> dict[str, tuple[str, Learner]]:
     """The cheap models of these names: name -> step of the ladder, and its learner.
 
     Args:
         names: of `COMPANIONS`, and `frozen`.
-        backbone: whose states `frozen` stands on.
+        backbone: whose states `frozen` stands on; precision: in which it computes them.
 
     Raises:
         InputError: there is no cheap model of a name.
     """
+    body = Body(backbone, precision=precision)
     known = {name: (title, TermsLearner(schema, **how)) for name, (title, how) in COMPANIONS.items()}
-    known["frozen"] = (f"linear model on frozen {backbone}", FrozenLearner(schema, Body(backbone)))
+    known["frozen"] = (f"linear model on frozen {backbone}", FrozenLearner(schema, body))
     for name in names:
         if name not in known:
             raise InputError(f"companions: there is no {name!r}; there are {', '.join(known)}")

@@ -87,6 +87,7 @@ def generate_pool(
     labels: pd.DataFrame,
     chunk_size: int = 16,
     engine: str = "auto",
+    precision: str = "float32",
     backend: Backend | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Make a pool, a chunk at a time; none of its rows is screened yet.
@@ -99,6 +100,7 @@ def generate_pool(
         folds: fold numbers; labels: given codes; both indexed by uid.
         chunk_size: prompts a chunk: the unit that is stored, and that can be remade.
         engine: see `backends.open_backend`.
+        precision: of generator and adapters; a pool's own `engine: {dtype: …}` stands over it.
         backend: used instead of the pool's backbone behind `engine`.
 
     Yields:
@@ -107,8 +109,8 @@ def generate_pool(
         schema's variables where labels were asked for.
     """
     examples = Examples(cases, folds, schema, labels)
-    adapters = _adapters(run, pool, examples)
-    with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool)) as writer:
+    adapters = _adapters(run, pool, examples, precision)
+    with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool, precision)) as writer:
         request = Request(pool, examples, adapters, writer.form)
         key = _key(request, writer)
         chunks = Chunks(run.path(f"generated/.{pool.pool}"), key, pool.rows, chunk_size)
@@ -116,14 +118,15 @@ def generate_pool(
             yield chunks.get(chunk, lambda c=chunk, wanted=numbers: _make(request, writer, wanted, c))
 
 
-def _adapters(run: Run, pool: Pool, examples: Examples) -> dict[int, Path]:
+def _adapters(run: Run, pool: Pool, examples: Examples, precision: str) -> dict[int, Path]:
     if pool.adapt is None:
         return {}
     name = f"generator_{pool.pool}"
-    return adapt(run, name, resolve(pool.backbone), examples, pool.labelled, pool.adapt, pool.seed)
+    backbone, adapting = resolve(pool.backbone), pool.adapt
+    return adapt(run, name, backbone, examples, pool.labelled, adapting, precision, pool.seed)
 
 
-def _sampling(pool: Pool) -> Sampling:
+def _sampling(pool: Pool, precision: str) -> Sampling:
     """An adapted generator goes on with the document that it learned, whatever it was before."""
     return Sampling(
         max_new_tokens=pool.max_new_tokens,
@@ -132,6 +135,7 @@ def _sampling(pool: Pool) -> Sampling:
         form="completion" if pool.adapt else pool.form,
         engine=pool.engine,
         lora_rank=pool.adapt.rank if pool.adapt else 0,
+        precision=precision,
     )
 
 

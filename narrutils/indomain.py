@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import Dataset
 from transformers import (
     DataCollatorForSeq2Seq,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -23,10 +23,11 @@ from transformers import (
 )
 
 from narrutils.artifacts import Run
-from narrutils.backbones import Backbone, load_causal, load_tokenizer
+from narrutils.backbones import Backbone, config_of, load_causal, load_tokenizer
 from narrutils.classifier import PROJECTIONS
 from narrutils.files import digest, write_json
 from narrutils.pools import Adapting
+from narrutils.precision import training_flags, weights_dtype
 from narrutils.prompts import Examples, document
 
 #: Not part of the loss: transformers leaves out targets of this value.
@@ -57,21 +58,29 @@ class Documents(Dataset):
 
 
 def adapt(
-    run: Run, name: str, backbone: Backbone, examples: Examples, labelled: bool, adapting: Adapting, seed: int
+    run: Run,
+    name: str,
+    backbone: Backbone,
+    examples: Examples,
+    labelled: bool,
+    adapting: Adapting,
+    precision: str,
+    seed: int,
 ) -> dict[int, Path]:
     """Train the adapters that are not there yet: fold -> folder of its PEFT adapter.
 
     Args:
         name: they lie in `models/<name>/on_fold<k>/`, k being the one fold that was learned from.
         labelled: whether the documents open with what is known of a case.
+        precision: of the frozen model and of computing; the adapters learn in float32.
     """
     folders = {}
     for fold in sorted(examples.uids):
         pairs = documents(examples, fold, labelled, seed)
-        key = digest(vars(adapting), backbone.fingerprint, pairs, seed, Path(__file__))
+        key = digest(vars(adapting), precision, backbone.fingerprint, pairs, seed, Path(__file__))
 
         def make(part: Path, fold=fold, pairs=pairs) -> None:
-            losses = _train(part, backbone, pairs, adapting, seed)
+            losses = _train(part, backbone, pairs, adapting, precision, seed)
             write_json(part / "training.json", {"seen_folds": [fold], "cases": len(pairs), "loss": losses})
             told = " → ".join(f"{loss:.3f}" for loss in losses)
             print(f"{name} on fold {fold}: {len(pairs)} cases, loss by epoch {told}", flush=True)
@@ -90,16 +99,21 @@ def documents(examples: Examples, fold: int, labelled: bool, seed: int) -> list[
 
 
 def _train(
-    folder: Path, backbone: Backbone, pairs: list[tuple[str, str]], adapting: Adapting, seed: int
+    folder: Path,
+    backbone: Backbone,
+    pairs: list[tuple[str, str]],
+    adapting: Adapting,
+    precision: str,
+    seed: int,
 ) -> list[float]:
     """Write a PEFT adapter into `folder`; returns each epoch's mean loss."""
     set_seed(seed)
     tokenizer = load_tokenizer(backbone)
-    model = _adapted(load_causal(backbone, torch.bfloat16), adapting)
+    model = _adapted(load_causal(backbone, weights_dtype(precision, config_of(backbone))), adapting)
     with TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,
-            args=_arguments(adapting, seed, scratch),
+            args=_arguments(adapting, precision, model.config, seed, scratch),
             train_dataset=Documents(pairs, tokenizer, adapting.max_tokens),
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
         )
@@ -119,7 +133,9 @@ def _adapted(model: PreTrainedModel, adapting: Adapting):
     return get_peft_model(model, settings)
 
 
-def _arguments(adapting: Adapting, seed: int, scratch: str) -> TrainingArguments:
+def _arguments(
+    adapting: Adapting, precision: str, config: PreTrainedConfig, seed: int, scratch: str
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=adapting.epochs,
@@ -128,8 +144,7 @@ def _arguments(adapting: Adapting, seed: int, scratch: str) -> TrainingArguments
         lr_scheduler_type="cosine",
         warmup_steps=adapting.warmup,
         train_sampling_strategy="group_by_length",
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),  # without it, bf16 autocast is refused on a CPU
+        **training_flags(precision, config),
         seed=seed % 2**31,
         logging_strategy="epoch",
         save_strategy="no",

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 from transformers import (
-    AutoConfig,
     DataCollatorForLanguageModeling,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -28,17 +28,18 @@ from transformers import (
 )
 
 from narrutils.artifacts import Run
-from narrutils.backbones import is_encoder, load_masked, load_tokenizer, resolve
+from narrutils.backbones import config_of, is_encoder, load_masked, load_tokenizer, resolve
 from narrutils.classifier import Start, set_dropout
 from narrutils.crossfit import folder_name
 from narrutils.errors import InputError
 from narrutils.files import digest, source_digest, write_json
 from narrutils.folds import HeldOut, allowed, learns_from
 from narrutils.packaged import quiet
+from narrutils.precision import training_flags
 from narrutils.text import special_ids, token_ids
 from narrutils.training import NeuralLearner
 
-SOURCES = ("mlm", "backbones", "attention", "packaged", "classifier", "text", "repair")
+SOURCES = ("mlm", "backbones", "attention", "packaged", "classifier", "precision", "text", "repair")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Pretraining:
     learning_rate: float = 1e-4
     batch_size: int = 8
     warmup: float = 0.1  # share of all steps
-    bf16: bool = True
+    precision: str = "float32"
     seed: int = 0
 
 
@@ -91,7 +92,7 @@ def pretrained(
 
 def _check(learner: NeuralLearner) -> None:
     backbone = resolve(learner.body.backbone)
-    if not is_encoder(AutoConfig.from_pretrained(**backbone.source)):
+    if not is_encoder(config_of(backbone)):
         fault = "is no encoder, which alone can learn to fill in masks"
     elif load_tokenizer(backbone).mask_token is None:
         fault = "has no mask token"
@@ -166,7 +167,7 @@ def _train(folder: Path, learner: NeuralLearner, rows: pd.DataFrame, settings: P
     with TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=set_dropout(model, body.dropout),
-            args=_arguments(settings, scratch),
+            args=_arguments(settings, model.config, scratch),
             train_dataset=Blocks(rows, tokenizer, length, learner.recipe.repair_periods, settings.seed),
             data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=settings.masked),
         )
@@ -178,7 +179,7 @@ def _train(folder: Path, learner: NeuralLearner, rows: pd.DataFrame, settings: P
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def _arguments(settings: Pretraining, scratch: str) -> TrainingArguments:
+def _arguments(settings: Pretraining, config: PreTrainedConfig, scratch: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=settings.epochs,
@@ -187,8 +188,7 @@ def _arguments(settings: Pretraining, scratch: str) -> TrainingArguments:
         weight_decay=0.01,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
-        bf16=settings.bf16,
-        use_cpu=not torch.cuda.is_available(),  # without it, bf16 autocast is refused on a CPU
+        **training_flags(settings.precision, config),
         seed=settings.seed,
         logging_strategy="epoch",
         save_strategy="no",

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from narrutils.errors import InputError
 from narrutils.evidence import leave_one_out
 from narrutils.incoming import Incoming
+from narrutils.precision import fastest, slow
 from narrutils.scoring import Deployed
 from narrutils.sheets import read_sheet
 from narrutils.tables import by_uid, table_writer
@@ -70,8 +71,15 @@ class Outputs:
         return self
 
 
-def predict(run: str | Path, features: str | Path, outputs: Outputs, progress: bool = True) -> dict[str, int]:
+def predict(
+    run: str | Path, features: str | Path, outputs: Outputs, progress: bool = True, precision: str = ""
+) -> dict[str, int]:
     """Code every case of a file, in its order.
+
+    The same file gives the same bytes in the same precision and with the same number of threads.
+
+    Args:
+        precision: in which neural models read, or `auto` for what is fastest here; empty: that of the run.
 
     Returns:
         `rows`, `mended` (narratives with characters that were made harmless) and, where the run
@@ -82,13 +90,14 @@ def predict(run: str | Path, features: str | Path, outputs: Outputs, progress: b
     """
     features = Path(features)
     outputs.check(features)
-    deployed = Deployed.open(run)
+    deployed = Deployed.open(run, precision)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
         )
     incoming = Incoming.check(features, deployed.schema)
     _settle(deployed)
+    _tell_slow(deployed)
     counts = {"rows": incoming.rows, "mended": incoming.mended}
     with ExitStack() as stack:
         write = _writer(outputs, stack)
@@ -204,6 +213,12 @@ def _settle(deployed: Deployed) -> None:
     }
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+def _tell_slow(deployed: Deployed) -> None:
+    """A line where the run's precision is slow here."""
+    for told in filter(None, map(slow, sorted(deployed.precisions))):
+        print(f"reading in {told}; --precision {fastest()} gives nearly the same numbers", flush=True)
 
 
 def _bar(rows: int, disable: bool) -> tqdm:

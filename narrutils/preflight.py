@@ -4,7 +4,7 @@
 """
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from narrutils.files import digest
 from narrutils.parameters import INJECTED
 from narrutils.paths import PROJECT, locate
 from narrutils.pools import read_pools
+from narrutils.precision import kept_by, resolved
 from narrutils.profiles import Profile, find_stage
 from narrutils.provenance import read_run
 from narrutils.review import read_review
@@ -70,10 +71,11 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
 
     Raises:
-        InputError: a stage is unknown or an earlier one has not ended, the previous run is not
-            there or not finished, or schema or data are faulty.
+        InputError: a stage or the precision is unknown, an earlier stage has not ended, the previous
+            run is not there or not finished, or schema or data are faulty.
     """
     chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
+    profile = settled(profile, outputs / profile.run)
     previous = previous_runs(profile, outputs)
     inputs, data = check_inputs(profile)
     for stage, folder in previous.items():
@@ -85,6 +87,20 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
                 f"{shown(job.run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
             )
     return job
+
+
+def settled(profile: Profile, folder: Path) -> Profile:
+    """The profile with each notebook's precision in place of `auto`: the run folder's, else this machine's.
+
+    Raises:
+        InputError: there is no such precision, or not here.
+    """
+    known = {
+        stage: {"precision": resolved(values["precision"], kept_by(folder, stage))}
+        for stage, values in profile.parameters.items()
+        if "precision" in values
+    }
+    return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:

@@ -47,4 +47,7 @@ class Watching(TrainerCallback):
         if "loss" in (logs or {}):
             step = state.global_step
             phase = self.phases[bisect_left(self.steps, step)]
-            self.watch.see(step, phase, logs["loss"], logs.get("grad_norm"))
+            norm = logs.get("grad_norm")
+            if args.fp16 and norm is not None and not np.isfinite(norm):
+                norm = None  # the scaler skips this step, and scales the loss less from now on
+            self.watch.see(step, phase, logs["loss"], norm)

@@ -10,6 +10,7 @@ import torch
 from narrutils.classifier import Classifier
 from narrutils.inputs import Inputs
 from narrutils.lower import LowerStates, states_below
+from narrutils.precision import autocast
 from narrutils.recipe import Recipe
 
 #: Rows that are sorted by length together.
@@ -23,7 +24,8 @@ def read_logits(
     """Logits `[len(texts), width]`, in the order of `texts`; batches hold cases of like length.
 
     Every `BLOCK` rows are batched by themselves, and in whatever order they stand: a file gives
-    the same batches, and to the last bit the same logits, whole and in pieces of `BLOCK` rows.
+    the same batches, and to the last bit the same logits, whole and in pieces of `BLOCK` rows, in
+    one precision and with one number of threads.
     """
     return _table(classifier, classifier, classifier.head.out_features, tokenizer, texts, recipe, lower)
 
@@ -75,7 +77,7 @@ def read(
         if wanted is not None and not wanted(rows):
             continue
         batch = {k: v.to(device) for k, v in inputs.batch(rows).items()}
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+        with autocast(recipe.precision, classifier.body.config, device.type):
             found = what(**batch)
         yield rows, found
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from narrutils.errors import InputError
+from narrutils.precision import PRECISIONS
 
 LOSSES = ("cross_entropy", "f1", "lovasz")
 INPUTS = ("joined", "separate")
@@ -16,7 +17,7 @@ class Recipe:
     """How a classifier is trained. Lengths in tokens, `batch_size` in cases a step.
 
     Raises:
-        InputError: an unknown loss, or a number outside its range.
+        InputError: an unknown loss or precision, or a number outside its range.
     """
 
     max_tokens: int = 256
@@ -36,7 +37,7 @@ class Recipe:
     head_start: str = "rates"  # zero, rates or probe
     probe_c: float = 1.0  # scikit-learn's C of the probe
     checkpointing: bool = False
-    bf16: bool = True  # autocast; weights that learn stay float32
+    precision: str = "float32"  # of autocast; weights that learn stay float32
     seed: int = 0
     loss: str = "cross_entropy"  # of phases that name none
     finetune_loss: str = ""  # loss of the last epochs of the last phase; empty: the phase's own
@@ -54,6 +55,8 @@ class Recipe:
                 f"finetune_loss is {self.finetune_loss!r} and finetune_epochs is {self.finetune_epochs}; "
                 "give both, or neither"
             )
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is {self.precision!r}; a recipe takes {', '.join(PRECISIONS)}")
         if self.inputs not in INPUTS:
             raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
         if self.head_start not in HEAD_STARTS:

@@ -21,6 +21,7 @@ from narrutils.files import read_json
 from narrutils.hub import hub_ids
 from narrutils.parameters import read_cells
 from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.precision import fastest, slow
 from narrutils.preflight import OUTPUTS, Job, forecast, preflight, shown
 from narrutils.profiles import NOTEBOOKS, Profile
 from narrutils.redaction import redact, redact_notebook, shows_text
@@ -57,6 +58,7 @@ def run_profile(
         RunFailed: a notebook failed, or the run was interrupted.
     """
     job = preflight(profile, notebooks, outputs, start, only, force)
+    _tell_slow(job)
     with _locked(job.run.folder):
         for stage in job.chosen:
             _stage(job, stage)
@@ -71,13 +73,24 @@ def dry_run(
     Raises:
         InputError: something that the user gave is wrong.
     """
-    table = forecast(preflight(profile, notebooks, outputs, **choice))
+    job = preflight(profile, notebooks, outputs, **choice)
+    _tell_slow(job)
+    table = forecast(job)
     known = table[["seconds", "gigabytes"]].astype(float)
     total, peak = known["seconds"].sum(), known["gigabytes"].max()
     unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
     print(table.astype(object).where(table.notna(), "").to_string(index=False))
     print(f"in all about {total / 60:.0f} min, {0 if pd.isna(peak) else peak:.1f} GB", end="")
     print(f"; {unknown} notebooks were never timed" if unknown else "")
+
+
+def _tell_slow(job: Job) -> None:
+    """A line where this machine is slow in a precision of the run, as it is if that began elsewhere."""
+    parameters = [values for stage, values in job.profile.parameters.items() if stage in job.chosen]
+    for name in sorted({values["precision"] for values in parameters if "precision" in values}):
+        if slow(name):
+            mend = f"`-p precision {fastest()}` changes it, and its notebooks run again"
+            print(f"{shown(job.run.folder)} computes in {slow(name)}; {mend}", flush=True)
 
 
 def _stage(job: Job, stage: str) -> None:

@@ -20,7 +20,9 @@ from narrutils.calibration import Calibration
 from narrutils.crossfit import Model, folder_name
 from narrutils.ensemble import combine
 from narrutils.errors import InputError
+from narrutils.files import read_json
 from narrutils.flags import Flagging
+from narrutils.precision import resolved
 from narrutils.schema import Schema
 from narrutils.stored import free, load_model
 
@@ -38,6 +40,7 @@ class Deployed:
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
         folds: model -> its folds.
         bases: model -> name of the frozen base under `models/base/`, "" where it has none.
+        precision: in which the neural models read; each in the one of its training if empty.
     """
 
     run: Run
@@ -45,14 +48,19 @@ class Deployed:
     made: Mapping
     folds: dict[str, list[int]]
     bases: dict[str, str]
+    precision: str = ""
     _kept: dict[Path, Model] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Deployed":
+    def open(cls, folder: str | Path, precision: str = "") -> "Deployed":
         """What stands in a run folder; no model is loaded yet.
 
+        Args:
+            precision: to read in, or `auto` for what is fastest here; empty: that of the run.
+
         Raises:
-            InputError: it is no run folder, a notebook has not run to its end, or a model is missing.
+            InputError: it is no run folder, a notebook has not run to its end, a model is missing, or
+                there is no such precision here.
         """
         run = Run(folder)
         if not run.folder.is_dir():
@@ -64,7 +72,7 @@ class Deployed:
             if not {"folds", "base"} <= set(about):
                 raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
         folds, bases = ({name: about[key] for name, about in abouts.items()} for key in ("folds", "base"))
-        deployed = cls(run, schema, made, folds, bases)
+        deployed = cls(run, schema, made, folds, bases, resolved(precision) if precision else "")
         for path in deployed.models:
             if not path.is_dir():
                 raise InputError(f"{path} is missing; run the notebooks of its run to the end")
@@ -134,15 +142,23 @@ class Deployed:
         ]
         if self.needs_hub:
             return False  # how large they are is not known here, and they are large
-        return sum(map(_bytes, [*self.models, *copies])) <= _free_bytes() / 2
+        wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
+        return sum(map(_bytes, [*self.models, *copies])) * wider <= _free_bytes() / 2
+
+    @property
+    def precisions(self) -> set[str]:
+        """In which its neural models read."""
+        configs = [read_json(path / "training.json")["config"] for path in self.models]
+        parts = [config.get("recipe", config.get("body", {})) for config in configs]
+        return {self.precision or part["precision"] for part in parts if "precision" in part}
 
     def _read_one(self, folder: Path, texts: pd.DataFrame) -> pd.DataFrame:
         if self.all_fit:
             if folder not in self._kept:
-                self._kept[folder] = load_model(folder, self.schema)
+                self._kept[folder] = load_model(folder, self.schema, self.precision)
             return self._kept[folder].predict(texts)
         try:
-            return load_model(folder, self.schema).predict(texts)
+            return load_model(folder, self.schema, self.precision).predict(texts)
         finally:
             free()
 

@@ -47,6 +47,7 @@ NOT_KEYED = (
     "runner.py",
     "scoring.py",
     "sections.py",
+    "speed.py",
     "stages.py",
     "templates",
 )

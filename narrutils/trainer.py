@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedConfig, PrinterCallback, Trainer, TrainingArguments
 
 from narrutils.averaging import WeightAverage
 from narrutils.batches import FixedBatches, epoch_ends, plan_batches
@@ -23,6 +23,7 @@ from narrutils.f1_loss import SoftF1Loss
 from narrutils.losses import AbstractionLoss, mean_divergence
 from narrutils.lovasz import LovaszLoss
 from narrutils.lower import LowerStates
+from narrutils.precision import training_flags
 from narrutils.progress import EpochLines, Watching
 from narrutils.recipe import Recipe
 from narrutils.schema import Schema
@@ -43,7 +44,7 @@ class PhaseTrainer(Trainer):
         self.schema, self.batches, self.recipe = schema, batches, recipe
         sharded = getattr(self.accelerator.state, "fsdp_plugin", None)
         if sharded is not None:
-            # Autocast alone decides what is computed in bfloat16: FSDP would cast the head as well.
+            # Autocast alone decides what is computed in 16 bits: FSDP would cast the head as well.
             sharded.mixed_precision_policy = None
 
     def get_train_dataloader(self) -> DataLoader:
@@ -120,7 +121,7 @@ def train(
     with TemporaryDirectory() as scratch:
         trainer = PhaseTrainer(
             model=classifier,
-            args=trainer_arguments(recipe, scratch),
+            args=trainer_arguments(recipe, classifier.body.config, scratch),
             train_dataset=examples,
             callbacks=[lines, Watching(ends), *averaging],
             schema=schema,
@@ -161,7 +162,7 @@ def loss_of(schema: Schema, phase: Phase, recipe: Recipe) -> nn.Module:
     }[phase.loss or recipe.loss]()
 
 
-def trainer_arguments(recipe: Recipe, scratch: str) -> TrainingArguments:
+def trainer_arguments(recipe: Recipe, config: PreTrainedConfig, scratch: str) -> TrainingArguments:
     """The Trainer's settings; nothing is saved, evaluated or reported by the Trainer itself."""
     return TrainingArguments(
         output_dir=scratch,
@@ -171,8 +172,7 @@ def trainer_arguments(recipe: Recipe, scratch: str) -> TrainingArguments:
         lr_scheduler_type="cosine",
         lr_scheduler_kwargs={"num_cycles": recipe.cycles},
         warmup_steps=recipe.warmup,
-        bf16=recipe.bf16,
-        use_cpu=not torch.cuda.is_available(),  # without it, bf16 autocast is refused on a CPU
+        **training_flags(recipe.precision, config),
         seed=recipe.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is no number is to be seen

@@ -39,7 +39,7 @@ class NeuralLearner:
         "training", "trainer", "recipe", "examples", "reading", "progress", "divergence", "averaging",
         "lower", "probe", "companions", "baseline", "batches", "classifier", "backbones", "attention",
         "packaged", "curriculum", "losses", "f1_loss", "lovasz", "inputs", "swap", "text", "repair",
-        "distributed", "schema",
+        "distributed", "precision", "schema",
     )  # fmt: skip
 
     @property
@@ -63,14 +63,14 @@ class NeuralLearner:
             InputError: a name that none of them has.
         """
         parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
-        known = {name: owner for owner, settings in parts.items() for name in vars(settings)}
+        known = {name for settings in parts.values() for name in vars(settings)}
         for name in changes:
             if name not in known:
                 raise InputError(
                     f"{name} is not a setting of a classifier; there are {', '.join(sorted(known))}"
                 )
         for owner, settings in parts.items():
-            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if known[n] == owner})
+            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if n in vars(settings)})
         return replace(self, **parts)
 
     @property
@@ -118,8 +118,8 @@ class NeuralLearner:
             return None
         body = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
         kind = next(classifier.body.parameters()).device.type
-        code = source_digest(("lower", "reading", "classifier", "backbones", "attention", "packaged"))
-        key = digest(body, self.config()["weights"], self.recipe.bf16, bool(self.lora.rank), kind, code)
+        code = source_digest(("lower", "reading", "classifier", "backbones", "precision", "attention"))
+        key = digest(body, self.config()["weights"], self.recipe.precision, bool(self.lora.rank), kind, code)
         return LowerStates(self.states, key)
 
     def _fresh(self) -> tuple[object, Classifier]:

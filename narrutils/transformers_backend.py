@@ -8,8 +8,9 @@ import transformers
 from peft import PeftModel
 from transformers import PreTrainedModel, StoppingCriteriaList, StopStringCriteria
 
-from narrutils.backbones import load_causal
+from narrutils.backbones import config_of, load_causal
 from narrutils.backends import Answer, Backend
+from narrutils.precision import weights_dtype
 
 #: Rows that are sampled side by side.
 BATCH = 16
@@ -24,7 +25,8 @@ class TransformersBackend(Backend):
     @cached_property
     def model(self) -> PreTrainedModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return load_causal(self.backbone, torch.bfloat16).eval().to(device)
+        dtype = weights_dtype(self.sampling.precision, config_of(self.backbone))
+        return load_causal(self.backbone, dtype).eval().to(device)
 
     def close(self) -> None:
         self.__dict__.pop("model", None)

@@ -19,9 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from narrutils.backbones import config_of
 from narrutils.backends import Answer, Backend
 from narrutils.errors import InputError
 from narrutils.nucleus import processor
+from narrutils.precision import suited
 
 #: No telemetry, no log of its own, and no process beside the engine's: its scheduling then repeats.
 ENVIRONMENT = {
@@ -72,7 +74,7 @@ class VllmBackend(Backend):
         return {
             "model": self.backbone.path_or_id,
             "revision": self.backbone.revision,
-            "dtype": "bfloat16",
+            "dtype": suited(self.sampling.precision, config_of(self.backbone)),
             "max_model_len": -1,  # as long as the model reads and the memory holds
             "enable_prefix_caching": True,
             "enforce_eager": not torch.cuda.is_available(),  # compiling pays on a GPU only

@@ -25,12 +25,12 @@ TEST = pd.concat([word_texts(TOY, 5, seed=n, words=2 + 3 * n) for n in range(3)]
 
 def learners(encoder: str, causal: str) -> dict:
     """One learner of each kind, by the name of its model."""
-    recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, bf16=True)
+    recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, precision="bfloat16")
     return {
         "tfidf": TfidfLearner(TOY, min_df=1),
-        "frozen": FrozenLearner(TOY, Body(encoder), window=4),
+        "frozen": FrozenLearner(TOY, Body(encoder, precision="bfloat16"), window=4),
         "encoder": NeuralLearner(TOY, Body(encoder), Lora(), recipe),
-        "adapters": NeuralLearner(TOY, Body(causal, layers=1), Lora(4, 8), recipe),
+        "adapters": NeuralLearner(TOY, Body(causal, layers=1, precision="bfloat16"), Lora(4, 8), recipe),
     }
 
 

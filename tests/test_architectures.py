@@ -92,7 +92,7 @@ def test_the_end_is_read_and_padding_is_not(saved, family):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_every_learning_weight_gets_a_finite_float32_gradient(saved, family, checkpointing):
     rank = 0 if family == "deberta" else 2
-    body = Body(saved[family], base_dtype="bfloat16", dropout=0.0)
+    body = Body(saved[family], precision="bfloat16", dropout=0.0)
     classifier = build(body, Lora(rank, 4), 5, 0.0, checkpointing).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         classifier(**batch(saved[family])).square().sum().backward()

@@ -26,7 +26,7 @@ def test_the_models_have_the_published_numbers_of_weights(size):
 
 def test_operations_of_a_frozen_and_of_a_trained_body(tiny_gemma_folder):
     rows = Phase(word_texts(TOY, 4), TOY.to_targets(random_labels(TOY, 4)))
-    recipe = Recipe(max_tokens=24, batch_size=4, bf16=False)
+    recipe = Recipe(max_tokens=24, batch_size=4, precision="float32")
     model = NeuralLearner(TOY, Body(tiny_gemma_folder), Lora(2, 4), recipe).fit([rows], "m")
     named = dict(model.classifier.body.named_parameters())
     matrices = {n: w for n, w in named.items() if w.ndim == 2 and "embed_tokens" not in n}

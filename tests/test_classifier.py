@@ -125,8 +125,8 @@ def test_the_base_of_a_run_folder_is_enough(tiny_gemma_folder, tmp_path):
 
     away = tmp_path / "away"
     shutil.copytree(tiny_gemma_folder, away)
-    body = Body(str(away), layers=1, base_dtype="bfloat16")
-    classifier = made(str(away), LORA, layers=1, base_dtype="bfloat16")
+    body = Body(str(away), layers=1, precision="bfloat16")
+    classifier = made(str(away), LORA, layers=1, precision="bfloat16")
     folder = tmp_path / "models/gemma/fold0"
     folder.mkdir(parents=True)
     save_classifier(classifier, load_tokenizer(resolve(str(away))), body, LORA, folder)
@@ -141,7 +141,7 @@ def test_the_base_of_a_run_folder_is_enough(tiny_gemma_folder, tmp_path):
 
 
 def test_what_learns_is_float32_and_the_base_is_frozen_in_bf16(tiny_gemma_folder):
-    classifier = made(tiny_gemma_folder, LORA, base_dtype="bfloat16")
+    classifier = made(tiny_gemma_folder, LORA, precision="bfloat16")
     learning = {n: w for n, w in classifier.named_parameters() if w.requires_grad}
     assert all("lora_" in n or n.startswith("head.") for n in learning)
     assert {w.dtype for w in learning.values()} == {torch.float32}
@@ -154,7 +154,7 @@ def test_what_learns_is_float32_and_the_base_is_frozen_in_bf16(tiny_gemma_folder
 
 
 def test_without_lora_the_whole_body_learns_in_float32(tiny_bert):
-    classifier = made(tiny_bert, base_dtype="bfloat16")
+    classifier = made(tiny_bert, precision="bfloat16")
     assert all(w.requires_grad and w.dtype == torch.float32 for w in classifier.parameters())
 
 
@@ -190,7 +190,7 @@ def test_fewer_layers_make_another_base(tiny_bert, tiny_gemma_folder):
 
 def test_another_precision_or_place_makes_another_base():
     """Else the second model of a run is loaded onto the first one's base."""
-    bodies = [Body("a/tiny"), Body("a/tiny", base_dtype="bfloat16"), Body("/elsewhere/tiny")]
+    bodies = [Body("a/tiny"), Body("a/tiny", precision="bfloat16"), Body("/elsewhere/tiny")]
     assert len({base_name(body) for body in bodies}) == 3
 
 

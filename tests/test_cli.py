@@ -112,7 +112,8 @@ def scoring(monkeypatch):
     """A stand-in for predicting and bundling: what each was asked, in order."""
     asked = []
     monkeypatch.setattr(
-        "narrutils.predict.predict", lambda *given: asked.append(given) or {"rows": 3, "mended": 0}
+        "narrutils.predict.predict",
+        lambda *given, precision: asked.append((*given, precision)) or {"rows": 3, "mended": 0},
     )
     monkeypatch.setattr(
         "narrutils.bundle.bundle", lambda run, out: asked.append((run, out)) or Path(out).touch()
@@ -123,10 +124,12 @@ def scoring(monkeypatch):
 def test_predict_passes_on_what_was_asked(scoring, capsys):
     words = ["predict", "--run", "r", "--features", "f.csv", "--out", "o.csv"]
     assert main(words) == 0
-    assert scoring == [("r", "f.csv", Outputs(Path("o.csv")))]
+    assert scoring == [("r", "f.csv", Outputs(Path("o.csv")), "")]
     assert capsys.readouterr().out == "3 cases coded: o.csv\n"
     assert main([*words, "--probabilities", "p.parquet", "--evidence", "e.csv", "--show-text"]) == 0
     assert scoring[1][2] == Outputs(Path("o.csv"), Path("p.parquet"), Path("e.csv"), show_text=True)
+    assert main([*words, "--precision", "float32"]) == 0
+    assert scoring[2][3] == "float32"
 
 
 def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):

@@ -31,7 +31,7 @@ DDP = {"num_processes": 2}
 FSDP = DDP | {"use_fsdp": True}
 #: 7 rows in steps of 2 batches: 4 and 3 rows, and 3 do not divide by 2. One step an epoch, so
 #: that the history holds every step's loss.
-RECIPE = Recipe(max_tokens=32, batch_size=4, accumulation=2, learning_rate=1e-2, bf16=False)
+RECIPE = Recipe(max_tokens=32, batch_size=4, accumulation=2, learning_rate=1e-2, precision="float32")
 ROWS, EPOCHS = 7, 10
 
 
@@ -84,8 +84,8 @@ def test_a_model_divided_between_processes_learns_the_same(tiny_bert, fsdp_on_cp
 
 
 def test_fsdp_over_a_bfloat16_base_keeps_adapters_and_head_in_float32(tiny_gemma_folder, fsdp_on_cpu):
-    settings = {"bf16": True, "checkpointing": True}
-    body = Body(tiny_gemma_folder, base_dtype="bfloat16")
+    settings = {"precision": "bfloat16", "checkpointing": True}
+    body = Body(tiny_gemma_folder, precision="bfloat16")
     alone = replace(learner(tiny_gemma_folder, 4, **settings), body=body).fit(phases(), "m")
     both = replace(learner(tiny_gemma_folder, 4, FSDP, **settings), body=body).fit(phases(), "m")
     curves = [[entry["loss"] for entry in model.history] for model in (alone, both)]

@@ -135,7 +135,9 @@ def crossfit(folder, learner):
 
 @pytest.fixture
 def neural(tiny_bert):
-    return NeuralLearner(TOY, Body(tiny_bert), recipe=Recipe(max_tokens=24, batch_size=4, bf16=False, seed=7))
+    return NeuralLearner(
+        TOY, Body(tiny_bert), recipe=Recipe(max_tokens=24, batch_size=4, precision="float32", seed=7)
+    )
 
 
 def test_what_was_given_up_stands_beside_the_model(tmp_path, neural, monkeypatch, capsys):

@@ -32,7 +32,7 @@ def gpu(monkeypatch):
 
 
 def test_eight_bits_reach_the_loader(tiny_gemma_folder, asked, gpu):
-    build(Body(tiny_gemma_folder, quantization="8bit", base_dtype="bfloat16"), Lora(2, 4), 3, 0.0, True)
+    build(Body(tiny_gemma_folder, quantization="8bit", precision="bfloat16"), Lora(2, 4), 3, 0.0, True)
     config = asked["quantization_config"]
     assert isinstance(config, BitsAndBytesConfig) and config.load_in_8bit and not config.load_in_4bit
     assert asked["dtype"] is torch.bfloat16

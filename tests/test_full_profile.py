@@ -58,7 +58,7 @@ def save_models(folder: Path) -> dict[str, str]:
 def shrunk(models: dict[str, str]) -> dict:
     """The full profile on these models, with few and short rows, and what is added to it."""
     profile = _on(yaml.safe_load((PROJECT / "params/full.yaml").read_text()), models)
-    profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS}
+    profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS, "precision": "bfloat16"}
     profile["shared"] |= {"encoder_max_tokens": TOKENS, "gemma_max_tokens": TOKENS}
     generation, gemma = profile["02_generation"], profile["05_gemma_lora"]
     gemma["soft_rows"] = SOFT_ROWS
@@ -181,7 +181,7 @@ def test_learning_weights_are_float32_over_a_bfloat16_base(full):
         tensors = read_tensors(full / f"models/{name}/fold0/body/adapter_model.safetensors")
         assert {t.dtype for t in tensors.values()} == {np.dtype("float32")}
         assert any("lora_B" in key and np.abs(t).max() > 0 for key, t in tensors.items())
-    assert training(full, "gemma")["config"]["body"]["base_dtype"] == "bfloat16"
+    assert training(full, "gemma")["config"]["body"]["precision"] == "bfloat16"
 
 
 def test_each_round_labels_earlier_pools_and_official_rows_anew(full):

@@ -43,7 +43,9 @@ def teach(writer, tmp_path_factory):
 
     def taught(cases=CASES, labels=LABELS, labelled=True, adapting=QUICK, seed=7):
         run = Run(tmp_path_factory.mktemp("run"), "02_generation")
-        return adapt(run, "g", writer, Examples(cases, FOLDS, TOY, labels), labelled, adapting, seed)
+        return adapt(
+            run, "g", writer, Examples(cases, FOLDS, TOY, labels), labelled, adapting, "bfloat16", seed
+        )
 
     return taught
 
@@ -106,15 +108,15 @@ def test_what_is_there_is_not_trained_again(writer, tmp_path, monkeypatch):
 
     monkeypatch.setattr(indomain, "_train", dying)
     with pytest.raises(KeyboardInterrupt):
-        adapt(run, "g", writer, examples, True, QUICK, 7)
+        adapt(run, "g", writer, examples, True, QUICK, "float32", 7)
     assert sorted(f.name for f in run.path("models/g").iterdir()) == ["on_fold0", "on_fold1"]
     trained.clear()
-    folders = adapt(run, "g", writer, examples, True, QUICK, 7)
+    folders = adapt(run, "g", writer, examples, True, QUICK, "float32", 7)
     assert len(trained) == 1 and "on_fold2" in trained[0] and list(folders) == [0, 1, 2]
     trained.clear()
-    assert adapt(run, "g", writer, examples, True, QUICK, 7) == folders and not trained
+    assert adapt(run, "g", writer, examples, True, QUICK, "float32", 7) == folders and not trained
     cases, labels = changed(FOLDS == FOLD)
-    adapt(run, "g", writer, Examples(cases, FOLDS, TOY, labels), True, QUICK, 7)
+    adapt(run, "g", writer, Examples(cases, FOLDS, TOY, labels), True, QUICK, "float32", 7)
     assert len(trained) == 1 and "on_fold1" in trained[0]
     assert run.written_by("02_generation") == [f"models/g/on_fold{n}/key.json" for n in range(3)]
 

@@ -18,7 +18,7 @@ from narrutils.stored import load_model
 from narrutils.text import encode, pad
 from narrutils.training import NeuralLearner
 
-SEPARATE = Recipe(max_tokens=40, batch_size=2, bf16=False, inputs="separate", learning_rate=1e-3)
+SEPARATE = Recipe(max_tokens=40, batch_size=2, precision="float32", inputs="separate", learning_rate=1e-3)
 TEXTS = word_texts(TOY, 6)
 TEXTS.iloc[1, 0] = ""
 TEXTS.iloc[2, 1] = " \n"

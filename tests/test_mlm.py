@@ -28,9 +28,9 @@ TEST = word_texts(TOY, 4, seed=2).set_axis(uids(4, "t"))
 POOL = (
     word_texts(TOY, 6, seed=3, words=12).set_axis(uids(6, "g")).assign(seen_folds=[[n % K] for n in range(6)])
 )
-MLM = Pretraining(epochs=2, block=32, batch_size=4, learning_rate=3e-3, bf16=False)
+MLM = Pretraining(epochs=2, block=32, batch_size=4, learning_rate=3e-3, precision="float32")
 #: A head that moves fast: models that read all cases alike would be trained again and again.
-RECIPE = Recipe(max_tokens=40, bf16=False, learning_rate=1e-3, head_learning_rate=0.3, warmup=0.0)
+RECIPE = Recipe(max_tokens=40, precision="float32", learning_rate=1e-3, head_learning_rate=0.3, warmup=0.0)
 MASKING = tokenizer(pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]", mask_token="<mask>")
 
 

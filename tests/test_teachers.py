@@ -78,7 +78,7 @@ def test_a_teacher_reads_as_the_model_did_when_it_was_trained(tfidf):
 @pytest.mark.parametrize("kind", ["encoder", "adapters"])
 def test_a_neural_teacher_keeps_length_truncation_and_precision(kind, tiny_bert, tiny_gemma_folder, tmp_path):
     """The test texts are longer than `max_tokens`, so another length or end would read otherwise."""
-    recipe = Recipe(max_tokens=12, truncation="right", learning_rate=1e-2, batch_size=4, bf16=False)
+    recipe = Recipe(max_tokens=12, truncation="right", learning_rate=1e-2, batch_size=4, precision="float32")
     bodies = {"encoder": (Body(tiny_bert), Lora()), "adapters": (Body(tiny_gemma_folder), Lora(4, 8))}
     learner = NeuralLearner(TOY, *bodies[kind], recipe)
     model = CrossFit(begun(tmp_path), "model", TOY, learner, TEXTS, FOLDS, TEST)

@@ -24,13 +24,13 @@ from narrutils.reading import read_logits
 from narrutils.recipe import LOSSES, Recipe
 from narrutils.training import NeuralLearner
 
-RECIPE = Recipe(max_tokens=24, batch_size=4, bf16=False, learning_rate=1e-3, seed=5)
+RECIPE = Recipe(max_tokens=24, batch_size=4, precision="float32", learning_rate=1e-3, seed=5)
 N_SOFT, N_HARD = 10, 7
 SOFT_TEXTS = word_texts(TOY, N_SOFT, seed=1).set_axis(uids(N_SOFT, "g"))
 SOFT = Phase(SOFT_TEXTS, random_probabilities(TOY, SOFT_TEXTS.index), 1, soft=True)
 LABELS = random_labels(TOY, N_HARD)
 #: Modules that carry a training's files and errors about, and have no say in its numbers.
-OF_NO_ACCOUNT = {"artifacts", "files", "tables", "errors", "paths", "folds", "hub", "launching"}
+OF_NO_ACCOUNT = {"artifacts", "files", "tables", "errors", "paths", "folds", "hub", "launching", "speed"}
 HARD = Phase(word_texts(TOY, N_HARD, seed=2), TOY.to_targets(LABELS), 3)
 
 
@@ -225,8 +225,14 @@ def test_it_learns_what_the_words_say(tiny_bert, tiny_gemma_folder, lora):
         },
         index=labels.index,
     )
-    recipe = Recipe(max_tokens=16, batch_size=8, bf16=bool(lora.rank), learning_rate=1e-2, seed=1)
-    backbone = Body(tiny_gemma_folder if lora.rank else tiny_bert, base_dtype="bfloat16")
+    recipe = Recipe(
+        max_tokens=16,
+        batch_size=8,
+        precision="bfloat16" if lora.rank else "float32",
+        learning_rate=1e-2,
+        seed=1,
+    )
+    backbone = Body(tiny_gemma_folder if lora.rank else tiny_bert, precision="bfloat16")
     model = NeuralLearner(TOY, backbone, lora, recipe).fit([Phase(texts, TOY.to_targets(labels), 30)])
     losses = [h["loss"] for h in model.history]
     assert losses[-1] < 0.8 * losses[0]

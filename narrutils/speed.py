@@ -1,0 +1,106 @@
+"""How fast this machine's processor multiplies, measured once and remembered.
+
+Flags do not tell it: environment variables can hold torch to fewer instructions than the
+processor has, and a processor without bfloat16 of its own still computes in it, several
+times slower than in float32. So a linear layer is timed in both, with one thread.
+"""
+
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from narrutils.errors import InputError
+from narrutils.files import digest, read_json, write_json
+from narrutils.paths import cache_folder
+
+#: Environment variables that hold torch to fewer instructions.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+#: Rows, inputs and outputs of the layers that are timed: of Gemma 270M and of MiniLM, few rows at once.
+SHAPES = ((128, 640, 2048), (256, 384, 1536))
+#: Seconds that each shape is timed for in each precision, and the least number of goes.
+SECONDS, GOES = 0.06, 2
+
+
+@dataclass(frozen=True)
+class Speed:
+    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in."""
+
+    float32: float
+    bfloat16: float
+
+
+def measured() -> Speed:
+    """The speed of this processor; kept in the cache, from where it is read without loading torch.
+
+    The first call on a machine takes about half a second and the loading of torch. The kept figure is
+    of this processor, its instructions as torch may use them, and this version of torch.
+
+    Raises:
+        InputError: torch is not installed.
+    """
+    kept = cache_folder() / "speed" / f"{digest(kind())}.json"
+    if not kept.exists():
+        write_json(kept, asdict(measure()) | kind())
+    found = read_json(kept)
+    return Speed(found["float32"], found["bfloat16"])
+
+
+def kind() -> dict[str, str]:
+    """What decides the speed: the processor, its instructions, what torch may use of them, and torch."""
+    limits = {name: os.environ.get(name, "") for name in LIMITS}
+    return {"processor": processor(), "instructions": _told("flags"), "torch": _torch()} | limits
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    return _told("model name") or platform.processor() or platform.machine()
+
+
+def measure() -> Speed:
+    """The speed as of now, with one thread; beside other work the best of several goes still holds."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return Speed(*(_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _gflops(dtype) -> float:
+    """Operations of all shapes over the sum of their best times, in 10⁹ a second."""
+    work = sum(2 * rows * inputs * outputs for rows, inputs, outputs in SHAPES)
+    return round(work / sum(_seconds(*shape, dtype) for shape in SHAPES) / 1e9, 2)
+
+
+def _seconds(rows: int, inputs: int, outputs: int, dtype) -> float:
+    """The best time of one linear layer."""
+    import torch
+
+    given, weight = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
+    times: list[float] = []
+    with torch.inference_mode():
+        torch.nn.functional.linear(given, weight)  # the first go chooses how to compute
+        while len(times) < GOES or sum(times) < SECONDS:
+            start = time.perf_counter()
+            torch.nn.functional.linear(given, weight)
+            times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _torch() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        raise InputError("torch is not installed, so its speed cannot be measured") from None
+
+
+def _told(name: str) -> str:
+    """What Linux says of the first processor under this name; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == name), "")
