@@ -103,7 +103,8 @@ def train_variants(profile: Profile, run: Run) -> None:
     schema = load_schema(values["schema"])
     named = {f.name for f in fields(Recipe)} & set(values)
     recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})
-    body = Body(values["encoder_backbone"], dropout=values["encoder_dropout"])
+    top_layers, dropout = values["encoder_top_layers"], values["encoder_dropout"]
+    body = Body(values["encoder_backbone"], top_layers=top_layers, dropout=dropout)
     learner, pool = NeuralLearner(schema, body, recipe=recipe), run.pools(schema)
     train, test, folds, labels = run.cases("train"), run.cases("test"), run.folds(), run.labels(schema)
     corrected = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])

@@ -6,6 +6,7 @@ Each write is noted under the stage's name, which is how the runner knows, by co
 what a rerun may skip.
 """
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -103,6 +104,15 @@ class Run:
         if wanted == "auto" and kept and slow(kept):
             print(f"{self.folder}: computes in {slow(kept)}", flush=True)
         return found
+
+    @property
+    def states(self) -> Path:
+        """Where what frozen layers gave of cases is kept until the run ends; see `lower`."""
+        return self.path("states")
+
+    def drop_states(self) -> None:
+        """Remove what frozen layers gave of cases: text can be made of it again."""
+        shutil.rmtree(self.states, ignore_errors=True)
 
     def models(self) -> list[str]:
         """Names of the models with out-of-fold predictions, in order."""

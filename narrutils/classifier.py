@@ -1,7 +1,8 @@
 """One classifier for both kinds of backbone: pooled states and a linear head.
 
 Unless told otherwise, an encoder pools the mean of its real tokens, and a causal language
-model its last real token, found from the attention mask, whatever the padding side.
+model its last real token, found from the attention mask, whatever the padding side. `parts`
+pools the mean of each narrative beside that of the whole.
 """
 
 import re
@@ -46,7 +47,7 @@ class Body:
     backbone: str  # a packaged name, a local path, or a hub id
     layers: int = 0  # keep the first N layers; 0 keeps all
     top_layers: int = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
-    pooling: str = ""  # mean or last; empty: mean of an encoder, last token of a causal model
+    pooling: str = ""  # mean, last, parts; empty: mean of an encoder, last token of a causal model
     quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
     precision: str = "float32"  # of a frozen base; a trained body is always float32
     dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
@@ -65,20 +66,31 @@ class Start:
     folder: Callable[[], Path]
 
 
-def pool_mean(states: Tensor, mask: Tensor) -> Tensor:
+def pool_mean(states: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
     """Mean over real tokens: states `[batch, tokens, hidden]`, mask `[batch, tokens]`."""
     mask = mask.to(states.dtype)[..., None]
     return (states * mask).sum(1) / mask.sum(1)
 
 
-def pool_last(states: Tensor, mask: Tensor) -> Tensor:
+def pool_last(states: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
     """State of the last real token of each row, right- or left-padded."""
     positions = torch.arange(mask.shape[1], device=mask.device)
     last = (mask * positions).argmax(1)
     return states[torch.arange(len(states), device=states.device), last]
 
 
-POOLINGS = {"mean": pool_mean, "last": pool_last}
+def pool_parts(states: Tensor, mask: Tensor, parts: Tensor) -> Tensor:
+    """The mean over all real tokens and that of each narrative, side by side; zeros for an empty one.
+
+    Args:
+        parts: which tokens each narrative has, `[batch, narratives, tokens]`.
+    """
+    groups = torch.cat([mask[:, None], parts], 1).float()
+    means = groups @ states.float() / groups.sum(-1, keepdim=True).clamp(min=1)
+    return means.flatten(1)
+
+
+POOLINGS = {"mean": pool_mean, "last": pool_last, "parts": pool_parts}
 
 
 class Head(nn.Linear):
@@ -99,63 +111,69 @@ class Head(nn.Linear):
 class Classifier(nn.Module):
     """Backbone, pooling and a float32 linear head of `width` logits; layers below `cut` are frozen."""
 
-    def __init__(self, body: nn.Module, width: int, pooling: str, dropout: float = 0.0, cut: int = 0):
+    def __init__(
+        self,
+        body: nn.Module,
+        width: int,
+        pooling: str,
+        dropout: float = 0.0,
+        cut: int = 0,
+        narratives: int = 1,
+    ):
         super().__init__()
         self.body = body
         self.pooling = pooling or ("mean" if is_encoder(body.config) else "last")
         self.pool = one_of(POOLINGS, self.pooling, "pooling")
-        self.cut = cut
+        self.cut, self.narratives = cut, narratives
         self.dropout = nn.Dropout(dropout)
-        self.head = Head(hidden_size(body), width)
+        means = 1 + narratives if self.pooling == "parts" else 1
+        self.head = Head(hidden_size(body) * means, width)
 
     @property
     def _no_split_modules(self) -> list[str]:
         """The body's layers, by which FSDP divides a model; accelerate asks for them by this name."""
         return list(self.body._no_split_modules)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        told: Tensor | None = None,
-        states: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, told: Tensor | None = None, **batch: Tensor) -> Tensor:
         """Logits `[batch, width]`, float32.
 
         Args:
-            input_ids, attention_mask: `[batch, tokens]`; or, for cases whose narratives are read
-                each on its own, `[batch, narratives, tokens]`: the largest of their logits counts.
+            batch: what `pooled` takes; or, for cases whose narratives are read each on its own,
+                `input_ids` and `attention_mask` `[batch, narratives, tokens]`: the largest of
+                their logits counts.
             told: then, `[batch, narratives]` of bool: whose logits count; one at least in each case.
-            states: in place of `input_ids`, what enters layer `cut`: `[batch, tokens, hidden]`.
         """
         if told is None:
-            return self._logits(input_ids, attention_mask, states)
-        logits = self._logits(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+            return self._logits(batch)
+        logits = self._logits({name: values.flatten(0, 1) for name, values in batch.items()})
         return logits.unflatten(0, told.shape).masked_fill(~told[..., None], -torch.inf).amax(1)
 
-    def _logits(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        states: Tensor | None = None,
-    ) -> Tensor:
-        pooled = self.pooled(input_ids, attention_mask, states)
+    def _logits(self, batch: dict[str, Tensor]) -> Tensor:
+        pooled = self.pooled(**batch)
         with torch.autocast(pooled.device.type, enabled=False):
             return self.head(self.dropout(pooled))
 
     def pooled(
         self,
+        attention_mask: Tensor,
         input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        parts: Tensor | None = None,
         states: Tensor | None = None,
     ) -> Tensor:
-        """What the head reads, `[batch, hidden]`, float32; arguments as of `forward`."""
+        """What the head reads, `[batch, hidden]`, float32.
+
+        Args:
+            attention_mask, input_ids: `[batch, tokens]`.
+            parts: which tokens each narrative has, `[batch, narratives, tokens]`, for pooling `parts`.
+            states: in place of `input_ids`, what enters layer `cut`: `[batch, tokens, hidden]`.
+        """
         if states is None:
             read = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         else:
             with above(self.body, self.cut):
                 read = self.body(inputs_embeds=states, attention_mask=attention_mask).last_hidden_state
-        return self.pool(read, attention_mask).float()
+        with torch.autocast(read.device.type, enabled=False):
+            return self.pool(read, attention_mask, parts).float()
 
     def save(self, folder: Path) -> None:
         """Adapters, the layers that learned or the whole body, and the head: safetensors and JSON only."""
@@ -176,11 +194,13 @@ def hidden_size(body: nn.Module) -> int:
     return body.config.get_text_config().hidden_size
 
 
-def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool) -> Classifier:
-    """A fresh classifier; the head's initial weights follow torch's seed.
+def build(
+    body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool, narratives: int = 1
+) -> Classifier:
+    """A fresh classifier of cases of so many narratives; the head's start follows torch's seed.
 
     Raises:
-        InputError: a base in 8 bits without adapters, or more top layers than there are.
+        InputError: a base in 8 bits without adapters, or too many top layers.
     """
     if body.quantization and not lora.rank:
         raise InputError(f"{body.backbone}: a {body.quantization} base is frozen; give it a LoRA rank")
@@ -193,30 +213,35 @@ def build(body: Body, lora: Lora, width: int, dropout: float, checkpointing: boo
         model = get_peft_model(model, _adapters(lora, model, cut))
     elif cut:
         freeze_below(model, cut)
-    return Classifier(model, width, body.pooling, dropout, cut)
+    return Classifier(model, width, body.pooling, dropout, cut, narratives)
 
 
 def first_learning(model: nn.Module, body: Body) -> int:
     """Number of the first layer that learns; 0 where all of them do.
 
     Raises:
-        InputError: there are fewer layers than are to learn.
+        InputError: none would be left below those that are to learn.
     """
     total = model.config.get_text_config().num_hidden_layers
-    if not 0 <= body.top_layers <= total:
-        raise InputError(f"top_layers is {body.top_layers}; {body.backbone} has {total} layers; 0 is all")
+    if not 0 <= body.top_layers < total:
+        raise InputError(
+            f"top_layers is {body.top_layers}; of the {total} layers of {body.backbone} it takes "
+            f"1 to {total - 1}, or 0 for all"
+        )
     return total - body.top_layers if body.top_layers else 0
 
 
 def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
-    above_cut = list(range(cut, model.config.get_text_config().num_hidden_layers)) if cut else None
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
-        layers_to_transform=above_cut,
-    )
+    """Adapters on the targets of the layers from `cut` on.
+
+    By full names: peft's `layers_to_transform` misses layers that stand at the root of a model.
+    """
+    names = list(lora.targets)
+    if cut:
+        learning = {module for _, _, layers in layer_lists(model) for module in layers[cut:].modules()}
+        named = [name for name, module in model.named_modules() if module in learning]
+        names = [name for name in named if name.endswith(tuple(f".{target}" for target in lora.targets))]
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
 
 
 def freeze_below(model: nn.Module, cut: int) -> None:
@@ -232,6 +257,7 @@ def _load(body: Body, trained: bool, stored: bool = False) -> nn.Module:
     if stored and dtype is torch.float32:
         dtype = "auto"  # as its files have it: often 16 bits, which give the same float32 again
     model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
+    model.config.use_cache = False  # keys and values of a text that is read once are of no further use
     return set_dropout(model, body.dropout)
 
 
@@ -254,7 +280,8 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
     classifier.save(folder)
     tokenizer.save_pretrained(folder / "tokenizer")
     described = {"body": vars(body), "lora": vars(lora) | {"targets": list(lora.targets)}}
-    write_json(folder / "classifier.json", described | {"width": classifier.head.out_features})
+    head = {"width": classifier.head.out_features, "narratives": classifier.narratives}
+    write_json(folder / "classifier.json", described | head)
 
 
 def base_name(body: Body) -> str:
@@ -310,7 +337,7 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
         take_over(model, {n: torch.tensor(w) for n, w in read_tensors(folder / "body" / TOP).items()})
     else:
         model = _load(Body(str(folder / "body")), trained=True)
-    classifier = Classifier(model, described["width"], body.pooling)
+    classifier = Classifier(model, described["width"], body.pooling, narratives=described["narratives"])
     head = {name: torch.tensor(value) for name, value in read_tensors(folder / "head.safetensors").items()}
     classifier.head.load_state_dict(head)
     return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

@@ -40,8 +40,9 @@ class Inputs:
     ):
         parts = [texts] if recipe.inputs == "joined" else [texts[[name]] for name in texts]
         settings = recipe.max_tokens, recipe.truncation, recipe.repair_periods
-        columns = [encode(part, tokenizer, *settings).ids for part in parts]
-        self.cases = list(zip(*columns))  # of each case, its rows of token ids
+        columns = [encode(part, tokenizer, *settings) for part in parts]
+        self.cases = list(zip(*(column.ids for column in columns)))  # of each case, its rows of token ids
+        self.spans = columns[0].spans  # of each joined case, where its narratives stand
         self.told = None if recipe.inputs == "joined" else told(texts)
         self.pad_id = tokenizer.pad_token_id
         self.lower = lower
@@ -55,13 +56,21 @@ class Inputs:
         """What `Classifier.forward` takes, for the cases of these numbers."""
         numbers = list(numbers)
         padded = pad([row for n in numbers for row in self.cases[n]], self.pad_id)
+        if self.told is not None:
+            apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}
+            return apart | {"told": self.told[numbers]}
+        padded["parts"] = masks([self.spans[n] for n in numbers], padded["attention_mask"].shape[1])
         if self.lower is not None:
-            states = [self.lower.of(*self.cases[n]) for n in numbers]
-            return {"states": pad_sequence(states, True), "attention_mask": padded["attention_mask"]}
-        if self.told is None:
-            return padded
-        apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}
-        return apart | {"told": self.told[numbers]}
+            padded["states"] = pad_sequence([self.lower.of(*self.cases[n]) for n in numbers], True)
+            del padded["input_ids"]
+        return padded
+
+
+def masks(spans: Sequence[Sequence[tuple[int, int]]], tokens: int) -> torch.Tensor:
+    """Which tokens each narrative of a case has, `[cases, narratives, tokens]` of 0 and 1."""
+    begin, end = torch.tensor(spans).unbind(-1)
+    place = torch.arange(tokens)
+    return ((place >= begin[..., None]) & (place < end[..., None])).long()
 
 
 def told(texts: pd.DataFrame) -> torch.Tensor:

@@ -38,7 +38,7 @@ class _Given(nn.Module):
         return inputs_embeds
 
 
-def states_below(body: nn.Module, cut: int, **batch: Tensor) -> Tensor:
+def states_below(body: nn.Module, cut: int, input_ids: Tensor, attention_mask: Tensor, **_: Tensor) -> Tensor:
     """The states that enter layer `cut`, `[batch, tokens, hidden]`; the layers above are not computed."""
 
     def stop(layer: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -47,7 +47,7 @@ def states_below(body: nn.Module, cut: int, **batch: Tensor) -> Tensor:
     ((_, _, layers),) = layer_lists(body)
     hook = layers[cut].register_forward_pre_hook(stop, with_kwargs=True)
     try:
-        body(**batch)
+        body(input_ids=input_ids, attention_mask=attention_mask)
     except _Reached as reached:
         return reached.states
     finally:
@@ -59,8 +59,7 @@ def states_below(body: nn.Module, cut: int, **batch: Tensor) -> Tensor:
 def above(body: nn.Module, cut: int) -> Iterator[nn.Module]:
     """The body as its layers from `cut` on: it takes their states as `inputs_embeds`."""
     ((owner, name, layers),) = layer_lists(body)
-    inner = body.get_base_model() if hasattr(body, "get_base_model") else body
-    embeddings = getattr(inner, "embeddings", None)
+    inner, embeddings = _embeddings(body)
     with cut_config(body.config, first=cut):
         setattr(owner, name, layers[cut:])
         if embeddings is not None:
@@ -71,6 +70,20 @@ def above(body: nn.Module, cut: int) -> Iterator[nn.Module]:
             setattr(owner, name, layers)
             if embeddings is not None:
                 inner.embeddings = embeddings
+
+
+def _embeddings(body: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+    """The module that holds an encoder's embeddings, and these; None where it takes ready ones by itself."""
+    inner = body.get_base_model() if hasattr(body, "get_base_model") else body
+    return inner, getattr(inner, "embeddings", None)
+
+
+def modules_below(body: nn.Module, cut: int) -> list[nn.Module]:
+    """Every module that a case passes before it enters layer `cut`."""
+    ((_, _, layers),) = layer_lists(body)
+    _, embeddings = _embeddings(body)
+    parts = [*layers[:cut], *([] if embeddings is None else [embeddings])]
+    return [module for part in parts for module in part.modules()]
 
 
 def splits_cleanly(body: nn.Module, cut: int, ids: Sequence[int]) -> bool:

@@ -21,10 +21,11 @@ TRUNCATIONS = ("balanced", "right")
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of each case, and whether it had to be shortened."""
+    """Token ids of each case, whether it had to be shortened, and where each narrative begins and ends."""
 
     ids: list[list[int]]
     cut: list[bool]
+    spans: list[list[tuple[int, int]]]
 
     @property
     def share_cut(self) -> float:
@@ -58,12 +59,13 @@ def encode(
             f"{max_tokens - room + texts.shape[1]} tokens and one of {', '.join(TRUNCATIONS)} are needed"
         )
     columns = [token_ids(texts[name], tokenizer, repair) for name in texts.columns]
-    ids, cut = [], []
+    ids, cut, spans = [], [], []
     for parts in zip(*columns):
         kept = _fit(parts, room, truncation)
         ids.append(start + _join(kept, separator) + end)
         cut.append(sum(map(len, parts)) > room)
-    return Encoded(ids, cut)
+        spans.append(_spans(kept, len(start), len(separator)))
+    return Encoded(ids, cut, spans)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
@@ -114,6 +116,15 @@ def _join(parts: Sequence[list[int]], separator: list[int]) -> list[int]:
     for part in parts[1:]:
         joined += separator + part
     return joined
+
+
+def _spans(parts: Sequence[list[int]], start: int, gap: int) -> list[tuple[int, int]]:
+    """First and last-plus-one position of each part, the first at `start`, `gap` tokens between them."""
+    spans = []
+    for part in parts:
+        spans.append((start, start + len(part)))
+        start += len(part) + gap
+    return spans
 
 
 def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:

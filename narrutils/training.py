@@ -10,13 +10,23 @@ import torch
 from transformers import set_seed
 
 from narrutils.backbones import load_tokenizer, resolve
-from narrutils.classifier import Body, Classifier, Lora, Start, base_name, build, save_base, save_classifier
+from narrutils.classifier import (
+    Body,
+    Classifier,
+    Lora,
+    Start,
+    base_name,
+    build,
+    has_dropout,
+    save_base,
+    save_classifier,
+)
 from narrutils.curriculum import Phase
 from narrutils.distributed import take_over
 from narrutils.errors import InputError
 from narrutils.files import digest, source_digest
 from narrutils.launching import train_launched
-from narrutils.lower import LowerStates, splits_cleanly
+from narrutils.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.probe import Probe, fit_probe
 from narrutils.reading import read_logits, read_lower, read_pooled
 from narrutils.recipe import Recipe
@@ -109,26 +119,27 @@ class NeuralLearner:
             read_lower(classifier, tokenizer, texts, self.recipe, lower)
 
     def _lower(self, classifier: Classifier, tokenizer) -> LowerStates | None:
-        """The stored states of the frozen layers, where what they give of a case is always the same."""
-        alone = not (self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined")
-        if self.states is None or not classifier.cut or not alone:
+        """The stored states of the frozen layers, where what these give of a case is always the same."""
+        body, cut = classifier.body, classifier.cut
+        varies = self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined"
+        if self.states is None or not cut or varies or has_dropout(modules_below(body, cut)):
             return None
-        if not splits_cleanly(classifier.body, classifier.cut, tokenizer("\n.")["input_ids"]):
-            print(f"{self.body.backbone}: its layers cannot be computed apart; all are, at every step")
+        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
+            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
             return None
-        body = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
-        kind = next(classifier.body.parameters()).device.type
+        read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
+        place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.rank))
         code = source_digest(("lower", "reading", "classifier", "backbones", "precision", "attention"))
-        key = digest(body, self.config()["weights"], self.recipe.precision, bool(self.lora.rank), kind, code)
-        return LowerStates(self.states, key)
+        return LowerStates(self.states, digest(read, self.config()["weights"], place, code))
 
     def _fresh(self) -> tuple[object, Classifier]:
         """Tokenizer and classifier as training finds them, but for the start of the head."""
         body = self._body()  # first: pretraining it, if it is yet to be done, draws numbers too
         set_seed(self.recipe.seed)
         tokenizer = load_tokenizer(resolve(body.backbone))
+        recipe, narratives = self.recipe, len(self.schema.text_columns)
         classifier = build(
-            body, self.lora, self.schema.width, self.recipe.head_dropout, self.recipe.checkpointing
+            body, self.lora, self.schema.width, recipe.head_dropout, recipe.checkpointing, narratives
         )
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         return tokenizer, classifier

@@ -286,7 +286,14 @@ def write_orchard_profile(tmp_path: Path, bert, gemma, texts: list[str], names: 
         "run": "orchard",
         "shared": shared,
         "02_generation": {"pools": []} | generation,
-        "05_gemma_lora": {"gemma_layers": 0, "lora_rank": 2, "lora_alpha": 4, "rounds": 0, "nested": False},
+        "04_deberta": {"encoder_top_layers": 1},
+        "05_gemma_lora": {
+            "gemma_top_layers": 1,
+            "lora_rank": 2,
+            "lora_alpha": 4,
+            "rounds": 0,
+            "nested": False,
+        },
         "06_ensemble": {"weights": {"tfidf": 1.0, "gemma": 1.0}, "thresholds_from": "members"},
     }
     (tmp_path / "orchard.yaml").write_text(yaml.safe_dump(profile))

@@ -98,8 +98,21 @@ def test_joined_cases_are_batched_as_they_are_encoded(tok):
     inputs = Inputs(TEXTS, tok, replace(SEPARATE, inputs="joined"))
     plain = pad([encode(TEXTS, tok, 40).ids[n] for n in (4, 0)], tok.pad_token_id)
     batch = inputs.batch([4, 0])
-    assert set(batch) == set(plain)
+    assert set(batch) == {*plain, "parts"}
     assert all(batch[name].equal(plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("tok", [bert_tokenizer(), gemma_tokenizer()])
+def test_the_parts_of_a_batch_are_its_narratives(tok):
+    """Every token of a narrative is in its own part, in order, and no special token is in any."""
+    inputs = Inputs(TEXTS, tok, replace(SEPARATE, inputs="joined"))
+    batch = inputs.batch([4, 0])
+    for row, n in enumerate((4, 0)):
+        for part, name in enumerate(TEXTS):
+            told = batch["input_ids"][row][batch["parts"][row, part] == 1].tolist()
+            whole = tok(TEXTS[name].iloc[n], add_special_tokens=False)["input_ids"]
+            assert told == whole[: len(told)] and bool(told) == bool(whole)
+        assert (batch["parts"][row].sum(0) <= batch["attention_mask"][row]).all()
 
 
 def test_who_has_a_say():

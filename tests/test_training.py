@@ -138,7 +138,7 @@ def test_the_first_gradient_is_that_of_the_mean_loss_however_it_is_accumulated(l
     model.classifier.load_state_dict(starts[0])
     examples = Examples([rows], model.tokenizer, learner.recipe)
     batch = examples.collate(list(range(8)))
-    logits = model.classifier(batch["input_ids"], batch["attention_mask"])
+    logits = model.classifier(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     loss = AbstractionLoss(TOY, 0.1)(logits, batch["targets"], batch["soft"])
     model.classifier.zero_grad()
     loss.backward()
