@@ -5,7 +5,7 @@
 
 MiniLM trained whole, and LoRA adapters on the first 6 layers of Gemma 3 270M, on a few made cases;
 Gemma writes with all its layers. `ratio` is how many times as fast bfloat16 is. What `auto` chooses,
-and the probe that it goes by, stand above the table. Loading is not timed.
+and the probe that it goes by, are told first. Loading is not timed.
 """
 
 import argparse
@@ -42,23 +42,27 @@ BOTH = ("float32", "bfloat16")
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=16, help="made cases; generation takes half as many")
-    parser.add_argument("--new-tokens", type=int, default=24)
+    parser.add_argument(
+        "--rows", type=int, default=8, help="made cases; frozen states and generation take half as many"
+    )
+    parser.add_argument("--new-tokens", type=int, default=16)
     parser.add_argument("--vllm", action="store_true", help="its engine too")
     given = parser.parse_args()
-    examples = demo_examples()
-    lines = [
-        *classifying(examples, given.rows),
-        *freezing(examples, given.rows // 2),
-        *(
-            generating(examples, engine, given.rows // 2, given.new_tokens)
-            for engine in ("transformers", *(["vllm"] if given.vllm else []))
-        ),
-    ]
+    print(f"{processor()}; {measured()} GFLOP/s a thread; auto is {fastest()}", flush=True)
+    lines = []
+    for line in measure(demo_examples(), given):
+        lines.append(line | {"ratio": line["float32"] / line["bfloat16"]})
+        print(lines[-1], flush=True)
     table = pd.DataFrame(lines).set_index(["what", "model"])
-    table["ratio"] = table["float32"] / table["bfloat16"]
-    print(f"{processor()}; {measured()} GFLOP/s a thread; auto is {fastest()}")
     show(f"{torch.get_num_threads()} threads, seconds", table.round(2))
+
+
+def measure(examples: Examples, given: argparse.Namespace) -> Iterator[dict]:
+    """All lines: `what`, `model`, and seconds by precision."""
+    yield from classifying(examples, given.rows)
+    yield from freezing(examples, given.rows // 2)
+    for engine in ("transformers", "vllm") if given.vllm else ("transformers",):
+        yield generating(examples, engine, given.rows // 2, given.new_tokens)
 
 
 def classifying(examples: Examples, rows: int) -> Iterator[dict]:
