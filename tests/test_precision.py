@@ -132,6 +132,7 @@ def test_a_recipe_never_holds_auto():
 
 def test_slowness_is_said_of_what_is_slow(processor, gpu):
     assert "6 times" in slow("bfloat16") and not slow("float32")
+    assert "in float32" in slow("float16")
     processor(50.0, 400.0)
     assert "8 times" in slow("float32") and not slow("bfloat16")
     processor(50.0, 60.0)
