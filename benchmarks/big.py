@@ -119,7 +119,9 @@ def measure(size: Size, tiny: bool, steps: int, rate: float) -> dict:
     """Train one model for an epoch of 3 steps and one of `steps`; the second one's figures."""
     schema = load_schema("params/schemas/nvdrs.yaml")
     max_tokens = 64 if tiny else size.max_tokens
-    recipe = Recipe(max_tokens=max_tokens, batch_size=size.batch_size, checkpointing=True)
+    recipe = Recipe(
+        max_tokens=max_tokens, batch_size=size.batch_size, checkpointing=True, precision="bfloat16"
+    )
     with TemporaryDirectory() as folder:
         save_random(size.config_of(tiny), Path(folder), "bfloat16" if size.lora.rank else "float32")
         learner = NeuralLearner(schema, Body(folder, precision="bfloat16"), size.lora, recipe)

@@ -26,6 +26,7 @@ from narrutils.demo.cases import PUBLISHED_CASES
 from narrutils.demo.phrases import read
 from narrutils.folds import draw_folds, singles
 from narrutils.metrics import per_variable
+from narrutils.precision import fastest
 from narrutils.schema import Schema, load_schema
 from narrutils.thresholds import search
 from narrutils.training import NeuralLearner, Recipe
@@ -33,7 +34,13 @@ from narrutils.training import NeuralLearner, Recipe
 FOLDS = 4
 EPOCHS = 5  # of MiniLM; TF-IDF knows none
 RECIPE = Recipe(
-    max_tokens=256, learning_rate=2e-4, head_learning_rate=2e-3, batch_size=8, smoothing=0.02, seed=0
+    max_tokens=256,
+    learning_rate=2e-4,
+    head_learning_rate=2e-3,
+    batch_size=8,
+    smoothing=0.02,
+    precision=fastest(),
+    seed=0,
 )
 
 

@@ -15,10 +15,11 @@ from narrutils.classifier import pool_mean
 from narrutils.curriculum import Phase
 from narrutils.files import digest, read_tensors, write_tensors
 from narrutils.inputs import Inputs
+from narrutils.precision import autocast, fastest
 from narrutils.recipe import Recipe
 from narrutils.schema import Schema
 
-READING = Recipe(max_tokens=256)
+READING = Recipe(max_tokens=256, precision=fastest())
 
 
 def embed(run: Run, texts: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def mean_states(backbone, texts: pd.DataFrame, size: int = 32) -> np.ndarray:
     states = np.empty((len(texts), body.config.hidden_size), dtype=np.float32)
     for rows in np.array_split(order, -(-len(order) // size)):
         batch = inputs.batch(rows)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast(READING.precision, body.config, "cpu"):
             told = body(**batch).last_hidden_state
         states[rows] = pool_mean(told.float(), batch["attention_mask"]).numpy()
     return states

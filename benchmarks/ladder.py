@@ -100,6 +100,7 @@ def measure(params: str, overrides: list[tuple[str, str]], until: str) -> None:
 def train_variants(profile: Profile, run: Run) -> None:
     """The encoder of 04 on the given labels, and with generated rows before the corrected ones."""
     values = profile.parameters["04_deberta"]
+    values = values | {"precision": run.precision(values["precision"])}
     schema = load_schema(values["schema"])
     named = {f.name for f in fields(Recipe)} & set(values)
     recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})

@@ -53,8 +53,10 @@ def options(mlm_epochs: int) -> dict[str, Option]:
         "ema": Option({"ema": 0.99}),
         "dropout": Option({"dropout": 0.1}),
         "r_drop": Option({"dropout": 0.1, "r_drop": 1.0}),
-        "mlm": Option(pretraining=Pretraining(mlm_epochs)),
-        "mlm_generated": Option(pretraining=Pretraining(mlm_epochs, generated=True)),
+        "mlm": Option(pretraining=Pretraining(mlm_epochs, precision=RECIPE.precision)),
+        "mlm_generated": Option(
+            pretraining=Pretraining(mlm_epochs, generated=True, precision=RECIPE.precision)
+        ),
     }
 
 

@@ -41,7 +41,7 @@ def main() -> None:
         learners = {
             "MiniLM": NeuralLearner(world.schema, Body("minilm", dropout=0.0), recipe=RECIPE),
             "Gemma 3 270M, 6 layers": NeuralLearner(
-                world.schema, Body("gemma3-270m", layers=6, precision="bfloat16"), Lora(16, 32), GEMMA
+                world.schema, Body("gemma3-270m", layers=6, precision=RECIPE.precision), Lora(16, 32), GEMMA
             ),
         }
         lines = {name: measure(world, learner) for name, learner in learners.items()}

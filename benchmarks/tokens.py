@@ -27,6 +27,7 @@ from narrutils.backends import Backend, Sampling, open_backend, render
 from narrutils.conditioning import sentences
 from narrutils.data import embedded_data, load_data
 from narrutils.folds import draw_folds
+from narrutils.precision import fastest
 from narrutils.prompts import Examples, Prompt, few_shot
 from narrutils.schema import load_schema
 
@@ -53,7 +54,8 @@ def main() -> None:
     examples, lines = demo_examples(), []
     for model in given.models:
         for engine in given.engines:
-            with open_backend(engine, resolve(model), Sampling(max_new_tokens=given.new_tokens)) as backend:
+            sampling = Sampling(max_new_tokens=given.new_tokens, precision=fastest())
+            with open_backend(engine, resolve(model), sampling) as backend:
                 asked = {
                     "short": [short(examples, n, backend.form) for n in range(given.rows)],
                     "long": long(examples, given.long_rows, backend.form, given.words),

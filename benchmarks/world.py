@@ -23,6 +23,7 @@ from narrutils.folds import HeldOut, draw_folds
 from narrutils.generation import generate_pool
 from narrutils.metrics import Counts, count
 from narrutils.pools import Adapting, Pool
+from narrutils.precision import fastest
 from narrutils.pseudo import given_labels
 from narrutils.schema import Schema, load_schema
 from narrutils.screening import Screener, own_fold_teachers
@@ -96,7 +97,7 @@ class World:
     def write_pool(self, pool: Pool, engine: str, chunk_size: int) -> pd.DataFrame:
         """The rows of a pool, screened by a screener of its own, indexed by uid."""
         made = generate_pool(
-            self.run, self.schema, pool, self.texts, self.folds, self.labels, chunk_size, engine
+            self.run, self.schema, pool, self.texts, self.folds, self.labels, chunk_size, engine, fastest()
         )
         name = f"generated/{pool.pool}.parquet"
         self.run.write_stream(name, self.screener(pool.labelled).stream(made))

@@ -75,12 +75,14 @@ def fastest() -> str:
 
 
 def slow(precision: str) -> str:
-    """Half a sentence that says by how much this machine is slow in a precision; "" where it is not."""
+    """Half a sentence that says how this machine is slow in a precision, or lacks it; else ""."""
     if has_gpu():
         late = precision == "float32" or (precision == "bfloat16" and fastest() != precision)
         return f"{precision}, where this GPU is faster in {fastest()}" if late else ""
+    if precision == "float16":
+        return "float16, in whose place a processor computes in float32"
     speed = vars(measured())
-    ratio = speed[fastest()] / speed.get(precision, speed["float32"])
+    ratio = speed[fastest()] / speed[precision]
     return f"{precision}, where {fastest()} is {ratio:.0f} times as fast here" if ratio > SLOW else ""
 
 

@@ -8,6 +8,7 @@ times slower than in float32. So a linear layer is timed in both, with one threa
 import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,10 +43,13 @@ def measured() -> Speed:
         InputError: torch is not installed.
     """
     kept = cache_folder() / "speed" / f"{digest(kind())}.json"
-    if not kept.exists():
-        write_json(kept, asdict(measure()) | kind())
-    found = read_json(kept)
-    return Speed(found["float32"], found["bfloat16"])
+    if kept.exists():
+        found = read_json(kept)
+        return Speed(found["float32"], found["bfloat16"])
+    speed = measure()
+    with suppress(OSError):  # a cache that cannot be written costs half a second each time
+        write_json(kept, asdict(speed) | kind())
+    return speed
 
 
 def kind() -> dict[str, str]:

@@ -3,7 +3,8 @@
 What a user's GPUs would run is run here as it stands in the file: every pool, round, nested
 teacher and final model, with its architecture, rank, phases, schedule and ensemble weight.
 Changed are the weights (tiny and random, `architectures`), the data (the made corpus, 60
-cases, 3 folds for 5), the rows a pool asks for, and the tokens that a model reads. Added are
+cases, 3 folds for 5), the rows a pool asks for, and the tokens that a model reads; the precision is
+`auto` on such GPUs, bfloat16. Added are
 generators of the Llama and Gemma 2 families, and Qwen 2, Mistral and Llama as classifiers.
 """
 

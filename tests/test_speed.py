@@ -49,6 +49,12 @@ def test_what_is_kept_says_which_machine_it_is_of(empty_cache):
     assert kind().items() <= json.loads(kept.read_text()).items()
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path / "file"))
+    assert measured().float32 > 0
+
+
 def test_measuring_leaves_the_number_of_threads(monkeypatch):
     import torch
 

@@ -1,7 +1,8 @@
 """Codes the cases of data/test_features.csv in the order of data/submission_format.csv.
 
 Everything it needs beside the packages of requirements.txt lies in this archive: the models in
-run/, the code that reads them in narrutils/. The network is not used.
+run/, the code that reads them in narrutils/. They read in the precision of their run. The network
+is not used.
 """
 
 import os
