@@ -78,8 +78,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.environ["NARRUTILS_CACHE"] = folder
         write_demo_data(Path(folder) / "data", cases=given.cases)
-        texts = pd.read_csv(Path(folder) / "data" / "train_features.csv", index_col=0).to_numpy().ravel()
-        rows = {name: compare(name, texts.tolist(), Path(folder)) for name in given.models}
+        cases = pd.read_csv(Path(folder) / "data" / "train_features.csv", index_col=0, keep_default_na=False)
+        texts = cases.to_numpy().ravel().tolist()
+        rows = {name: compare(name, texts, Path(folder)) for name in given.models}
         show("Seconds of a conversion", pd.DataFrame(rows).T)
 
 
