@@ -2,10 +2,10 @@
 
     python -m benchmarks.conversion [--models gemma3-270m smollm2-135m] [--cases 2000]
 
-Processor time of one thread, one way after the other, modules imported before. The old way opens the joined file through
-`gguf_file=`, for the weights and again for the tokenizer. The new way begins with the installed packages:
-it joins, checks the SHA-256 and converts. Both must agree: weights bit for bit, and the token ids of
-both narratives of made cases.
+Processor time of one thread, one way after the other, modules imported before. The old way opens the
+joined file through `gguf_file=`, for the weights and again for the tokenizer. The new way begins with the
+installed packages: it joins, checks the SHA-256 and converts. Both must agree: weights bit for bit, and
+the token ids of both narratives of made cases.
 """
 
 import argparse
