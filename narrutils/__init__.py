@@ -6,16 +6,16 @@ Where to look, in the order in which a run needs it:
 - Files: `artifacts` (the run folder), `files` and `tables`; `sheets` and `data` (CSV), `incoming` (CSV,
   streamed).
 - Running: `cli`, `profiles`, `parameters`, `preflight`, `runner`, `stages`, `provenance`,
-  `redaction`, `cycle`, `doctor` and `machine`, `hub`, `packaged`; `precision` and `speed`.
+  `redaction`, `cycle`, `doctor` and `machine`, `hub`, `packaged` and `gguf_files`; `precision`, `speed`.
 - Texts: `text`, `repair`, `sentences`, `describe`, `overlap`, `domain`.
 - Generation: `pools`, `conditioning`, `prompts`, `answers`, `generation`, `backends` with
   `vllm_backend`, `transformers_backend` and `nucleus`, `indomain`; `requested`.
 - Screening: `screening`, `screening_rules`, `reference`, `agreement`.
 - Label correction: `relabel`, `author_rule`, `confident`, `noise`, `noisy_logistic`, `changes`, `review`.
-- Cheap models: `baseline`, `companions`, `frozen`.
-- Neural models: `backbones`, `attention`, `classifier`, `inputs`, `mlm`; `training`, `recipe`, `trainer`,
-  `examples`, `batches`, `curriculum`, `reading`, `progress`, `swap`, `averaging`, `divergence`;
-  `losses`, `f1_loss`, `lovasz`; `distributed`, `launching`, `worker`; `side_by_side`.
+- Cheap models: `baseline`, `companions`, `frozen` with `probe`.
+- Neural models: `backbones`, `attention`, `classifier`, `lower`, `inputs`, `mlm`; `training`, `recipe`,
+  `trainer`, `examples`, `batches`, `curriculum`, `reading`, `progress`, `swap`, `averaging`,
+  `divergence`; `losses`, `f1_loss`, `lovasz`; `distributed`, `launching`, `worker`; `side_by_side`.
 - Over the folds: `crossfit`, `pseudo`, `rounds`, `stored`, `teachers`.
 - Deciding: `calibration`, `thresholds`, `ensemble`, `stacking`, `gains`, `ladder`, `reliability`, `flags`.
 - New narratives: `scoring`, `predict`, `bundle`.

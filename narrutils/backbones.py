@@ -64,6 +64,8 @@ class Backbone:
         """What tells these weights from others of the same name: a commit, or their content."""
         if self.kind == "hub":
             return str(self.revision)
+        if self.kind == "packaged":
+            return Path(self.path_or_id).name  # the SHA-256 of its source is in the name
         return _content(tuple((p, p.stat().st_mtime_ns) for p in sorted(Path(self.path_or_id).glob("*.*"))))
 
 
@@ -73,19 +75,20 @@ def _content(files: tuple[tuple[Path, int], ...]) -> str:
     return digest(*(path for path, _ in files if path.suffix in (".json", ".safetensors")))
 
 
-def resolve(name: str) -> Backbone:
-    """Find the model that `name` means; the first use of a GGUF package converts it.
+def resolve(name: str, weights: bool = True) -> Backbone:
+    """Find the model that `name` means; the first use of a packaged one makes it ready.
 
     Args:
         name: a packaged name (`PACKAGED`), a folder with `config.json` and safetensors
             weights, or a hub id `owner/model`, optionally `owner/model@revision`.
+        weights: false where only the tokenizer is wanted, which a GGUF package gives in seconds.
 
     Raises:
         InputError: nothing of that name, weights that are not safetensors, a package
             that is not installed, or a hub model that cannot be reached.
     """
     if name in PACKAGED:
-        return _packaged(name)
+        return _packaged(name, weights)
     folder = locate(name)
     if folder.is_dir():
         return Backbone(name, "local", str(_checked(folder)))
@@ -105,9 +108,9 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _packaged(name: str) -> Backbone:
+def _packaged(name: str, weights: bool) -> Backbone:
     package = PACKAGED[name]
-    return Backbone(name, "packaged", str(folder_of(name)), package.stands_in_for, package.licence)
+    return Backbone(name, "packaged", str(folder_of(name, weights)), package.stands_in_for, package.licence)
 
 
 def _hub(name: str) -> Backbone:

