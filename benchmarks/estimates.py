@@ -36,8 +36,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def was_timed(run: dict, stage: str) -> bool:
     """Whether the stage ended, on the machine that the run's record describes."""
-    figures = run["stages"].get(stage, {})
-    return figures.get("status") == "done" and figures.get("processor") == run["processor"]["kind"]
+    figures, kind = run["stages"].get(stage, {}), run.get("processor", {}).get("kind")
+    return figures.get("status") == "done" and figures.get("processor", "") == kind
 
 
 def lines(stage: str, runs: list[dict], before: dict[str, float]) -> list[str]:
