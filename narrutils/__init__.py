@@ -6,7 +6,8 @@ Where to look, in the order in which a run needs it:
 - Files: `artifacts` (the run folder), `files` and `tables`; `sheets` and `data` (CSV), `incoming` (CSV,
   streamed).
 - Running: `cli`, `profiles`, `parameters`, `preflight`, `runner`, `stages`, `provenance`,
-  `redaction`, `cycle`, `doctor` and `machine`, `hub`, `packaged` and `gguf_files`; `precision`, `speed`.
+  `redaction`, `cycle`, `doctor` and `machine`, `hub`, `packaged` and `gguf_files`; `precision`,
+  `speed`, `estimates`.
 - Texts: `text`, `repair`, `sentences`, `describe`, `overlap`, `domain`.
 - Generation: `pools`, `conditioning`, `prompts`, `answers`, `generation`, `backends` with
   `vllm_backend`, `transformers_backend` and `nucleus`, `indomain`; `requested`.

@@ -49,11 +49,12 @@ class Calibration:
 
     def apply(self, probabilities: pd.DataFrame) -> pd.DataFrame:
         """Calibrated probabilities, with the same index and columns, whatever the index is."""
-        table = probabilities.astype(float)
+        values = np.array(probabilities, dtype=float, order="F")
+        place = {column: n for n, column in enumerate(probabilities.columns)}
         for scale in self.scales.values():
-            columns = list(scale.columns)
-            table[columns] = scale.apply(table[columns].to_numpy())
-        return table
+            columns = [place[column] for column in scale.columns]
+            values[:, columns] = scale.apply(values[:, columns])
+        return pd.DataFrame(values, probabilities.index, probabilities.columns)
 
     def to_dict(self) -> dict[str, dict]:
         """Variable -> `columns`, `slope`, `shift`, as JSON can hold them."""
@@ -74,12 +75,12 @@ def fit_calibration(schema: Schema, labels: pd.DataFrame, probabilities: pd.Data
             learn from them; matched by uid.
     """
     table = by_uid(probabilities, labels.index, "probabilities")
-    targets = schema.to_targets(labels)
+    targets, read = schema.to_targets(labels).to_numpy(), table[schema.columns].to_numpy(dtype=float)
     scales = {}
     for v in schema.variables:
-        columns = list(v.columns)
+        columns = schema.slices[v.name]
         fit = _fit_binary if v.is_binary else _fit_categorical
-        slope, shift = fit(targets[columns].to_numpy(), table[columns].to_numpy(dtype=float))
+        slope, shift = fit(targets[:, columns], read[:, columns])
         scales[v.name] = Scale(v.columns, slope, shift)
     return Calibration(scales)
 

@@ -125,7 +125,8 @@ def train_and_read(learner, phases: list, texts: list[pd.DataFrame], schema: Sch
     for number in range(seeds):
         candidate = learner.reseeded(number) if number else learner
         model = predictions = None  # let go of the former model before the next one is trained
-        gc.collect()
+        if seeds > 1:  # a neural one, whose parts hold one another; looking for them takes half a second
+            gc.collect()
         try:
             model = candidate.fit(phases, label)
             predictions = _finite(pd.concat([model.predict(part) for part in texts]), schema)

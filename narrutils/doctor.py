@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from narrutils.errors import InputError
+from narrutils.estimates import cost
 from narrutils.hub import backbones, cached_commit, is_hub_id, values_under
 from narrutils.machine import (
     GOOD,
@@ -22,7 +23,8 @@ from narrutils.machine import (
     software,
 )
 from narrutils.paths import locate
-from narrutils.preflight import Job, cost, preflight
+from narrutils.precision import has_gpu, slow
+from narrutils.preflight import Job, preflight, settled
 from narrutils.profiles import NOTEBOOKS, Profile
 
 
@@ -117,9 +119,7 @@ def _hub(name: str) -> Finding:
 
 
 def eight_bit() -> Finding:
-    import torch
-
-    if not torch.cuda.is_available():
+    if not has_gpu():
         return Finding(
             PROBLEM, "8-bit base", "needs an NVIDIA GPU", "leave `quantization` out of the profile"
         )
@@ -129,7 +129,12 @@ def eight_bit() -> Finding:
 
 
 def demands(profile: Profile, outputs: Path) -> Iterator[Finding]:
-    """Whether its data are there and right, and its time and memory against this machine's."""
+    """Whether its data are there and right; its precision, and its time and memory on this machine."""
+    try:
+        yield precision(settled(profile, outputs / profile.run))
+    except InputError as error:
+        yield Finding(PROBLEM, "precision", str(error), "`-p precision auto`")
+        return
     try:
         yield Finding(GOOD, "data and schema", _data(preflight(profile, NOTEBOOKS, outputs)))
     except InputError as error:
@@ -138,8 +143,19 @@ def demands(profile: Profile, outputs: Path) -> Iterator[Finding]:
     costs = [cost(profile, outputs / profile.run, stage) for stage in profile.stages]
     seconds = [figures["seconds"] for figures in costs if "seconds" in figures]
     gigabytes = [figures["gigabytes"] for figures in costs if "gigabytes" in figures]
-    yield Finding(GOOD, "time", f"about {duration(sum(seconds))}" if seconds else "never measured")
+    by = "by the processor alone, less with the GPU" if has_gpu() else "here"
+    yield Finding(GOOD, "time", f"about {duration(sum(seconds))} {by}" if seconds else "never measured")
     yield memory(max(gigabytes, default=None), psutil.virtual_memory())
+
+
+def precision(profile: Profile) -> Finding:
+    """What the notebooks compute in, which is named in the profile by now, and whether that is slow here."""
+    named = {values["precision"] for values in profile.parameters.values() if "precision" in values}
+    late = [said for said in map(slow, sorted(named)) if said]
+    if late:
+        mend = "leave it to `-p precision auto`; a run folder that began so, under another `-p run NAME`"
+        return Finding(NOTE, "precision", "; ".join(late), mend)
+    return Finding(GOOD, "precision", ", ".join(sorted(named)))
 
 
 def memory(needed: float | None, here) -> Finding:

@@ -7,6 +7,7 @@ cases, not of training seeds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,10 +37,13 @@ def gain_entries(gain: Interval | None) -> dict[str, float | None]:
     }
 
 
+@lru_cache(maxsize=4)  # a ladder asks for the same draws again and again: of two splits, each with two seeds
 def resample(n_cases: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """How often each case is drawn, `[draws, n_cases]`; every row sums to `n_cases`."""
+    """How often each case is drawn, `[draws, n_cases]`, not to be written to; rows sum to `n_cases`."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=draws).astype(float)
+    drawn = rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=draws).astype(float)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def score_interval(counts: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from narrutils.artifacts import Run
 from narrutils.crossfit import folder_name
-from narrutils.files import read_json
+from narrutils.files import digest, read_json
 from narrutils.intervals import gain_entries, paired_gain, score_interval, unpaired_gap
 from narrutils.metrics import Counts, count
 from narrutils.schema import Schema
@@ -42,10 +42,15 @@ class Step:
     way: Search = search
     by_fold: Mapping[int, pd.DataFrame] = field(default_factory=dict)
     instead: str = ""
+    _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
-        """Thresholds found on the official rows that `labels` holds, and on no other."""
-        return self.find(labels, self.way) if self.find else self.way(schema, labels, self.out_of_fold)
+        """Thresholds found on the official rows that `labels` holds, and on no other; searched once."""
+        key = (self.way, digest(labels))
+        if key not in self._known:
+            find = self.find or (lambda part, way: way(schema, part, self.out_of_fold))
+            self._known[key] = find(labels, self.way)
+        return self._known[key]
 
 
 def read_steps(run: Run, schema: Schema, way: Search = search) -> list[Step]:

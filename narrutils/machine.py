@@ -1,11 +1,10 @@
-"""What this machine has: Python, packages, kernel, vLLM, GPU, memory, cores, disk.
+"""What this machine has: Python, packages, kernel, vLLM, processor, GPU, memory, cores, disk.
 
 Nothing is changed, loaded or fetched. Each finding is one line: good, a note (`~`: it runs, but
 something is worth knowing) or a problem (`✗`: nothing runs until it is mended).
 """
 
 import importlib.metadata
-import os
 import platform
 import re
 import shutil
@@ -20,6 +19,8 @@ import psutil
 
 from narrutils.files import read_json
 from narrutils.paths import PROJECT
+from narrutils.precision import PRECISIONS, has_gpu
+from narrutils.speed import cores, described, measured
 
 GOOD, NOTE, PROBLEM = "✓", "~", "✗"
 MEND_ENVIRONMENT = "`make demo ARGS=--dry-run` completes the environment"
@@ -106,29 +107,41 @@ def vllm() -> Finding:
 
 
 def machine(outputs: Path) -> Iterator[Finding]:
-    """GPU, memory, cores, disk."""
+    """Processor and how fast it multiplies, GPU, memory, cores, disk."""
+    yield processor()
     yield gpu()
     memory = psutil.virtual_memory()
     yield Finding(
         GOOD, "memory", f"{memory.total / 1e9:.1f} GB, of which {memory.available / 1e9:.1f} GB are free"
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding(GOOD, "cores", f"{cores} (the estimates of the small profiles are for 2)")
+    yield Finding(GOOD, "cores", str(cores()))
     yield disk(outputs)
+
+
+def processor() -> Finding:
+    """The kind of processor, and the speed of one of its threads in both precisions."""
+    if find_spec("torch") is None:
+        return Finding(
+            PROBLEM, "processor", f"{described()}; cannot be timed without torch", MEND_ENVIRONMENT
+        )
+    speeds = ", ".join(
+        f"{name} {value:.0f}" for name, value in vars(measured()).items() if name in PRECISIONS
+    )
+    return Finding(GOOD, "processor", f"{described()}; GFLOP/s a thread: {speeds}")
 
 
 def gpu() -> Finding:
     """NVIDIA GPUs as torch sees them, and whether it misses one that is there."""
     if find_spec("torch") is None:
         return Finding(PROBLEM, "GPU", "cannot be looked for without torch", MEND_ENVIRONMENT)
-    import torch
+    if has_gpu():
+        import torch
 
-    if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
         return Finding(GOOD, "GPU", ", ".join(f"{c.name}, {c.total_memory / 1e9:.0f} GB" for c in cards))
     if shutil.which("nvidia-smi"):
         mend = "`make clean-env`, then any make command, installs the builds for GPUs"
-        return Finding(NOTE, "GPU", f"nvidia-smi is here, but torch {torch.__version__} sees no GPU", mend)
+        return Finding(NOTE, "GPU", f"nvidia-smi is here, but torch {installed('torch')} sees no GPU", mend)
     return Finding(GOOD, "GPU", "none: models train and write on the CPU")
 
 

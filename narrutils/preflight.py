@@ -13,13 +13,13 @@ from narrutils import stages
 from narrutils.artifacts import Run
 from narrutils.data import embedded_data, load_data
 from narrutils.errors import InputError
+from narrutils.estimates import cost
 from narrutils.files import digest
 from narrutils.parameters import INJECTED
 from narrutils.paths import PROJECT, locate
 from narrutils.pools import read_pools
 from narrutils.precision import kept_by, resolved
 from narrutils.profiles import Profile, find_stage
-from narrutils.provenance import read_run
 from narrutils.review import read_review
 from narrutils.schema import load_schema
 
@@ -183,8 +183,8 @@ def _data_folder(place: dict) -> Path:
 def forecast(job: Job) -> pd.DataFrame:
     """What a run would do, a row a stage: `stage`, `would`, `because`, `seconds`, `gigabytes`.
 
-    Time and memory are those of this run folder's last execution of the stage, else the
-    profile's `estimate`, else unknown; a skipped stage takes none.
+    Time and memory are those of this machine (`estimates.cost`), null where they are not known; a
+    skipped stage takes none.
     """
     rows, running = [], None
     for stage in job.profile.stages:
@@ -203,14 +203,6 @@ def _because(job: Job, stage: str, running: str | None) -> str:
         return "forced"
     reason = stages.reason_to_run(job.profile, stage, job.parts(stage), job.run)
     return reason or (f"unless {running} writes what it wrote before" if running else "")
-
-
-def cost(profile: Profile, folder: Path, stage: str) -> dict[str, float]:
-    """`seconds` and `gigabytes` of a stage as last timed in this run folder, else as the profile says."""
-    timed = read_run(folder)["stages"].get(stage, {})
-    if timed.get("status") == "done":
-        return {"seconds": timed["seconds"], "gigabytes": timed["peak_gigabytes"]}
-    return profile.estimate.get(stage, {})
 
 
 def shown(path: Path) -> str:

@@ -3,7 +3,7 @@
     run: demo                    # outputs/<run>; the file's name unless given
     description: one line
     estimate:                    # what --dry-run says before the run has been timed
-      01_eda: {seconds: 30, gigabytes: 0.6}
+      01_eda: {seconds: 30, teraflops: 2, gigabytes: 0.6} # scaled to the machine, see `estimates`
     shared:                      # for every notebook that declares the parameter
       schema: params/schemas/nvdrs.yaml
     04_deberta:                  # for one notebook
@@ -25,6 +25,7 @@ from narrutils.paths import PROJECT, locate
 
 TOP = ("run", "description", "estimate", "shared")
 PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
+ESTIMATED = {"seconds", "teraflops", "gigabytes"}
 NOTEBOOKS = PROJECT / "notebooks"
 
 Declared = dict[str, dict[str, Parameter]]
@@ -159,9 +160,9 @@ def _check_sections(raw: dict, known: Declared, path: Path) -> None:
             raise InputError(f"{path}: {section} must be a mapping of name to value")
     for stage, figures in raw["estimate"].items():
         _check_name(stage, known, f"{path}: estimate")
-        fits = isinstance(figures, dict) and set(figures) <= {"seconds", "gigabytes"}
+        fits = isinstance(figures, dict) and set(figures) <= ESTIMATED
         if not fits or not all(isinstance(v, (int, float)) for v in figures.values()):
-            raise InputError(f"{path}: estimate.{stage} takes {{seconds: 30, gigabytes: 0.6}}")
+            raise InputError(f"{path}: estimate.{stage} takes {{seconds: 30, teraflops: 2, gigabytes: 0.6}}")
 
 
 def _run_name(run: object, path: Path) -> str:

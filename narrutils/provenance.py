@@ -10,12 +10,14 @@ import platform
 import subprocess
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from narrutils.artifacts import Run
 from narrutils.files import read_json, write_json
 from narrutils.paths import PROJECT
 from narrutils.profiles import Profile
+from narrutils.speed import cores, here, measured
 
 PACKAGES = (
     "accelerate",
@@ -65,6 +67,7 @@ def describe(profile: Profile, data: dict) -> dict:
         "versions": versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": {"kind": here(), "cores": cores(), **asdict(measured())},
         "git": git_state(),
     }
 
@@ -136,6 +139,7 @@ class Meter:
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
             "peak_gigabytes": round(self.bytes / 1e9, 2),
+            "processor": here(),
         }
 
     def _watch(self) -> None:

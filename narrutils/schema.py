@@ -153,18 +153,15 @@ class Schema:
         Raises:
             InputError: a label is missing or not one of the variable's codes.
         """
-        parts = {}
-        for v in self.variables:
+        targets = np.zeros((len(labels), self.width), order="F")
+        for v, columns in zip(self.variables, self.slices.values()):
             bad = ~labels[v.name].isin(v.codes)
             if bad.any():
                 uid, value = labels.index[bad][0], labels.loc[bad, v.name].iloc[0]
                 raise InputError(f"{v.name} of case {uid} is {value}; it takes {_span(v.codes)}")
-            codes = labels[v.name].to_numpy()
-            if v.is_binary:
-                parts[v.name] = codes.astype(float)
-            else:
-                parts |= {f"{v.name}_{c}": (codes == c).astype(float) for c in v.codes}
-        return pd.DataFrame(parts, index=labels.index)[self.columns]
+            named = v.codes[-1:] if v.is_binary else v.codes
+            targets[:, columns] = labels[v.name].to_numpy()[:, None] == np.array(named)
+        return pd.DataFrame(targets, labels.index, self.columns)
 
     def to_labels(self, probabilities: pd.DataFrame, thresholds=0.5) -> pd.DataFrame:
         """Probabilities to integer codes.

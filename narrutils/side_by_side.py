@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from io import StringIO
 
-import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -26,7 +25,7 @@ def at_once(asked: int, trainings: int, whole_machine: bool) -> int:
         trainings: how many there are, done already or not.
         whole_machine: whether one training takes a GPU, or processes of its own; then 0 is one.
     """
-    return max(1, min(asked or (1 if whole_machine else torch.get_num_threads()), trainings))
+    return max(1, min(asked or (1 if whole_machine else _cores()), trainings))
 
 
 def shares(cores: int, trainings: int, abreast: int) -> list[int]:
@@ -59,7 +58,7 @@ def for_each(
             if task is not None:
                 train(*task)
         return
-    cores = shares(torch.get_num_threads(), trainings, abreast)
+    cores = shares(_cores(), trainings, abreast)
     calls = [
         delayed(_heard)(train, task, own, os.getpid())
         for task, own in zip(tasks, cores, strict=True)
@@ -77,8 +76,17 @@ def for_each(
             ) from None
 
 
+def _cores() -> int:
+    """Threads that torch may use; a notebook that trains nothing need not load it to be told."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def _heard(train: Callable[..., None], task: tuple, cores: int, parent: int) -> str:
     """What a call printed."""
+    import torch
+
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(cores)
     with redirect_stdout(StringIO()) as lines:

@@ -1,13 +1,15 @@
-"""How fast this machine's processor multiplies, measured once and remembered.
+"""How fast this machine's processor multiplies and does ordinary work, measured once and remembered.
 
 Flags do not tell it: environment variables can hold torch to fewer instructions than the
 processor has, and a processor without bfloat16 of its own still computes in it, several
-times slower than in float32. So a linear layer is timed in both, with one thread.
+times slower than in float32. So a linear layer is timed in both, with one thread. Ordinary work is
+timed beside it: plain Python, which no instruction for matrices makes faster.
 """
 
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -23,14 +25,22 @@ LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_
 SHAPES = ((128, 640, 2048), (256, 384, 1536))
 #: Seconds that each shape is timed for in each precision, and the least number of goes.
 SECONDS, GOES = 0.06, 2
+#: The widest instructions that a processor may have, by the flag that tells of them.
+WIDEST = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}
+#: Best time of `_ordinary_work` on the machine that the profiles' estimates speak of, in seconds.
+REFERENCE = 0.0004
 
 
 @dataclass(frozen=True)
 class Speed:
-    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in."""
+    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in.
+
+    `ordinary` is the speed of ordinary work in one thread, 1 on the machine of the estimates.
+    """
 
     float32: float
     bfloat16: float
+    ordinary: float = 1.0
 
 
 def measured() -> Speed:
@@ -45,7 +55,7 @@ def measured() -> Speed:
     kept = cache_folder() / "speed" / f"{digest(kind())}.json"
     if kept.exists():
         found = read_json(kept)
-        return Speed(found["float32"], found["bfloat16"])
+        return Speed(found["float32"], found["bfloat16"], found["ordinary"])
     speed = measure()
     with suppress(OSError):  # a cache that cannot be written costs half a second each time
         write_json(kept, asdict(speed) | kind())
@@ -53,9 +63,28 @@ def measured() -> Speed:
 
 
 def kind() -> dict[str, str]:
-    """What decides the speed: the processor, its instructions, what torch may use of them, and torch."""
+    """What decides the speed: the processor, its instructions, what torch may use of them, torch, Python."""
     limits = {name: os.environ.get(name, "") for name in LIMITS}
-    return {"processor": processor(), "instructions": _told("flags"), "torch": _torch()} | limits
+    makers = {"torch": _torch(), "python": platform.python_version()}
+    return {"processor": processor(), "instructions": _told("flags")} | makers | limits
+
+
+def here() -> str:
+    """The kind of this machine in a few words: times that were taken on the same kind hold for it."""
+    return f"{described()}, {cores()} cores"
+
+
+def described() -> str:
+    """The processor's name, its widest instructions, and what holds torch to fewer."""
+    flags = _told("flags").split()
+    widest = [name for flag, name in WIDEST.items() if flag in flags][:1]
+    held = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    return ", ".join([processor(), *widest, *held])
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def processor() -> str:
@@ -70,7 +99,8 @@ def measure() -> Speed:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return Speed(*(_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)))
+        multiplying = [_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)]
+        return Speed(*multiplying, round(REFERENCE / _best(_ordinary_work), 3))
     finally:
         torch.set_num_threads(threads)
 
@@ -86,14 +116,28 @@ def _seconds(rows: int, inputs: int, outputs: int, dtype) -> float:
     import torch
 
     given, weight = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
-    times: list[float] = []
     with torch.inference_mode():
-        torch.nn.functional.linear(given, weight)  # the first go chooses how to compute
-        while len(times) < GOES or sum(times) < SECONDS:
-            start = time.perf_counter()
-            torch.nn.functional.linear(given, weight)
-            times.append(time.perf_counter() - start)
+        return _best(lambda: torch.nn.functional.linear(given, weight))
+
+
+def _best(work: Callable[[], object]) -> float:
+    """The best time of some work, in seconds; its first go, which chooses how to compute, is not timed."""
+    times: list[float] = []
+    work()
+    while len(times) < GOES or sum(times) < SECONDS:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
     return min(times)
+
+
+def _ordinary_work() -> int:
+    """What preparing texts and tables is made of: strings, mappings, sorting."""
+    words = [f"{number * 7919 % 10007:05d}" for number in range(1_000)]
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word[:3]] = counts.get(word[:3], 0) + len(word)
+    return len(sorted(words)) + len(" ".join(words).split()) + len(counts)
 
 
 def _torch() -> str:

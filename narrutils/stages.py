@@ -27,6 +27,7 @@ NOT_KEYED = (
     "cli.py",
     "demo",
     "doctor.py",
+    "estimates.py",
     "hub.py",
     "incoming.py",
     "ladder_view.py",

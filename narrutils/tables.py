@@ -110,7 +110,8 @@ def by_uid(table: pd.DataFrame | pd.Series, uids, name: str) -> pd.DataFrame | p
     """
     if table.index.has_duplicates:
         raise InputError(f"{name}: uid {table.index[table.index.duplicated()][0]} stands twice")
-    missing = pd.Index(uids).difference(table.index)
-    if len(missing):
+    at = table.index.get_indexer(uids)
+    if (at < 0).any():
+        missing = pd.Index(uids).difference(table.index)
         raise InputError(f"{name}: no row for uid {missing[0]} ({len(missing)} missing)")
-    return table.loc[list(uids)]
+    return table.iloc[at]

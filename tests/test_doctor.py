@@ -1,12 +1,16 @@
 """The doctor: every finding one line with its mend, and an exit code that tells whether it can run."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from narrutils import doctor, machine, packaged
+from narrutils import doctor, machine, packaged, speed
 from narrutils.doctor import GOOD, NOTE, PROBLEM, Finding
+from narrutils.estimates import cost
 from narrutils.files import write_json
+from narrutils.precision import has_gpu
 from narrutils.profiles import load_profile
 
 PINNED = {"alpha": "1.0", "beta": "2.0", "gamma": "3.0"}
@@ -17,7 +21,8 @@ def test_the_demo_can_run_here_and_every_part_is_told(tmp_path, capsys):
     said = capsys.readouterr().out
     for title in ("Software", "Machine", "Models of demo", "The profile demo"):
         assert f"\n{title}\n" in said
-    for what in ("Python", "packages", "kernel", "vLLM", "GPU", "memory", "cores", "disk", "minilm", "time"):
+    software, here = ("Python", "packages", "kernel", "vLLM"), ("processor", "GPU", "memory", "cores", "disk")
+    for what in (*software, *here, "minilm", "precision", "time"):
         assert any(line.split()[1:2] == [what] for line in said.splitlines())
     assert said.endswith("demo (params/demo.yaml) can run here\n")
     assert PROBLEM not in said
@@ -29,7 +34,7 @@ def test_a_profile_whose_data_are_not_there_cannot_run(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "✗ data and schema" in said
     assert "cannot run here yet: mend the 1 marked ✗" in said
-    minutes = sum(stage["seconds"] for stage in profile.estimate.values()) / 60
+    minutes = sum(cost(profile, tmp_path, stage)["seconds"] for stage in profile.stages) / 60
     assert f"about {minutes:.0f} min" in said  # what it would take is told all the same
 
 
@@ -114,6 +119,30 @@ def test_time_and_memory_are_the_runs_own_where_it_was_timed(tmp_path):
     found = {f.what: f for f in doctor.demands(profile, tmp_path)}
     assert "25 h" in found["time"].found
     assert found["memory needed"].mark == PROBLEM
+
+
+def test_the_precision_is_named_and_told_where_it_is_slow_or_not_to_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "measure", lambda: speed.Speed(50.0, 10.0))
+    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
+
+    def found(*overrides):
+        profile = load_profile("params/demo.yaml", overrides)
+        return next(doctor.demands(profile, tmp_path))
+
+    assert (found().mark, found().found) == (GOOD, "float32")
+    slow = found(("precision", "bfloat16"))
+    assert (slow.mark, "5 times" in slow.found) == (NOTE, True)
+    if not has_gpu():
+        assert found(("precision", "float16")).mark == PROBLEM
+
+
+def test_nothing_heavy_is_loaded_to_look(tmp_path):
+    speed.measured()  # remembered from here on
+    code = "import sys; from narrutils.cli import main; main(['doctor', '--outputs', sys.argv[1]])"
+    code += "; main(['run', 'params/demo.yaml', '--dry-run', '--outputs', sys.argv[1]])"
+    code += "; print('loaded', *{'torch', 'transformers', 'sklearn', 'vllm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].split() == ["loaded"], done.stderr
 
 
 def test_a_kernel_of_another_python_is_a_problem(tmp_path, monkeypatch):

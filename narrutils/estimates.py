@@ -1,0 +1,51 @@
+"""What a notebook costs on this machine, from an estimate that was measured on others.
+
+An estimate keeps apart what scales differently: `seconds` of ordinary work at the speed of the
+reference machine (`speed.REFERENCE`), and `teraflops`, 10¹² operations at the speed that a linear
+layer has in the chosen precision on every core. `python -m benchmarks.estimates RUN_FOLDER…` derives
+both from finished runs. `seconds` that stand alone are told as they are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from narrutils.precision import kept_by, resolved
+from narrutils.profiles import Profile
+from narrutils.provenance import read_run
+from narrutils.speed import Speed, cores, here, measured
+
+
+def cost(profile: Profile, folder: Path, stage: str) -> dict[str, float]:
+    """`seconds` and `gigabytes` of a notebook here; what is not known is left out.
+
+    Those of the run folder's last execution where it was on a machine of this kind and in the
+    precision that holds now, else the profile's `estimate`, scaled to this machine.
+    """
+    kept = kept_by(folder, stage)
+    precision = resolved(profile.parameters[stage].get("precision", "auto"), kept)
+    timed = read_run(folder)["stages"].get(stage, {})
+    holds = timed.get("processor", here()) == here() and precision == (kept or precision)
+    if timed.get("status") == "done" and holds:
+        return {"seconds": timed["seconds"], "gigabytes": timed["peak_gigabytes"]}
+    estimate = profile.estimate.get(stage, {})
+    known = {name: estimate[name] for name in ("seconds", "gigabytes") if name in estimate}
+    if "teraflops" in estimate:
+        known["seconds"] = round(seconds(estimate, measured(), precision, cores()))
+    return known
+
+
+def seconds(estimate: Mapping[str, float], speed: Speed, precision: str, cores: int) -> float:
+    """How long a notebook takes at some speed; a GPU is not counted.
+
+    Args:
+        estimate: `seconds` and `teraflops`.
+        precision: one of `precision.PRECISIONS`; float16 is taken for the faster of the others.
+    """
+    ordinary, neural = parts(speed, precision, cores)
+    return estimate.get("seconds", 0.0) * ordinary + estimate.get("teraflops", 0.0) * neural
+
+
+def parts(speed: Speed, precision: str, cores: int) -> tuple[float, float]:
+    """What a second of ordinary work, and what a teraflop, takes at some speed, in seconds."""
+    gigaflops = vars(speed).get(precision) or max(speed.float32, speed.bfloat16)
+    return 1 / speed.ordinary, 1000 / (gigaflops * cores)
