@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
@@ -164,8 +165,11 @@ def _end_with_parent() -> None:
 def _start(options: dict) -> None:
     global _engine
     try:
+        from transformers import TokenizersBackend
         from vllm import LLM
 
+        # vLLM copies the tokenizer for threads that it has not got here; Gemma's takes seconds.
+        TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: copy(tokenizer)
         fast = {} if torch.cuda.is_available() else {"logits_processors": [processor()]}
         _engine = LLM(**fast, **options)
     except Exception as error:  # vLLM's and pydantic's own kinds do not travel between processes
