@@ -106,6 +106,8 @@ class VllmBackend(Backend):
         wanted = {name: value for name, value in wanted.items() if value is not None}
         try:
             return self._ask(_sample, asked, seeds, wanted, adapters)
+        except InputError:  # the engine did not start
+            raise
         except ValueError as error:  # such as a prompt that is longer than the model reads
             line = " ".join(str(error).split())
             raise InputError(
