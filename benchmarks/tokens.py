@@ -136,6 +136,7 @@ def load(backend: Backend, row: list[int]) -> float:
 
 def timed(backend: Backend, lots: list[list[list[int]]]) -> dict:
     """New tokens a row, seconds, and tokens per second of all calls together."""
+    backend.forget()
     start, answers = time.perf_counter(), []
     for lot in lots:
         answers += backend.sample(lot, list(range(len(lot))), (), [""] * len(lot))

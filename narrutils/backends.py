@@ -74,6 +74,9 @@ class Backend(ABC):
     ) -> list[Answer]:
         """One answer to each list of token ids, without the stop text; `adapters` are folders or ""."""
 
+    def forget(self) -> None:  # noqa: B027 (most engines keep nothing)
+        """Drop what the engine keeps of prompts that it has read; `generate` begins with it."""
+
     @abstractmethod
     def close(self) -> None:
         """Free the model; a later call loads it again."""
@@ -104,7 +107,8 @@ class Backend(ABC):
         return self.sampling.form or ("chat" if self.tokenizer.chat_template else "completion")
 
     def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-        """One answer a prompt, in order."""
+        """One answer a prompt, in order. The parts of a call share what was read, no two calls do."""
+        self.forget()
         texts = [render(p, self.tokenizer) for p in prompts]
         adapters = [p.adapter for p in prompts]
         if all(p.form == "chat" for p in prompts):

@@ -2,8 +2,8 @@
 
 The engine binds threads, holds most of a GPU's memory and does not give it back, so it
 lives in a child process that ends with the pool. It runs without background processes
-of its own and with its prefix cache emptied before every call: then the same call gives
-the same texts on the same machine.
+of its own and `generate` empties its prefix cache first: then the same call gives the
+same texts on the same machine.
 """
 
 import logging
@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
@@ -34,8 +35,15 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
-#: Gigabytes of keys and values that a CPU engine may hold; on a GPU it takes what is free.
-CPU_CACHE = "2"
+#: How often an OpenMP thread looks whether the others are at a barrier too before it sleeps (0.1 to
+#: 0.5 ms). Left alone libgomp looks 300,000 times: where a process takes a core, threads that wait
+#: keep those that they wait for from running.
+SPINS = "10000"
+#: Bytes of keys and values that a CPU engine holds, all of them taken when it starts; on a GPU it
+#: takes what is free. vLLM's own VLLM_CPU_KVCACHE_SPACE, in gigabytes, stands over it.
+CPU_CACHE = 2**30
+#: Settles a question that vLLM would read the whole tokenizer again for; it is given tokens alone.
+NO_TEMPLATE = "{{ messages[0]['content'] }}"
 
 
 class VllmBackend(Backend):
@@ -55,6 +63,7 @@ class VllmBackend(Backend):
     @cached_property
     def _process(self) -> ProcessPoolExecutor:
         os.environ.update(ENVIRONMENT)  # the child inherits it: torch reads its part while it loads
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
         try:
@@ -70,6 +79,7 @@ class VllmBackend(Backend):
     def _options(self) -> dict:
         """Arguments of vLLM's `LLM`; a pool's `engine` settings stand over ours."""
         rank = self.sampling.lora_rank
+        gpu = torch.cuda.is_available()
         lora = {"enable_lora": True, "max_lora_rank": _allowed_rank(rank), "max_loras": 8} if rank else {}
         return {
             "model": self.backbone.path_or_id,
@@ -77,7 +87,9 @@ class VllmBackend(Backend):
             "dtype": suited(self.sampling.precision, config_of(self.backbone)),
             "max_model_len": -1,  # as long as the model reads and the memory holds
             "enable_prefix_caching": True,
-            "enforce_eager": not torch.cuda.is_available(),  # compiling pays on a GPU only
+            "enforce_eager": not gpu,  # compiling pays on a GPU only
+            "kv_cache_memory_bytes": None if gpu else CPU_CACHE,
+            "chat_template": NO_TEMPLATE,
             "seed": 0,
             "use_tqdm_on_load": False,
             **lora,
@@ -94,11 +106,10 @@ class VllmBackend(Backend):
             "stop": list(stops),
         }
         wanted = {name: value for name, value in wanted.items() if value is not None}
-        process = self._process
         try:
-            return process.submit(_sample, asked, seeds, wanted, adapters).result()
-        except BrokenProcessPool:
-            raise self._died() from None
+            return self._ask(_sample, asked, seeds, wanted, adapters)
+        except InputError:  # the engine did not start
+            raise
         except ValueError as error:  # such as a prompt that is longer than the model reads
             line = " ".join(str(error).split())
             raise InputError(
@@ -106,16 +117,26 @@ class VllmBackend(Backend):
                 "max_words or max_examples"
             ) from None
 
+    def forget(self) -> None:
+        if "_process" in vars(self):
+            self._ask(_forget)
+
     def close(self) -> None:
         process = self.__dict__.pop("_process", None)
         if process is not None:
             process.shutdown()
 
+    def _ask(self, function: Callable, *arguments: object) -> object:
+        try:
+            return self._process.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise self._died() from None
+
     def _died(self) -> RuntimeError:
         self.__dict__.pop("_process", None)
         return RuntimeError(
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
-            "engine a smaller max_model_len, or on a CPU a smaller VLLM_CPU_KVCACHE_SPACE"
+            "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
         )
 
 
@@ -134,7 +155,6 @@ _adapters: dict[str, int] = {}
 
 
 def _prepare() -> None:
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_CACHE)
     warnings.simplefilter("ignore", FutureWarning)  # of vLLM's own imports
     logging.getLogger("vllm").setLevel(logging.ERROR)  # until it has read VLLM_LOGGING_LEVEL
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -149,18 +169,24 @@ def _end_with_parent() -> None:
 def _start(options: dict) -> None:
     global _engine
     try:
+        from transformers import TokenizersBackend
         from vllm import LLM
 
+        # vLLM copies the tokenizer for threads that it has not got here; Gemma's takes seconds.
+        TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: copy(tokenizer)
         fast = {} if torch.cuda.is_available() else {"logits_processors": [processor()]}
         _engine = LLM(**fast, **options)
     except Exception as error:  # vLLM's and pydantic's own kinds do not travel between processes
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
+def _forget() -> None:
+    _engine.reset_prefix_cache()
+
+
 def _sample(asked: list[list[int]], seeds: list[int], wanted: dict, adapters: list[str]) -> list[Answer]:
     from vllm.exceptions import VLLMClientError
 
-    _engine.reset_prefix_cache()
     sampling = _parameters(wanted, seeds)
     prompts = [{"prompt_token_ids": ids} for ids in asked]
     lora = [_lora(folder) for folder in adapters] if any(adapters) else None

@@ -16,14 +16,14 @@ from jinja2 import TemplateError
 from peft import LoraConfig, get_peft_model
 from toys import save_tiny_writer
 
-from narrutils import backends
+from narrutils import backends, vllm_backend
 from narrutils.backbones import keep_layers, load_causal, load_tokenizer, resolve
 from narrutils.backends import STOPS, Answer, Backend, Sampling, has_vllm, open_backend, render
 from narrutils.errors import InputError
 from narrutils.paths import PROJECT
 from narrutils.prompts import Prompt
 from narrutils.transformers_backend import BATCH, TransformersBackend
-from narrutils.vllm_backend import VllmBackend, _allowed_rank, _prepare
+from narrutils.vllm_backend import SPINS, VllmBackend, _allowed_rank, _prepare
 
 CHAT = [
     Prompt(
@@ -60,6 +60,7 @@ class Scripted(Backend):
     def __init__(self, *turns, sampling=None):
         super().__init__(resolve("smollm2-135m"), sampling or Sampling())
         self.turns, self.asked, self.seeds, self.stops, self.adapters = list(turns), [], [], [], []
+        self.forgot = []
 
     tokenizer = Letters()
 
@@ -69,6 +70,9 @@ class Scripted(Backend):
         self.stops.append(stops)
         self.adapters.append(adapters)
         return self.turns[len(self.asked) - 1]
+
+    def forget(self):
+        self.forgot.append(len(self.asked))
 
     def close(self):
         self.closed = True
@@ -127,6 +131,13 @@ def test_rows_and_turns_have_seeds_of_their_own_and_adapters_go_with_their_rows(
     assert len(set(seeds)) == 9 and all(0 <= seed < 2**31 for seed in seeds)
     assert backend.seeds == same.seeds
     assert backend.adapters == [["", "folder1", "folder2"]] * 3
+
+
+def test_the_parts_of_a_call_share_what_was_read_and_two_calls_do_not():
+    """Forgotten before the first part is asked for, and never between two."""
+    backend = Scripted(*[parts("1", "2", "3")] * 6)
+    backend.generate(COMPLETION, seed=7), backend.generate(COMPLETION, seed=7)
+    assert len(backend.asked) == 6 and backend.forgot == [0, 3]
 
 
 def test_a_case_of_one_part_needs_no_heading():
@@ -417,6 +428,39 @@ def test_an_engine_that_does_not_start_is_one_line_that_names_the_model(writer):
 def test_no_telemetry_in_the_engines_process(engine):
     asked = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     assert {name: engine._process.submit(os.getenv, name).result() for name in asked} == asked
+
+
+@vllm
+def test_the_engines_threads_do_not_wait_awake_for_ever(engine):
+    assert engine._process.submit(os.getenv, "GOMP_SPINCOUNT").result() == SPINS
+
+
+@vllm
+def test_parts_are_spared_the_prompt_that_their_call_has_read_but_not_an_earlier_one(engine, told):
+    long = [replace(p, text=p.text + "It has a river. " * 40 + "\n\nSite:\n") for p in COMPLETION]
+    engine._process.submit(_listen).result()
+    one = engine.generate(long, seed=3)
+    assert engine.generate(long, seed=3) == one
+    known = engine._process.submit(_known).result()
+    assert known[0] < 128 * len(long) <= min(known[1:3])  # whole blocks of 128 tokens are kept
+    assert known[3:] == known[:3]
+
+
+def _listen():
+    """In the engine's process: note how many tokens of each call's prompts were read before."""
+    engine = vllm_backend._engine
+    generate, engine.known = engine.generate, []
+
+    def noting(*arguments, **options):
+        outputs = generate(*arguments, **options)
+        engine.known.append(sum(o.num_cached_tokens for o in outputs))
+        return outputs
+
+    engine.generate = noting
+
+
+def _known():
+    return vllm_backend._engine.known
 
 
 PARENT = """
