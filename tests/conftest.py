@@ -1,12 +1,44 @@
-"""Fixtures of several test modules. Nothing here uses the network."""
+"""Fixtures of several test modules, and how the tests share the machine. Nothing here uses the network."""
 
+import gc
 import os
 import shutil
 from dataclasses import dataclass, field
 
+import joblib
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+#: Each of these takes minutes: started last, one would run on alone while the other cores have nothing to do.
+LONGEST = ["test_end_to_end", "test_full_profile", "test_backends", "test_unheard_of_tasks"]
+
+
+def share_of_the_cores() -> None:
+    """One of several workers keeps to its own cores, and so does all that it starts: kernels, engines."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers == 1:
+        return
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))  # torch reads it as it loads
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number % len(cores) :: workers])
+
+
+share_of_the_cores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config) -> int:
+    """A worker for each core that may be used; beside a GPU one, since vLLM takes all its memory."""
+    return 1 if shutil.which("nvidia-smi") else min(joblib.cpu_count(), 8)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest modules first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +62,12 @@ def tiny_gemma_folder(tmp_path_factory):
     import toys
 
     return toys.save_tiny_gemma(tmp_path_factory.mktemp("gemma") / "tiny-gemma")
+
+
+def pytest_collection_finish() -> None:
+    """Every training collects garbage, and need not look through all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
