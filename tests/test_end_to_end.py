@@ -21,6 +21,8 @@ from narrutils.files import digest, read_json
 from narrutils.paths import PROJECT
 from narrutils.schema import load_schema
 
+pytestmark = pytest.mark.notebooks
+
 STAGES = ["01_eda", "02_generation", "03_relabeling", "04_deberta", "05_gemma_lora", "06_ensemble"]
 CHEAP = ["tfidf", "nb", "lasso", "chars", "frozen"]
 MODELS = [*CHEAP, "deberta", "gemma", "gemma_round1", "ensemble"]

@@ -22,6 +22,8 @@ from narrutils.paths import PROJECT
 from narrutils.profiles import load_profile
 from narrutils.schema import load_schema
 
+pytestmark = pytest.mark.notebooks
+
 FULL = yaml.safe_load((PROJECT / "params/full.yaml").read_text())
 ROUNDS = ["gemma", *(f"gemma_round{n}" for n in range(1, FULL["05_gemma_lora"]["rounds"] + 1))]
 FINALS = {final["name"]: final for final in FULL["05_gemma_lora"]["finals"]}

@@ -273,10 +273,19 @@ def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds
     assert len(again.seeds) == 3
 
 
-def slow_pool(folder):
+class Stuck(Fake):
+    """Stands still after `lives` chunks: nothing but a kill ends it, however slow the machine is."""
+
+    def generate(self, prompts, seed):
+        if len(self.seeds) == self.lives:
+            time.sleep(600)
+        return super().generate(prompts, seed)
+
+
+def slow_pool(folder, lives=99):
     """A labelled pool of 20 chunks, a tenth of a second each: what the kills below interrupt."""
     run = Run(folder, "02_generation")
-    return make(run, Fake(seconds=0.1), rows=80, chunk_size=4, labelled=True)
+    return make(run, Stuck(lives, seconds=0.1), rows=80, chunk_size=4, labelled=True)
 
 
 def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, tmp_path):
@@ -285,7 +294,7 @@ def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, t
     server.set_forkserver_preload(["test_generation"])
     before = 0
     for _ in range(3):
-        process = server.Process(target=slow_pool, args=(run.folder,))
+        process = server.Process(target=slow_pool, args=(run.folder, 6), daemon=True)
         process.start()
         while len(list(folder.glob("chunk*"))) <= before:
             assert process.is_alive()
