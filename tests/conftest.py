@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 
 import joblib
@@ -70,6 +71,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What was not tried, and why, in the last lines."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, tests in skipped.items():
+        terminalreporter.write_line(f"{tests} not tried: {reason.removeprefix('Skipped: ')}", yellow=True)
+
+
 @dataclass
 class Log:
     """What a page said and asked for: error messages, and the address of every request."""
@@ -91,7 +99,7 @@ def browser():
     """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("no chromium or google-chrome on the PATH; the report is not tried in a browser")
+        pytest.skip("no chromium or google-chrome on the PATH; install one, and pages are tried in a browser")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])

@@ -1,9 +1,11 @@
 """Generation: shares of the folds, chunks that survive a kill, labels asked for at their own fold's rates."""
 
 import multiprocessing
+import os
 import random
 import signal
 import stat
+import sys
 import time
 import weakref
 
@@ -288,8 +290,10 @@ def slow_pool(folder, lives=99):
     return make(run, Stuck(lives, seconds=0.1), rows=80, chunk_size=4, labelled=True)
 
 
-def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, tmp_path):
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, tmp_path, monkeypatch):
     moments, folder = random.Random(5), run.path("generated/.p")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where the server finds what it preloads
     server = multiprocessing.get_context("forkserver")  # imports once, for all that follow
     server.set_forkserver_preload(["test_generation"])
     before = 0
