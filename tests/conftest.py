@@ -11,8 +11,8 @@ import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-#: Each of these takes minutes: started last, one would run on alone while the other cores have nothing to do.
-LONGEST = ["test_end_to_end", "test_full_profile", "test_backends", "test_unheard_of_tasks"]
+#: Started last, one of these would run on alone while the other cores have nothing to do.
+LONGEST = ["test_end_to_end", "test_full_profile", "test_backends", "test_distributed", "test_side_by_side"]
 
 
 def share_of_the_cores() -> None:
