@@ -65,8 +65,9 @@ def tiny_gemma_folder(tmp_path_factory):
     return toys.save_tiny_gemma(tmp_path_factory.mktemp("gemma") / "tiny-gemma")
 
 
-def pytest_collection_finish() -> None:
-    """Every training collects garbage, and need not look through all that was imported."""
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """Every training collects garbage, and need not look through all that was imported before."""
     gc.collect()
     gc.freeze()
 

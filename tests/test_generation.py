@@ -241,6 +241,7 @@ def test_one_chunk_is_held_at_a_time(run):
     assert len(held) == 10
 
 
+@pytest.mark.models  # named only, but the first use of the name converts it
 def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds_adapter(run, monkeypatch):
     asked = []
 
