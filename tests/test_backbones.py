@@ -34,6 +34,7 @@ def tiny_gemma(tmp_path):
     return resolve(str(tmp_path / "gemma"))
 
 
+@pytest.mark.models
 def test_minilm_is_found_and_loads_without_its_pooler():
     backbone = resolve("minilm")
     assert backbone.kind == "packaged" and backbone.stands_in_for == "DeBERTa-v3-large"

@@ -43,6 +43,10 @@ COMPLETION = [
 ]
 
 
+#: A model where none is loaded: it is used as its package brings it, no conversion comes before.
+NAMED = "minilm"
+
+
 class Letters:
     """A tokenizer of one token a letter."""
 
@@ -58,7 +62,7 @@ class Scripted(Backend):
     name, version = "scripted", "1"
 
     def __init__(self, *turns, sampling=None):
-        super().__init__(resolve("smollm2-135m"), sampling or Sampling())
+        super().__init__(resolve(NAMED), sampling or Sampling())
         self.turns, self.asked, self.seeds, self.stops, self.adapters = list(turns), [], [], [], []
         self.forgot = []
 
@@ -154,7 +158,7 @@ def test_a_backend_closes_at_the_end_of_its_block():
 
 def test_the_settings_name_the_weights_and_every_choice():
     settings = Scripted(sampling=Sampling(max_new_tokens=9, engine={"max_model_len": 64})).settings
-    assert settings["model"] == "smollm2-135m" and settings["weights"]
+    assert settings["model"] == NAMED and settings["weights"]
     assert settings["max_new_tokens"] == 9 and settings["engine"] == {"max_model_len": 64}
     assert settings["version"] == "1"
 
@@ -172,6 +176,7 @@ def test_a_template_without_a_system_role_says_it_as_the_user():
     assert render(CHAT[0], NoSystem()) == "Reply in few words.\n\nDescribe town 0."
 
 
+@pytest.mark.models
 def test_a_chat_is_rendered_by_its_template_and_a_completion_as_it_stands():
     tokenizer = load_tokenizer(resolve("smollm2-135m"))
     text = render(CHAT[0], tokenizer)
@@ -180,6 +185,7 @@ def test_a_chat_is_rendered_by_its_template_and_a_completion_as_it_stands():
     assert render(COMPLETION[0], tokenizer) == COMPLETION[0].text
 
 
+@pytest.mark.models
 def test_a_chat_template_makes_a_chat_model_unless_told_otherwise():
     assert TransformersBackend(resolve("smollm2-135m"), Sampling()).form == "chat"
     assert TransformersBackend(resolve("smollm2-135m"), Sampling(form="completion")).form == "completion"
@@ -203,7 +209,7 @@ def test_auto_takes_vllm_wherever_it_is_made_for_the_platform(monkeypatch, syste
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(backends, "find_spec", lambda name: object())
-    assert type(open_backend("auto", resolve("smollm2-135m"), Sampling())) is kind
+    assert type(open_backend("auto", resolve(NAMED), Sampling())) is kind
 
 
 @pytest.mark.parametrize("name", ["auto", "vllm"])
@@ -211,13 +217,13 @@ def test_a_missing_vllm_is_an_error_and_no_silent_change_of_engine(monkeypatch, 
     monkeypatch.setattr(backends, "has_vllm", lambda: True)
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="vLLM is not installed; .*choose backend: transformers"):
-        open_backend(name, resolve("smollm2-135m"), Sampling())
-    assert open_backend("transformers", resolve("smollm2-135m"), Sampling()).name == "transformers"
+        open_backend(name, resolve(NAMED), Sampling())
+    assert open_backend("transformers", resolve(NAMED), Sampling()).name == "transformers"
 
 
 def test_an_unknown_engine_is_refused():
     with pytest.raises(InputError, match="backend is 'vlm'; it takes vllm or transformers"):
-        open_backend("vlm", resolve("smollm2-135m"), Sampling())
+        open_backend("vlm", resolve(NAMED), Sampling())
 
 
 # transformers, for real.
@@ -252,6 +258,7 @@ def letters(*counts):
     ]
 
 
+@pytest.mark.models
 def test_transformers_same_seed_same_texts(short):
     one = short.generate(CHAT, seed=3)
     assert one == short.generate(CHAT, seed=3)
@@ -293,6 +300,7 @@ def test_transformers_answers_do_not_depend_on_padding(tiny, monkeypatch):
     backend.close()
 
 
+@pytest.mark.models
 def test_transformers_cuts_at_the_first_stop_and_knows_what_is_finished(short):
     tokenizer = short.tokenizer
     read = lambda text, more=(): short._read(tokenizer(text)["input_ids"] + list(more), STOPS)  # noqa: E731
@@ -347,7 +355,13 @@ def test_transformers_frees_its_model_and_loads_it_again(writer):
 
 # vLLM, for real.
 
-vllm = pytest.mark.skipif(not has_vllm(), reason="vLLM is not made for this platform")
+
+def vllm(test):
+    """Mark a test that starts vLLM."""
+    there = pytest.mark.skipif(not has_vllm(), reason="vLLM is not made for this platform")
+    return pytest.mark.models(there(test))
+
+
 TINY = Sampling(max_new_tokens=8, temperature=1.0, lora_rank=4, engine={"max_model_len": 256})
 
 
@@ -477,6 +491,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_engines_process_ends_when_its_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -491,6 +506,7 @@ def test_the_engines_process_ends_when_its_parent_is_killed(tmp_path):
     assert _gone(pid)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_says_what_to_do(writer):
     backend = VllmBackend(writer, Sampling())
     context = multiprocessing.get_context("spawn")

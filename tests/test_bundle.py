@@ -69,6 +69,7 @@ def run_main(room, site):
     )
 
 
+@pytest.mark.slow
 def test_unpacked_it_writes_the_runs_submission_in_the_formats_order(deployed_run, tmp_path):
     bundle(deployed_run.folder, tmp_path / "submission.zip")
     room = unpacked(tmp_path / "submission.zip", tmp_path / "room")

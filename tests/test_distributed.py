@@ -58,6 +58,7 @@ def check_same(one, other) -> None:
         torch.testing.assert_close(weight, theirs[name], rtol=1e-2, atol=2e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tiny_gemma_folder, capsys):
     alone = learner(tiny_gemma_folder, 4).fit(phases(), "m fold0")
     both = learner(tiny_gemma_folder, 4, DDP).fit(phases(), "m fold0")
@@ -75,6 +76,7 @@ def fsdp_on_cpu(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
+@pytest.mark.slow
 def test_a_model_divided_between_processes_learns_the_same(tiny_bert, fsdp_on_cpu):
     """A whole encoder, on a loss that is no mean over cases, with averaged weights."""
     settings = {"loss": "f1", "ema": 0.5}
@@ -83,6 +85,7 @@ def test_a_model_divided_between_processes_learns_the_same(tiny_bert, fsdp_on_cp
     check_same(alone, both)
 
 
+@pytest.mark.slow
 def test_fsdp_over_a_bfloat16_base_keeps_adapters_and_head_in_float32(tiny_gemma_folder, fsdp_on_cpu):
     settings = {"precision": "bfloat16", "checkpointing": True}
     body = Body(tiny_gemma_folder, precision="bfloat16")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import nbformat
 import numpy as np
 import pandas as pd
@@ -15,19 +16,22 @@ import pytest
 import yaml
 from toys import save_tiny_writer
 
+from narrutils.backbones import resolve
 from narrutils.backends import has_vllm
 from narrutils.files import digest, read_json
 from narrutils.paths import PROJECT
 from narrutils.schema import load_schema
+
+pytestmark = pytest.mark.notebooks
 
 STAGES = ["01_eda", "02_generation", "03_relabeling", "04_deberta", "05_gemma_lora", "06_ensemble"]
 CHEAP = ["tfidf", "nb", "lasso", "chars", "frozen"]
 MODELS = [*CHEAP, "deberta", "gemma", "gemma_round1", "ensemble"]
 
 
-def narrutils(*words: str, outputs: Path) -> subprocess.CompletedProcess:
+def narrutils(*words: str) -> subprocess.CompletedProcess:
     """Call the command line as a user does; output and errors in one text."""
-    command = [sys.executable, "-m", "narrutils", *words, "--outputs", str(outputs)]
+    command = [sys.executable, "-m", "narrutils", *words]
     return subprocess.run(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -35,11 +39,25 @@ def narrutils(*words: str, outputs: Path) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """Run folder and printed output of the smoke profile."""
+    """Run folder and printed output of the smoke profile; only read, which is seen to at the end."""
     outputs = tmp_path_factory.mktemp("outputs")
-    done = narrutils("run", "params/smoke.yaml", outputs=outputs)
+    done = narrutils("run", "params/smoke.yaml", "--outputs", str(outputs))
     assert done.returncode == 0, done.stdout
-    return outputs / "smoke", done.stdout
+    before = state(outputs)
+    yield outputs / "smoke", done.stdout
+    assert state(outputs) == before, "a test changed the run that all of them read; give it a copy"
+
+
+def state(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of every file of a folder."""
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def copied(smoke, tmp_path):
+    """A copy of the smoke run to change."""
+    shutil.copytree(smoke[0], tmp_path / "smoke", copy_function=os.link)  # files are replaced, never changed
+    return tmp_path / "smoke"
 
 
 def test_the_run_folder_holds_what_the_contract_lists(smoke):
@@ -117,14 +135,13 @@ def test_generated_rows_are_those_of_the_engine_with_the_labels_asked_for(smoke)
     assert ((rows["reason"] == "") == rows["kept"]).all()
 
 
-def test_a_chunk_made_again_is_the_same(smoke):
-    folder, _ = smoke
-    before = pd.read_parquet(folder / "generated/gemma3.parquet")
-    next((folder / "generated/.gemma3").glob("chunk00001-*")).unlink()
-    (folder / "generated/gemma3.parquet").unlink()
-    again = narrutils("run", "params/smoke.yaml", "--only", "02", outputs=folder.parent)
+def test_a_chunk_made_again_is_the_same(copied):
+    before = pd.read_parquet(copied / "generated/gemma3.parquet")
+    next((copied / "generated/.gemma3").glob("chunk00001-*")).unlink()
+    (copied / "generated/gemma3.parquet").unlink()
+    again = in_process.called("run", "params/smoke.yaml", "--only", "02", "--outputs", str(copied.parent))
     assert again.returncode == 0, again.stdout
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "generated/gemma3.parquet"), before)
+    pd.testing.assert_frame_equal(pd.read_parquet(copied / "generated/gemma3.parquet"), before)
 
 
 def test_the_ladder_has_every_step_with_its_interval(smoke):
@@ -158,19 +175,19 @@ def test_narratives_stay_where_they_may_be(smoke):
     pieces = {
         text[n : n + 60] for text in texts for n in range(0, max(len(text) - 60, 1), 150) if len(text) > 60
     }
-    seen = set()  # every fold's copy of a tokenizer is the same large file
+    packaged = Path(resolve("gemma3-270m").path_or_id).glob("tokenizer*")
+    seen = {digest(path) for path in packaged}  # of which every fold has a copy
     for path in (p for p in folder.rglob("*") if p.is_file()):
-        name, key = path.relative_to(folder).as_posix(), digest(path)
+        name = path.relative_to(folder).as_posix()
         if name == "cases.parquet" or name.startswith("generated/"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             continue
         if path.suffix == ".parquet":
             content = pd.read_parquet(path).to_csv()
-        elif path.suffix in (".safetensors", ".model") or key in seen:
+        elif path.suffix in (".safetensors", ".model") or digest(path) in seen:
             continue
         else:
             content = path.read_text(errors="ignore")
-        seen.add(key)
         assert not [piece for piece in pieces if piece in content], f"{name} holds a narrative"
     assert not [piece for piece in pieces if piece in printed]
 
@@ -181,21 +198,18 @@ def test_predict_on_the_run_s_own_test_cases_gives_the_run_s_own_predictions(smo
     test = pd.read_parquet(folder / "cases.parquet").query("split == 'test'")
     test[["uid", *schema.text_columns]].to_csv(tmp_path / "new.csv", index=False)
     words = ["--run", folder, "--features", tmp_path / "new.csv", "--out", tmp_path / "out.csv"]
-    command = [sys.executable, "-m", "narrutils", "predict", *map(str, words)]
-    command += ["--probabilities", str(tmp_path / "p.parquet")]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    words += ["--probabilities", tmp_path / "p.parquet"]
+    done = narrutils("predict", *map(str, words))
+    assert done.returncode == 0, done.stdout
     assert (tmp_path / "out.csv").read_bytes() == (folder / "submission.csv").read_bytes()
     table = pd.read_parquet(tmp_path / "p.parquet")
     assert list(table.columns) == ["uid", "flag", "doubt", *schema.columns]
 
 
-def test_an_exported_review_changes_the_next_run_s_labels_and_only_those(smoke, tmp_path):
-    folder, _ = smoke
-    shutil.copytree(folder, tmp_path / "smoke", copy_function=os.link)  # files are replaced, never changed
-    before = pd.read_parquet(folder / "labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+def test_an_exported_review_changes_the_next_run_s_labels_and_only_those(copied, tmp_path):
+    before = pd.read_parquet(copied / "labels/corrected.parquet").set_index(["uid", "held_out_fold"])
     binary = [v.name for v in load_schema("params/schemas/nvdrs.yaml").binary]
-    queue = pd.read_parquet(folder / "review/queue.parquet")
+    queue = pd.read_parquet(copied / "review/queue.parquet")
     first, second = queue[queue["variable"].isin(binary)].to_dict("records")[:2]
     rows = [
         (first["uid"], first["variable"], "accept", first["label_before"], first["label_after"]),
@@ -205,10 +219,10 @@ def test_an_exported_review_changes_the_next_run_s_labels_and_only_those(smoke, 
     columns = ["uid", "variable", "decision", "label_before", "label_after"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "decisions.csv", index=False)
     words = ("run", "params/smoke.yaml", "--only", "03", "-p", "review_file", str(tmp_path / "decisions.csv"))
-    done = narrutils(*words, outputs=tmp_path)
+    done = in_process.called(*words, "--outputs", str(tmp_path))
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("nobody") == 1
-    after = pd.read_parquet(tmp_path / "smoke/labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    after = pd.read_parquet(copied / "labels/corrected.parquet").set_index(["uid", "held_out_fold"])
     assert after.index.equals(before.index)
     changed = (after != before).stack()
     changed = {(uid, variable) for (uid, _, variable), differs in changed.items() if differs}
@@ -222,25 +236,23 @@ def test_nothing_in_the_run_folder_is_a_pickle(smoke):
     assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".bin", ".pt", ".joblib"}]
 
 
-def test_a_rerun_skips_what_is_unchanged(smoke):
-    folder, _ = smoke
-    before = {p: p.stat().st_mtime_ns for p in folder.glob("predictions/*.parquet")}
-    again = narrutils("run", "params/smoke.yaml", outputs=folder.parent)
+def test_a_rerun_skips_what_is_unchanged(copied):
+    before = {p: p.stat().st_mtime_ns for p in copied.glob("predictions/*.parquet")}
+    again = narrutils("run", "params/smoke.yaml", "--outputs", str(copied.parent))
     assert again.returncode == 0
     assert "epoch" not in again.stdout
-    assert before == {p: p.stat().st_mtime_ns for p in folder.glob("predictions/*.parquet")}
+    assert before == {p: p.stat().st_mtime_ns for p in copied.glob("predictions/*.parquet")}
 
 
-def test_a_killed_training_resumes_at_the_next_fold(smoke):
-    folder, _ = smoke
-    kept = pd.read_parquet(folder / "predictions/deberta_oof.parquet")
-    shutil.rmtree(folder / "models/deberta/fold2")  # as if killed while fold 2 was being trained
-    again = narrutils("run", "params/smoke.yaml", "--only", "04", outputs=folder.parent)
+def test_a_killed_training_resumes_at_the_next_fold(copied):
+    kept = pd.read_parquet(copied / "predictions/deberta_oof.parquet")
+    shutil.rmtree(copied / "models/deberta/fold2")  # as if killed while fold 2 was being trained
+    again = in_process.called("run", "params/smoke.yaml", "--only", "04", "--outputs", str(copied.parent))
     assert again.returncode == 0, again.stdout
     assert "deberta fold1: already trained" in again.stdout
     assert "deberta fold2 · epoch 1/1" in again.stdout
     # The same seed gives the same numbers on the same machine.
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "predictions/deberta_oof.parquet"), kept)
+    pd.testing.assert_frame_equal(pd.read_parquet(copied / "predictions/deberta_oof.parquet"), kept)
 
 
 TEXTS = ["Visit", "Lab", "Remark"]
@@ -258,11 +270,10 @@ def write_orchard(folder: Path, texts: list[str], names: list[str], train: int =
     table = pd.DataFrame({"case_id": [f"row {n}" for n in range(train + test)]})
     table["Blight"], table["Frost"] = rng.integers(0, 2, len(table)), rng.integers(0, 2, len(table))
     table["Soil"] = rng.choice([10, 20, 30], len(table))
-    table["Visit"] = [
-        f"{'spots' if b else 'clean'} tree on {s}" for b, s in zip(table["Blight"], table["Soil"])
-    ]
-    table["Lab"] = [f"sample holds {s} grains" for s in table["Soil"]]
-    table["Remark"] = ["night frost" if f else "" for f in table["Frost"]]
+    # Of words that the tiny models know: what reads all cases alike would be trained again and again.
+    table["Visit"] = [f"{'w1' if b else 'w2'} tree on w{s}" for b, s in zip(table["Blight"], table["Soil"])]
+    table["Lab"] = [f"sample holds w{s} grains" for s in table["Soil"]]
+    table["Remark"] = ["night w5" if f else "" for f in table["Frost"]]
     table[["case_id", *texts]][:train].to_csv(folder / "train_features.csv", index=False)
     table[["case_id", *texts]][train:].to_csv(folder / "test_features.csv", index=False)
     table[["case_id", *names]][:train].to_csv(folder / "train_labels.csv", index=False)
@@ -280,7 +291,7 @@ def write_orchard_profile(tmp_path: Path, bert, gemma, texts: list[str], names: 
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
     write_orchard(tmp_path / "data", texts, names)
     shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "epochs": 1}
-    shared |= {"encoder_backbone": str(bert), "gemma_backbone": str(gemma)}
+    shared |= {"encoder_backbone": str(bert), "gemma_backbone": str(gemma), "head_learning_rate": 0.1}
     shared |= {"encoder_max_tokens": 32, "gemma_max_tokens": 32}
     profile = {
         "run": "orchard",
@@ -309,7 +320,7 @@ def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
 ):
     write_orchard_profile(tmp_path, tiny_bert, tiny_gemma_folder, texts, names)
     variables = [v for v in VARIABLES if v["name"] in names]
-    done = narrutils("run", str(tmp_path / "orchard.yaml"), outputs=tmp_path / "outputs")
+    done = in_process.called("run", str(tmp_path / "orchard.yaml"), "--outputs", str(tmp_path / "outputs"))
     assert done.returncode == 0, done.stdout
     folder = tmp_path / "outputs/orchard"
     submission = pd.read_csv(folder / "submission.csv")
@@ -330,7 +341,9 @@ def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, ti
         pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
     )  # fmt: skip
     words = ("--cycles", "1", "-p", "04.soft_epochs", "1", "-p", "02.teacher", "tfidf", "-p", "04.teacher")
-    done = narrutils("cycle", str(tmp_path / "orchard.yaml"), *words, "tfidf", outputs=tmp_path / "out")
+    done = in_process.called(
+        "cycle", str(tmp_path / "orchard.yaml"), *words, "tfidf", "--outputs", str(tmp_path / "out")
+    )
     assert done.returncode == 0, done.stdout
     later = tmp_path / "out/orchard_cycle1"
     assert sorted(p.name for p in (later / "generated").glob("*.parquet")) == ["w.parquet", "w_c1.parquet"]
@@ -348,7 +361,7 @@ def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, ti
 def test_a_fault_is_one_line_and_leaves_outputs_alone(smoke):
     folder, _ = smoke
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
-    wrong = narrutils("run", "params/smoke.yaml", "-p", "lora_rnk", "3", outputs=folder.parent)
+    wrong = narrutils("run", "params/smoke.yaml", "-p", "lora_rnk", "3", "--outputs", str(folder.parent))
     assert wrong.returncode == 2
     assert len(wrong.stdout.strip().splitlines()) == 1
     assert "lora_rank" in wrong.stdout

@@ -8,11 +8,10 @@ cases, 3 folds for 5), the rows a pool asks for, and the tokens that a model rea
 generators of the Llama and Gemma 2 families, and Qwen 2, Mistral and Llama as classifiers.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import architectures
+import in_process
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +22,8 @@ from narrutils.files import read_json, read_tensors
 from narrutils.paths import PROJECT
 from narrutils.profiles import load_profile
 from narrutils.schema import load_schema
+
+pytestmark = pytest.mark.notebooks
 
 FULL = yaml.safe_load((PROJECT / "params/full.yaml").read_text())
 ROUNDS = ["gemma", *(f"gemma_round{n}" for n in range(1, FULL["05_gemma_lora"]["rounds"] + 1))]
@@ -99,10 +100,7 @@ def full(models, tmp_path_factory):
     """Run folder of the shrunken full profile."""
     folder = tmp_path_factory.mktemp("full")
     (folder / "full.yaml").write_text(yaml.safe_dump(shrunk(models)))
-    command = [sys.executable, "-m", "narrutils", "run", str(folder / "full.yaml"), "--outputs", str(folder)]
-    done = subprocess.run(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = in_process.called("run", str(folder / "full.yaml"), "--outputs", str(folder))
     assert done.returncode == 0, done.stdout
     return folder / "full"
 

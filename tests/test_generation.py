@@ -1,9 +1,11 @@
 """Generation: shares of the folds, chunks that survive a kill, labels asked for at their own fold's rates."""
 
 import multiprocessing
+import os
 import random
 import signal
 import stat
+import sys
 import time
 import weakref
 
@@ -239,6 +241,7 @@ def test_one_chunk_is_held_at_a_time(run):
     assert len(held) == 10
 
 
+@pytest.mark.models  # named only, but the first use of the name converts it
 def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds_adapter(run, monkeypatch):
     asked = []
 
@@ -273,19 +276,30 @@ def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds
     assert len(again.seeds) == 3
 
 
-def slow_pool(folder):
+class Stuck(Fake):
+    """Stands still after `lives` chunks: nothing but a kill ends it, however slow the machine is."""
+
+    def generate(self, prompts, seed):
+        if len(self.seeds) == self.lives:
+            time.sleep(600)
+        return super().generate(prompts, seed)
+
+
+def slow_pool(folder, lives=99):
     """A labelled pool of 20 chunks, a tenth of a second each: what the kills below interrupt."""
     run = Run(folder, "02_generation")
-    return make(run, Fake(seconds=0.1), rows=80, chunk_size=4, labelled=True)
+    return make(run, Stuck(lives, seconds=0.1), rows=80, chunk_size=4, labelled=True)
 
 
-def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, tmp_path):
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, tmp_path, monkeypatch):
     moments, folder = random.Random(5), run.path("generated/.p")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where the server finds what it preloads
     server = multiprocessing.get_context("forkserver")  # imports once, for all that follow
     server.set_forkserver_preload(["test_generation"])
     before = 0
     for _ in range(3):
-        process = server.Process(target=slow_pool, args=(run.folder,))
+        process = server.Process(target=slow_pool, args=(run.folder, 6), daemon=True)
         process.start()
         while len(list(folder.glob("chunk*"))) <= before:
             assert process.is_alive()

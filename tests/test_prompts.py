@@ -164,6 +164,7 @@ def test_no_examples_at_all(examples, form):
 
 
 @pytest.mark.parametrize("requested", [None, REQUESTED], ids=["unlabelled", "labelled"])
+@pytest.mark.models
 def test_an_adapter_is_taught_to_go_on_with_what_it_is_asked(examples, requested):
     """Its prompt is the very text of a request, and its answer what a case looks like there."""
     asked = few_shot(examples, 0, 1, 0, "completion", max_examples=0, requested=requested).text

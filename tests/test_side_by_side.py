@@ -42,6 +42,7 @@ def fit(folder, backbone: str, abreast: int) -> CrossFit:
     return model.fit(given_labels(model, labels, 2))
 
 
+@pytest.mark.slow
 def test_the_models_are_those_of_trainings_in_a_row(tiny_bert, tmp_path, capfd):
     alone = fit(tmp_path / "alone", tiny_bert, 1)
     told = capfd.readouterr().out
@@ -88,12 +89,14 @@ def fail(kind: str) -> None:
         raise InputError("seed: the mend")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "line"), [("input", "seed: the mend"), ("killed", "set at_once to 1")])
 def test_what_goes_wrong_is_one_line(kind, line):
     with pytest.raises(InputError, match=line):
         for_each(fail, [("",), None, (kind,)], 3, abreast=2)
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_does_not_spoil_the_next_call(capfd):
     with pytest.raises(InputError):
         for_each(fail, [("killed",)], 1, abreast=2)
@@ -111,6 +114,7 @@ for_each(sleep, [(f"{FOLDER}/one",), (f"{FOLDER}/two",)], 2, abreast=2)
 """
 
 
+@pytest.mark.slow
 def test_trainings_end_with_a_parent_that_was_killed(tmp_path):
     code = SLEEPERS.replace("{FOLDER}", str(tmp_path))
     parent = subprocess.Popen([sys.executable, "-c", code])
