@@ -35,7 +35,7 @@ class Recipe:
     smoothing: float = 0.1
     head_dropout: float = 0.0
     head_start: str = "rates"  # zero, rates or probe
-    probe_c: float = 1.0  # scikit-learn's C of the probe
+    probe_c: float = 3.0  # scikit-learn's C of the probe, for features of summed variance 1
     checkpointing: bool = False
     precision: str = "float32"  # of autocast; weights that learn stay float32
     seed: int = 0

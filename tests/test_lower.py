@@ -13,6 +13,7 @@ from narrutils import lower, reading
 from narrutils.classifier import Body, Lora, Start, build, load_classifier
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
+from narrutils.inputs import Inputs
 from narrutils.lower import LowerStates, above, splits_cleanly, states_below
 from narrutils.reading import read_logits
 from narrutils.recipe import Recipe
@@ -184,6 +185,45 @@ def test_a_stored_model_reads_as_it_did_and_its_base_is_stored_once(learner, tmp
     expected = read_logits(model.classifier, model.tokenizer, NEW, RECIPE, model.lower)
     np.testing.assert_allclose(loaded, expected, atol=1e-5)
     assert not (folder / "body/model.safetensors").exists()
+
+
+def test_a_head_may_start_where_a_linear_model_on_untrained_states_ends(learner):
+    """Without training, the head reads what logistic regression on the same states does."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = learner.varied(learning_rate=0.0, head_learning_rate=1e-12).fit([replace(ROWS, epochs=1)])
+    states = model.pooled(ROWS.texts)
+    scaled = (states - states.mean(0)) / (states.std(0) + 1e-6) / np.sqrt(states.shape[1])
+    for name in ("Sad", "Note"):
+        alone = LogisticRegression(C=RECIPE.probe_c, max_iter=300).fit(scaled, LABELS[name])
+        expected = alone.predict_proba(scaled)[:, 1]
+        np.testing.assert_allclose(model.predict(ROWS.texts)[name], expected, atol=1e-3)
+
+
+def test_parts_are_pooled_by_narrative_and_as_a_whole(tiny_gemma_folder):
+    body = Body(tiny_gemma_folder, pooling="parts")
+    learner = NeuralLearner(TOY, body, Lora(4, 8), RECIPE)
+    model = learner.fit([replace(ROWS, epochs=1)])
+    pooled = model.pooled(NEW).reshape(len(NEW), 3, 16)
+    inputs = Inputs(NEW, model.tokenizer, RECIPE)
+    for n in range(len(NEW)):
+        batch = inputs.batch([n])
+        with torch.no_grad():
+            states = model.classifier.body(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).last_hidden_state[0]
+        begins = [0, *(a for a, _ in inputs.spans[n])]
+        ends = [len(states), *(b for _, b in inputs.spans[n])]
+        means = torch.stack([states[a:b].mean(0) for a, b in zip(begins, ends)])
+        np.testing.assert_allclose(pooled[n], means, atol=1e-5)
+
+
+def test_an_empty_narrative_is_pooled_as_nothing(tiny_gemma_folder):
+    learner = NeuralLearner(TOY, Body(tiny_gemma_folder, pooling="parts"), Lora(4, 8), RECIPE)
+    model = learner.fit([replace(ROWS, epochs=1)])
+    pooled = model.pooled(NEW.assign(Second="")).reshape(len(NEW), 3, 16)
+    assert (pooled[:, 2] == 0).all() and (pooled[:, 1] != 0).any()
+    TOY.check_probabilities(model.predict(NEW.assign(Second="", First="")))
 
 
 def test_more_top_layers_than_there_are_is_refused(tiny_bert):
