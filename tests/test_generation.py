@@ -245,7 +245,7 @@ def test_one_chunk_is_held_at_a_time(run):
 def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds_adapter(run, monkeypatch):
     asked = []
 
-    def adapters(run, name, backbone, examples, labelled, adapting, seed):
+    def adapters(run, name, backbone, examples, labelled, adapting, precision, seed):
         asked.append((name, backbone.name, labelled, adapting, seed))
         folders = {fold: run.path(f"models/{name}/on_fold{fold}") for fold in examples.uids}
         for folder in folders.values():
@@ -263,9 +263,11 @@ def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds
         str(run.path(f"models/generator_p/on_fold{n % 4}")) for n in range(12)
     ]
     assert [p.seen_folds for p in backend.prompts] == [(n % 4,) for n in range(12)]
-    sampling = generation._sampling(Pool(**vars(POOL) | pool | {"temperature": 0.7, "engine": {"a": 1}}))
-    assert sampling == Sampling(3000, 0.7, None, "completion", {"a": 1}, lora_rank=4)
-    assert generation._sampling(Pool(**vars(POOL) | {"form": "completion"})).form == "completion"
+    sampling = generation._sampling(
+        Pool(**vars(POOL) | pool | {"temperature": 0.7, "engine": {"a": 1}}), "bfloat16"
+    )
+    assert sampling == Sampling(3000, 0.7, None, "completion", {"a": 1}, lora_rank=4, precision="bfloat16")
+    assert generation._sampling(Pool(**vars(POOL) | {"form": "completion"}), "float32").form == "completion"
     run.path("models/generator_p/on_fold3/key.json").write_text('{"key": "another"}')
     monkeypatch.setattr(
         generation, "adapt", lambda *_: {n: run.path(f"models/generator_p/on_fold{n}") for n in range(4)}

@@ -160,7 +160,7 @@ def test_the_loss_is_that_of_the_answers_tokens_alone(writer, tmp_path):
     """A first pass that moves nothing has the untaught model's mean loss over all answers."""
     pairs = documents(Examples(CASES, FOLDS, TOY, LABELS), 0, True, seed=0)
     still = Adapting(**vars(QUICK) | {"learning_rate": 0.0, "epochs": 1, "batch_size": 4})
-    (loss,) = indomain._train(tmp_path, writer, pairs, still, seed=0)
+    (loss,) = indomain._train(tmp_path, writer, pairs, still, "bfloat16", seed=0)
     tokenizer, model = load_tokenizer(writer), load_causal(writer, torch.bfloat16).eval()
     losses = []
     for prompt, answer in pairs:

@@ -56,7 +56,7 @@ class Stub:
         return Answer(f"{parts[0]}\n\n{prompt.following[0]}\n{parts[1]}", 12, True)
 
 
-def stub_adapters(run, name, backbone, examples, labelled, adapting, seed):
+def stub_adapters(run, name, backbone, examples, labelled, adapting, precision, seed):
     """As `indomain.adapt`, but an adapter is no more than a digest of what it was taught."""
     folders = {}
     for fold in examples.uids:
