@@ -9,6 +9,9 @@ both from finished runs. `seconds` that stand alone are told as they are.
 from collections.abc import Mapping
 from pathlib import Path
 
+from narrutils.files import read_json
+from narrutils.packaged import PACKAGED, place_of
+from narrutils.paths import locate
 from narrutils.precision import kept_by, resolved
 from narrutils.profiles import Profile
 from narrutils.provenance import read_run
@@ -49,3 +52,26 @@ def parts(speed: Speed, precision: str, cores: int) -> tuple[float, float]:
     """What a second of ordinary work, and what a teraflop, takes at some speed, in seconds."""
     gigaflops = vars(speed).get(precision) or max(speed.float32, speed.bfloat16)
     return 1 / speed.ordinary, 1000 / (gigaflops * cores)
+
+
+def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
+    """At most how much the states of frozen layers take on disk, in GB; a model that is not here counts 0.
+
+    Args:
+        parameters: of each notebook.
+        cases: official ones, for training and test; generated ones are those that are asked for.
+    """
+    rows = cases + sum(pool["rows"] for values in parameters.values() for pool in values.get("pools", []))
+    read = [
+        values[f"{kind}_max_tokens"] * _hidden_size(values[f"{kind}_backbone"])
+        for values in parameters.values()
+        for kind in ("encoder", "gemma")
+        if values.get(f"{kind}_top_layers")
+    ]
+    return rows * sum(read) * 4 / 1e9  # float32 at most
+
+
+def _hidden_size(backbone: str) -> int:
+    """Width of a model's states, from its files; 0 where they are not here yet."""
+    config = (place_of(backbone) if backbone in PACKAGED else locate(backbone)) / "config.json"
+    return read_json(config).get("hidden_size", 0) if config.is_file() else 0

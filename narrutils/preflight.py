@@ -155,13 +155,14 @@ def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
             if "data_dir" in values:
                 place = _data_place(values)
                 known = (values["schema"], *place.values())
-                seen[known] = seen.get(known) or load_data(_data_folder(place), schema).hashes
-                found["data_dir"] = digest(seen[known])
+                seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
+                found["data_dir"] = digest(seen[known].hashes)
                 about = about or {
                     "schema": schema.name,
                     "title": schema.title,
                     **place,
-                    "hashes": seen[known],
+                    "rows": len(seen[known].train) + len(seen[known].test),
+                    "hashes": seen[known].hashes,
                 }
         if values.get("review_file"):
             read_review(locate(values["review_file"]))  # that it is there and such a table

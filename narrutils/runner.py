@@ -18,6 +18,7 @@ import pandas as pd
 
 from narrutils import provenance, stages
 from narrutils.errors import InputError
+from narrutils.estimates import states_gigabytes
 from narrutils.files import read_json
 from narrutils.hub import backbones, hub_ids
 from narrutils.packaged import PACKAGED, is_ready, require
@@ -87,6 +88,10 @@ def dry_run(
     print(table.astype(object).where(table.notna(), "").to_string(index=False))
     print(f"in all about {total / 60:.0f} min, {0 if pd.isna(peak) else peak:.1f} GB", end="")
     print(f"; {unknown} notebooks were never timed" if unknown else "")
+    kept = states_gigabytes(profile.parameters, job.data.get("rows", 0))
+    if kept:
+        place = shown(job.run.states)
+        print(f"states of frozen layers: at most {kept:.1f} GB in {place}, private, until the run ends")
 
 
 def _tell_slow(job: Job) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import estimates as benchmark
 from narrutils import estimates, speed
-from narrutils.estimates import cost, parts, seconds
+from narrutils.estimates import cost, parts, seconds, states_gigabytes
 from narrutils.files import read_json, write_json
 from narrutils.profiles import load_profile
 from narrutils.speed import Speed
@@ -121,3 +121,11 @@ def test_a_run_says_on_which_machine_it_was_timed(profile, tmp_path):
     record = read_json(run.path("run.json"))
     assert benchmark.was_timed(record, STAGE)
     assert benchmark.speed_of(record, STAGE)[0] == speed.measured()
+
+
+def test_the_states_of_frozen_layers_are_told_by_rows_tokens_and_width(tiny_bert):
+    """Nothing where all layers learn; the generated rows that are asked for count too."""
+    encoder = {"encoder_backbone": tiny_bert, "encoder_max_tokens": 100}
+    told = lambda **given: states_gigabytes({"02": {"pools": [{"rows": 5}]}, "04": encoder | given}, 20)  # noqa: E731
+    assert told(encoder_top_layers=1) == 25 * 100 * 16 * 4 / 1e9
+    assert told(encoder_top_layers=0) == told() == 0
