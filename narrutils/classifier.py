@@ -175,9 +175,9 @@ class Classifier(nn.Module):
         with torch.autocast(read.device.type, enabled=False):
             return self.pool(read, attention_mask, parts).float()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, whole: bool) -> None:
         """Adapters, the layers that learned or the whole body, and the head: safetensors and JSON only."""
-        if self.cut and not isinstance(self.body, PeftModel):
+        if not whole and not isinstance(self.body, PeftModel):
             write_tensors(folder / "body" / TOP, _arrays(learned(self.body)))
         else:
             with quiet():
@@ -220,9 +220,13 @@ def first_learning(model: nn.Module, body: Body) -> int:
     """Number of the first layer that learns; 0 where all of them do.
 
     Raises:
-        InputError: none would be left below those that are to learn.
+        InputError: none would be left below those that are to learn, or its layers share their weights.
     """
     total = model.config.get_text_config().num_hidden_layers
+    if body.top_layers and not layer_lists(model):
+        raise InputError(
+            f"top_layers is {body.top_layers}; {body.backbone} has no layers of their own; set 0"
+        )
     if not 0 <= body.top_layers < total:
         raise InputError(
             f"top_layers is {body.top_layers}; of the {total} layers of {body.backbone} it takes "
@@ -277,7 +281,7 @@ def has_dropout(modules: Iterable[nn.Module]) -> bool:
 
 def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
     """A folder from which `load_classifier` makes the same classifier."""
-    classifier.save(folder)
+    classifier.save(folder, whole=not body.top_layers)
     tokenizer.save_pretrained(folder / "tokenizer")
     described = {"body": vars(body), "lora": vars(lora) | {"targets": list(lora.targets)}}
     head = {"width": classifier.head.out_features, "narratives": classifier.narratives}

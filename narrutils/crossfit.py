@@ -22,6 +22,9 @@ from narrutils.schema import Schema
 from narrutils.side_by_side import at_once, for_each
 from narrutils.tables import read_table, write_table
 
+#: Modules that decide what a frozen base is, whoever stands on it.
+BASE_SOURCES = ("classifier", "backbones", "attention", "packaged", "precision")
+
 PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
 
 
@@ -151,7 +154,7 @@ class CrossFit:
         about |= {"optimistic": optimistic, "instead": instead}
         self.run.write(f"models/{self.name}/about.json", about)
         if self.learner.base:
-            key = digest(self.learner.config()["weights"], source_digest(self.learner.sources))
+            key = digest(self.learner.config()["weights"], source_digest(BASE_SOURCES))
             self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
 
     def _tasks(

@@ -273,6 +273,8 @@ def _finish(job: Job) -> Path:
     from narrutils.report import build_report
 
     folder = job.run.folder
+    if not stages.unfinished(job.run, job.profile.stages):
+        job.run.drop_states()  # 06 does so, and may have been skipped
     report = build_report(folder)
     print_ladder(folder)
     print(f"report: {shown(report)}", flush=True)

@@ -36,7 +36,11 @@ from narrutils.trainer import train
 
 @dataclass(frozen=True)
 class NeuralLearner:
-    """A learner for `CrossFit`: one backbone, one recipe."""
+    """A learner for `CrossFit`: one backbone, one recipe.
+
+    Raises:
+        InputError: narratives that are read separately cannot be pooled by parts.
+    """
 
     schema: Schema
     body: Body
@@ -57,14 +61,31 @@ class NeuralLearner:
         """Whether one training takes a GPU, or processes of its own."""
         return bool(self.launch) or torch.cuda.is_available()
 
+    def __post_init__(self):
+        if self.body.pooling == "parts" and self.recipe.inputs == "separate":
+            raise InputError(
+                "pooling is 'parts', which reads joined narratives; set inputs to joined, or pooling to "
+                "mean or last"
+            )
+
+    @property
+    def stored(self) -> Body:
+        """The body as a model's files describe it.
+
+        Beside layers that learn, frozen ones are float32 too; with a start of its own, a body is
+        stored whole, as its lower layers are in no base that others share.
+        """
+        precision = self.body.precision if self.lora.rank else "float32"
+        return replace(self.body, precision=precision, top_layers=0 if self.start else self.body.top_layers)
+
     @property
     def base(self) -> str:
-        """Name of the frozen base that LoRA models share; empty where the whole body is trained."""
-        return base_name(self.body) if self.lora.rank or self.body.top_layers else ""
+        """Name of the frozen base that models share; empty where each has a whole body of its own."""
+        return base_name(self.stored) if self.lora.rank or self.stored.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
         """Write the frozen base once for all folds."""
-        save_base(self.body, folder)
+        save_base(self.stored, folder)
 
     def varied(self, **changes) -> "NeuralLearner":
         """The same learner with other values for fields of `Body`, `Lora` or `Recipe`.
@@ -104,7 +125,8 @@ class NeuralLearner:
         if self.launch:
             return self._fit_launched(phases, label)
         tokenizer, classifier = self._fresh()
-        model = NeuralModel(self, classifier, tokenizer, [], self._lower(classifier, tokenizer))
+        lower = self._lower(classifier, tokenizer, [phase.texts for phase in phases])
+        model = NeuralModel(self, classifier, tokenizer, [], lower)
         self._start_head(model, phases)
         model.history = train(classifier, tokenizer, self.schema, phases, self.recipe, label, model.lower)
         return model
@@ -114,23 +136,31 @@ class NeuralLearner:
         if self.states is None or not self.body.top_layers or self.launch:
             return
         tokenizer, classifier = self._fresh()
-        lower = self._lower(classifier, tokenizer)
-        for texts in tables if lower is not None else ():
-            read_lower(classifier, tokenizer, texts, self.recipe, lower)
+        self._lower(classifier, tokenizer, tables)
 
-    def _lower(self, classifier: Classifier, tokenizer) -> LowerStates | None:
-        """The stored states of the frozen layers, where what these give of a case is always the same."""
+    def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
+        """States of the frozen layers, those of `tables` read; None where they are not always the same."""
         body, cut = classifier.body, classifier.cut
         varies = self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined"
-        if self.states is None or not cut or varies or has_dropout(modules_below(body, cut)):
+        threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
+        if self.states is None or not cut or varies or threads:
             return None
         if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
             print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
             return None
+        if has_dropout(modules_below(body, cut)):
+            return None
+        lower = LowerStates(self.states, self._states_key(body))
+        for texts in tables:
+            read_lower(classifier, tokenizer, texts, self.recipe, lower)
+        return lower
+
+    def _states_key(self, body: torch.nn.Module) -> str:
+        """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
         read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
         place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.rank))
         code = source_digest(("lower", "reading", "classifier", "backbones", "precision", "attention"))
-        return LowerStates(self.states, digest(read, self.config()["weights"], place, code))
+        return digest(read, self.config()["weights"], place, code)
 
     def _fresh(self) -> tuple[object, Classifier]:
         """Tokenizer and classifier as training finds them, but for the start of the head."""
@@ -190,7 +220,7 @@ class NeuralModel:
         return read_pooled(self.classifier, self.tokenizer, texts, self.learner.recipe, self.lower)
 
     def save(self, folder) -> None:
-        save_classifier(self.classifier, self.tokenizer, self.learner.body, self.learner.lora, folder)
+        save_classifier(self.classifier, self.tokenizer, self.learner.stored, self.learner.lora, folder)
 
 
 def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.DataFrame) -> None:

@@ -139,3 +139,8 @@ def test_periods_are_repaired_where_text_becomes_tokens():
 def test_unknown_inputs_are_one_line():
     with pytest.raises(InputError, match="inputs is 'apart'; it takes joined, separate"):
         Inputs(TEXTS, bert_tokenizer(), replace(SEPARATE, inputs="apart"))
+
+
+def test_narratives_that_are_read_apart_have_no_parts_to_pool(tiny_bert):
+    with pytest.raises(InputError):
+        NeuralLearner(TOY, Body(tiny_bert, pooling="parts"), recipe=SEPARATE)

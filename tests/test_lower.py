@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from toys import TOY, random_labels, save_tiny_gemma, uids, word_texts
+from transformers import AlbertConfig, AlbertModel
 
 from narrutils import lower, reading
-from narrutils.classifier import Body, Lora, Start, build, load_classifier
+from narrutils.backbones import load_body, load_tokenizer, resolve
+from narrutils.classifier import Body, Lora, Start, build, first_learning, load_classifier
 from narrutils.curriculum import Phase
 from narrutils.errors import InputError
 from narrutils.inputs import Inputs
@@ -82,6 +84,15 @@ def test_folds_rounds_and_readings_share_one_pass(learner, tmp_path, passes):
     assert sum(passes) == read
 
 
+def test_a_training_reads_every_phase_that_nobody_has_read(learner, tmp_path):
+    made = word_texts(TOY, 6, seed=8, words=7).set_axis(uids(6, "g"))
+    soft = Phase(made, TOY.to_targets(random_labels(TOY, 6)).set_axis(made.index), 1)
+    rates = learner.varied(head_start="rates")
+    plain, stored = (one.fit([soft, ROWS]) for one in (rates, replace(rates, states=tmp_path)))
+    assert stored.lower is not None
+    pd.testing.assert_frame_equal(stored.predict(NEW), plain.predict(NEW), atol=1e-5)
+
+
 @pytest.mark.parametrize("change", ["another backbone", "more tokens", "another precision", "another cut"])
 def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_path):
     """The same folder holds them all; each training gives what it would give with a folder of its own."""
@@ -130,7 +141,7 @@ def test_states_are_for_their_owner_alone(learner, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert, tmp_path):
+def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert, tmp_path, monkeypatch):
     stored = replace(learner, states=tmp_path / "states")
     varied = [
         stored.varied(swap=0.5),
@@ -143,6 +154,8 @@ def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert
     for other in varied:
         model = other.fit([ROWS])
         assert model.lower is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert stored.fit([ROWS]).lower is None  # a Trainer divides a batch between threads
     assert not (tmp_path / "states").exists()
 
 
@@ -187,6 +200,35 @@ def test_a_stored_model_reads_as_it_did_and_its_base_is_stored_once(learner, tmp
     assert not (folder / "body/model.safetensors").exists()
 
 
+def test_a_body_with_a_start_of_its_own_is_stored_whole(tiny_bert, tmp_path):
+    """Its frozen layers are not those of the backbone, which `models/base/` would hold."""
+    body = load_body(resolve(tiny_bert), torch.float32)
+    with torch.no_grad():
+        for weight in body.parameters():
+            weight.mul_(1.3)
+    body.save_pretrained(tmp_path / "start")
+    load_tokenizer(resolve(tiny_bert)).save_pretrained(tmp_path / "start")
+    plain = NeuralLearner(TOY, Body(tiny_bert, top_layers=1), recipe=RECIPE)
+    check_stored_and_read(replace(plain, start=Start("key", lambda: tmp_path / "start")), plain, tmp_path)
+
+
+def test_a_top_that_learned_in_float32_is_read_in_float32(tiny_bert, tmp_path):
+    """Whatever the precision of frozen bases is."""
+    body = Body(tiny_bert, top_layers=1, precision="bfloat16")
+    learner = NeuralLearner(TOY, body, recipe=RECIPE)
+    check_stored_and_read(learner, learner, tmp_path)
+
+
+def check_stored_and_read(learner, publishing, folder):
+    """A stored model reads as it did, beside the base that `publishing` stores."""
+    model, place = learner.fit([ROWS]), folder / "models/top/fold0"
+    place.mkdir(parents=True)
+    model.save(place)
+    publishing.save_base(folder / "models/base" / publishing.base)
+    expected = read_logits(model.classifier, model.tokenizer, NEW, RECIPE)
+    np.testing.assert_allclose(read_logits(*load_classifier(place), NEW, RECIPE), expected, atol=1e-5)
+
+
 def test_a_head_may_start_where_a_linear_model_on_untrained_states_ends(learner):
     """Without training, the head reads what logistic regression on the same states does."""
     from sklearn.linear_model import LogisticRegression
@@ -229,3 +271,10 @@ def test_an_empty_narrative_is_pooled_as_nothing(tiny_gemma_folder):
 def test_more_top_layers_than_there_are_is_refused(tiny_bert):
     with pytest.raises(InputError):
         build(Body(tiny_bert, top_layers=2), Lora(), TOY.width, 0.0, False)
+
+
+def test_top_layers_are_refused_where_all_layers_share_their_weights():
+    small = AlbertConfig(vocab_size=20, embedding_size=4, hidden_size=8, num_hidden_layers=3)
+    small.update({"num_attention_heads": 2, "intermediate_size": 8})
+    with pytest.raises(InputError):
+        first_learning(AlbertModel(small), Body("albert", top_layers=1))

@@ -101,6 +101,13 @@ def test_a_second_run_skips_everything_and_changes_nothing(bench, capsys):
     assert bench.contents() == before
 
 
+def test_states_are_removed_when_a_run_is_finished_though_its_last_notebook_was_skipped(bench):
+    states = Run(bench.run_folder).states
+    (states / "key").mkdir(parents=True)
+    bench.run()
+    assert not states.exists()
+
+
 def test_only_content_makes_a_stage_run_again(bench):
     assert bench.would() == {}
     for path in bench.outputs.rglob("*"):
