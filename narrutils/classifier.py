@@ -98,14 +98,26 @@ class Head(nn.Linear):
 
     def __init__(self, hidden: int, width: int):
         super().__init__(hidden, width)
-        self.register_buffer("centre", torch.zeros(hidden))
-        self.register_buffer("spread", torch.ones(hidden))
+        # Not persistent: FSDP wants every entry of a state dict to be divided between processes.
+        self.register_buffer("centre", torch.zeros(hidden), persistent=False)
+        self.register_buffer("spread", torch.ones(hidden), persistent=False)
         # Small: a causal model's states are large, and training is to start near the training rates.
         nn.init.normal_(self.weight, std=0.002)
         nn.init.zeros_(self.bias)
 
     def forward(self, states: Tensor) -> Tensor:
         return super().forward((states - self.centre) / self.spread)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it computes with, by name."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+    @torch.no_grad()
+    def take(self, tensors: dict[str, np.ndarray]) -> None:
+        """Compute with these, by the names of `tensors`."""
+        for name, value in tensors.items():
+            self.tensors[name].copy_(torch.tensor(value))
 
 
 class Classifier(nn.Module):
@@ -182,7 +194,7 @@ class Classifier(nn.Module):
         else:
             with quiet():
                 self.body.save_pretrained(folder / "body")
-        write_tensors(folder / "head.safetensors", _arrays(self.head.state_dict()))
+        write_tensors(folder / "head.safetensors", _arrays(self.head.tensors))
 
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -342,6 +354,5 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
     else:
         model = _load(Body(str(folder / "body")), trained=True)
     classifier = Classifier(model, described["width"], body.pooling, narratives=described["narratives"])
-    head = {name: torch.tensor(value) for name, value in read_tensors(folder / "head.safetensors").items()}
-    classifier.head.load_state_dict(head)
+    classifier.head.take(read_tensors(folder / "head.safetensors"))
     return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

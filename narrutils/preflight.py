@@ -11,7 +11,7 @@ import pandas as pd
 
 from narrutils import stages
 from narrutils.artifacts import Run
-from narrutils.data import embedded_data, load_data
+from narrutils.data import Dataset, embedded_data, load_data
 from narrutils.errors import InputError
 from narrutils.estimates import cost
 from narrutils.files import digest
@@ -161,7 +161,7 @@ def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
                     "schema": schema.name,
                     "title": schema.title,
                     **place,
-                    "rows": len(seen[known].train) + len(seen[known].test),
+                    "rows": _rows(seen[known], values.get("train_cases", 0)),
                     "hashes": seen[known].hashes,
                 }
         if values.get("review_file"):
@@ -169,6 +169,11 @@ def check_inputs(profile: Profile) -> tuple[stages.Inputs, dict]:
             found["review_file"] = digest(locate(values["review_file"]))
         by_stage[stage] = found
     return stages.Inputs(by_stage), about
+
+
+def _rows(data: Dataset, train_cases: int) -> int:
+    """Cases of a run: those for training, all or so many, and those of the test."""
+    return (train_cases or len(data.train)) + len(data.test)
 
 
 def _data_place(values: dict) -> dict:

@@ -235,7 +235,6 @@ def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.Data
 
 def set_probe(classifier: Classifier, probe: Probe) -> None:
     """Start the head as the linear model that was fitted on what it reads."""
-    with torch.no_grad():
-        for name, value in vars(probe).items():
-            own = {"weights": "weight"}.get(name, name)
-            getattr(classifier.head, own).copy_(torch.tensor(value.T))
+    classifier.head.take(
+        {"centre": probe.centre, "spread": probe.spread, "weight": probe.weights.T, "bias": probe.bias}
+    )

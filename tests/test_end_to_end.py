@@ -68,7 +68,7 @@ def test_the_run_folder_holds_what_the_contract_lists(smoke):
     expected += ["labels/soft/gemma.parquet", "ensemble.json", "ladder.json", "submission.csv", "run.json"]
     expected += ["schema.json", "calibration.json", "flags.json", "rounds.json", "report/review.html"]
     expected += [f"predictions/{model}_{part}.parquet" for model in MODELS for part in ("oof", "test")]
-    expected += [f"models/deberta/fold{k}/body/model.safetensors" for k in range(3)]
+    expected += [f"models/deberta/fold{k}/body/top.safetensors" for k in range(3)]
     expected += [f"models/gemma_round1/fold{k}/body/adapter_model.safetensors" for k in range(3)]
     expected += [f"models/tfidf/fold{k}/weights.safetensors" for k in range(3)]
     assert [name for name in expected if not (folder / name).exists()] == []

@@ -129,7 +129,7 @@ def test_the_first_gradient_is_that_of_the_mean_loss_however_it_is_accumulated(l
     keep = training.train
 
     def spy(classifier, *args):
-        starts.append({n: w.clone() for n, w in classifier.state_dict().items()})
+        starts.append({n: w.detach().clone() for n, w in classifier.named_parameters()})
         return keep(classifier, *args)
 
     with pytest.MonkeyPatch.context() as patch:
