@@ -125,6 +125,16 @@ def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_
     pd.testing.assert_frame_equal(found, alone, atol=1e-5)
 
 
+def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemma_folder):
+    """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
+    learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
+    body = build(learner.body, learner.lora, TOY.width, 0.0, False).body
+    changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"rank": 0}]
+    keys = [learner.varied(**change)._states_key(body) for change in changes]
+    assert len(set(keys)) == len(changes)
+    assert learner.varied(pooling="mean", seed=9, rank=8)._states_key(body) == keys[0]
+
+
 def test_every_case_has_states_of_its_own(tmp_path):
     states = LowerStates(tmp_path, "key")
     states.add([([1, 2, 3], torch.ones(3, 2)), ([3, 2, 1], torch.zeros(3, 2))])
