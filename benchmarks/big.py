@@ -33,11 +33,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModel, DebertaV2Config, Gemma2Config, PreTrainedTokenizerFast
 
-from narrutils.classifier import Body, Lora
-from narrutils.curriculum import Phase
-from narrutils.recipe import Recipe
-from narrutils.schema import Schema, load_schema
-from narrutils.training import NeuralLearner, NeuralModel
+from narrutils.data.schema import Schema, load_schema
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.learner import Phase
+from narrutils.models.reading import NeuralModel
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 from .demo_corpus import show
 
@@ -150,7 +151,7 @@ def operations(model: NeuralModel, tokens: int) -> tuple[float, float]:
     matrices = {n: w for n, w in body.named_parameters() if w.ndim == 2 and "embed" not in n}
     every = sum(w.numel() for w in matrices.values())
     learn = sum(w.numel() for w in matrices.values() if w.requires_grad)
-    repeated = 2 * every * tokens if model.learner.recipe.checkpointing else 0
+    repeated = 2 * every * tokens if model.reading.checkpointing else 0
     return (4 * every + 2 * learn) * tokens, repeated
 
 

@@ -21,9 +21,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from narrutils import packaged
-from narrutils.demo import write_demo_data
-from narrutils.packaged import PACKAGED, WEIGHTS, folder_of, quiet
+from narrutils.data.demo import write_demo_data
+from narrutils.models import packaged
+from narrutils.models.packaged import PACKAGED, WEIGHTS, folder_of, quiet
 
 from .demo_corpus import show
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=2000, help="made ones; each has two texts")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    import_module("narrutils.gguf_files")  # before any time is taken
+    import_module("narrutils.models.gguf_files")  # before any time is taken
     with TemporaryDirectory() as folder:
         os.environ["NARRUTILS_CACHE"] = folder
         write_demo_data(Path(folder) / "data", cases=given.cases)

@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from narrutils import noise
-from narrutils.artifacts import Run
-from narrutils.baseline import TfidfLearner
-from narrutils.changes import flip_table, flip_totals, with_shares
-from narrutils.crossfit import PLAIN, CrossFit
-from narrutils.data import embedded_data, load_data
-from narrutils.folds import draw_folds
-from narrutils.pseudo import given_labels
-from narrutils.relabel import METHODS, correct
-from narrutils.schema import Schema, load_schema
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.folds import PLAIN, draw_folds
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema, load_schema
+from narrutils.labels import noise
+from narrutils.labels.changes import flip_table, flip_totals, with_shares
+from narrutils.labels.correction import METHODS, correct
+from narrutils.models.tfidf import TfidfLearner
 
 from .demo_corpus import show
 

@@ -16,20 +16,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.baseline import TfidfLearner
-from narrutils.classifier import Body
-from narrutils.crossfit import Learner
-from narrutils.curriculum import official_phase
-from narrutils.data import Dataset, load_data
-from narrutils.demo import write_demo_data
-from narrutils.demo.cases import PUBLISHED_CASES
-from narrutils.demo.phrases import read
-from narrutils.folds import draw_folds, singles
-from narrutils.metrics import per_variable
-from narrutils.precision import fastest
-from narrutils.schema import Schema, load_schema
-from narrutils.thresholds import search
-from narrutils.training import NeuralLearner, Recipe
+from narrutils.crossfit.phases import official_phase
+from narrutils.data.cases import Dataset, load_data
+from narrutils.data.demo import write_demo_data
+from narrutils.data.demo.cases import PUBLISHED_CASES
+from narrutils.data.demo.phrases import read
+from narrutils.data.folds import draw_folds, singles
+from narrutils.data.schema import Schema, load_schema
+from narrutils.evaluation.metrics import per_variable
+from narrutils.evaluation.thresholds import search
+from narrutils.models.classifier import Body
+from narrutils.models.learner import Learner
+from narrutils.models.precision import fastest
+from narrutils.models.tfidf import TfidfLearner
+from narrutils.training.neural import NeuralLearner, Recipe
 
 FOLDS = 4
 EPOCHS = 5  # of MiniLM; TF-IDF knows none

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.artifacts import Run
-from narrutils.baseline import TfidfLearner
-from narrutils.crossfit import CrossFit
-from narrutils.data import embedded_data, load_data
-from narrutils.doubts import find_doubts
-from narrutils.folds import draw_folds
-from narrutils.pseudo import given_labels
-from narrutils.rankings import compare_orders
-from narrutils.schema import Schema, load_schema
-from narrutils.teachers import ENSEMBLE
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.teachers import ENSEMBLE
+from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.folds import draw_folds
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema, load_schema
+from narrutils.labels.rankings import compare_orders
+from narrutils.labels.review_queue import find_doubts
+from narrutils.models.tfidf import TfidfLearner
 
 from .demo_corpus import show
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from narrutils.estimates import parts, seconds
-from narrutils.profiles import load_profile
-from narrutils.provenance import read_run
-from narrutils.speed import Speed
+from narrutils.data.run import Run
+from narrutils.models.speed import Speed
+from narrutils.pipeline.estimates import parts, seconds
+from narrutils.pipeline.profiles import load_profile
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", metavar="RUN_FOLDER", nargs="+")
     parser.add_argument("--profile", help="whose proportions a single run keeps (default: the run's own)")
     given = parser.parse_args(words)
-    runs = [read_run(folder) for folder in given.runs]
+    runs = [Run(folder).record() for folder in given.runs]
     profile = load_profile(given.profile or f"params/{runs[0]['profile']}.yaml")
     for stage in profile.stages:
         timed = [run for run in runs if was_timed(run, stage)]

@@ -9,15 +9,15 @@ import pandas as pd
 import torch
 from torch import nn
 
-from narrutils.artifacts import Run
-from narrutils.backbones import load_body, load_tokenizer, resolve
-from narrutils.classifier import pool_mean
-from narrutils.curriculum import Phase
-from narrutils.files import digest, read_tensors, write_tensors
-from narrutils.inputs import Inputs
-from narrutils.precision import autocast, fastest
-from narrutils.recipe import Recipe
-from narrutils.schema import Schema
+from narrutils.data.files import digest, read_tensors, write_tensors
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.models.backbones import load_body, load_tokenizer, resolve
+from narrutils.models.classifier import pool_mean
+from narrutils.models.learner import Phase
+from narrutils.models.precision import autocast, fastest
+from narrutils.models.reading import Inputs
+from narrutils.training.recipe import Recipe
 
 READING = Recipe(max_tokens=256, precision=fastest())
 

@@ -21,10 +21,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from narrutils.describe import diversity
-from narrutils.intervals import paired_gain
-from narrutils.metrics import Counts
-from narrutils.screening import summary
+from narrutils.evaluation.intervals import paired_gain
+from narrutils.evaluation.metrics import Counts
+from narrutils.generation.screening import summary
+from narrutils.report.describe import diversity
 
 from .demo_corpus import show
 from .world import VARIANTS, World, add_options, variant

@@ -16,18 +16,21 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from narrutils import gains, ladder, pseudo, runner
-from narrutils.artifacts import Run
-from narrutils.classifier import Body
-from narrutils.crossfit import CrossFit
-from narrutils.preflight import OUTPUTS
-from narrutils.profiles import Profile, find_stage, load_profile
-from narrutils.recipe import Recipe
-from narrutils.schema import Schema, load_schema
-from narrutils.stacking import Ensemble, form
-from narrutils.teachers import Teachers
-from narrutils.thresholds import search_named
-from narrutils.training import NeuralLearner
+from narrutils.crossfit import soft_labels
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.teachers import Teachers
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema, load_schema
+from narrutils.evaluation import gains, ladder
+from narrutils.evaluation.stacking import Ensemble, form
+from narrutils.evaluation.thresholds import search_named
+from narrutils.models.classifier import Body
+from narrutils.models.precision import precision_of
+from narrutils.pipeline import runner
+from narrutils.pipeline.preflight import OUTPUTS
+from narrutils.pipeline.profiles import Profile, find_stage, load_profile
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 GIVEN, GENERATED = "encoder_given", "encoder_generated"
 VARIANTS = "04_variants"  # the stage under which the encoders of this command stand
@@ -100,7 +103,7 @@ def measure(params: str, overrides: list[tuple[str, str]], until: str) -> None:
 def train_variants(profile: Profile, run: Run) -> None:
     """The encoder of 04 on the given labels, and with generated rows before the corrected ones."""
     values = profile.parameters["04_deberta"]
-    values = values | {"precision": run.precision(values["precision"])}
+    values = values | {"precision": precision_of(run, values["precision"])}
     schema = load_schema(values["schema"])
     named = {f.name for f in fields(Recipe)} & set(values)
     recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})
@@ -111,10 +114,10 @@ def train_variants(profile: Profile, run: Run) -> None:
     corrected = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])
 
     given = CrossFit(run, GIVEN, schema, learner, train, folds, test)
-    given.fit(pseudo.given_labels(given, labels, values["epochs"])).publish("encoder on given labels")
+    given.fit(soft_labels.given_labels(given, labels, values["epochs"])).publish("encoder on given labels")
     told = Teachers(run, "tfidf", schema).soft_labels(pool, nested="tfidf")
     more = CrossFit(run, GENERATED, schema, learner, train, folds, test, pool)
-    more.fit(pseudo.two_phases(more, pool, told, corrected, 1, values["epochs"]))
+    more.fit(soft_labels.two_phases(more, pool, told, corrected, 1, values["epochs"]))
     more.publish("encoder, generated rows first", order=1)
 
 

@@ -24,17 +24,18 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from narrutils.classifier import Body
-from narrutils.crossfit import CrossFit, Learner
-from narrutils.f1_loss import SoftF1Loss
-from narrutils.intervals import paired_gain
-from narrutils.losses import AbstractionLoss
-from narrutils.lovasz import LovaszLoss
-from narrutils.metrics import Counts, count
-from narrutils.pseudo import given_labels
-from narrutils.schema import Schema
-from narrutils.thresholds import decide_cross_fitted
-from narrutils.training import NeuralLearner
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.data.schema import Schema
+from narrutils.evaluation.intervals import paired_gain
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.thresholds import decide_cross_fitted
+from narrutils.models.classifier import Body
+from narrutils.models.learner import Learner
+from narrutils.training.f1_loss import SoftF1Loss
+from narrutils.training.losses import AbstractionLoss
+from narrutils.training.lovasz import LovaszLoss
+from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import EPOCHS, RECIPE, show
 from .frozen import HeadLearner, embed

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.artifacts import Run
-from narrutils.intervals import paired_gain
-from narrutils.ladder import Step, decisions, read_steps
-from narrutils.metrics import Counts, count
-from narrutils.schema import Schema
-from narrutils.stacking import form
-from narrutils.thresholds import search_named
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.evaluation.intervals import paired_gain
+from narrutils.evaluation.ladder import Step, decisions, read_steps
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.stacking import form
+from narrutils.evaluation.thresholds import search_named
 
 from .demo_corpus import show
 

@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from narrutils.backends import Answer, Backend
-from narrutils.data import embedded_data, load_data
-from narrutils.generation import generate_pool
-from narrutils.pools import Pool
-from narrutils.prompts import Prompt
-from narrutils.schema import Schema
+from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.schema import Schema
+from narrutils.generation.engines import Answer, Backend
+from narrutils.generation.generate import generate_pool
+from narrutils.generation.pools import Pool
+from narrutils.generation.prompts import Prompt
 
 from .demo_corpus import sentences, show
 from .world import World

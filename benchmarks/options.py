@@ -20,16 +20,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.artifacts import Run
-from narrutils.classifier import Body
-from narrutils.crossfit import CrossFit
-from narrutils.intervals import paired_gain
-from narrutils.metrics import Counts, count
-from narrutils.mlm import Pretraining, pretrained
-from narrutils.pseudo import given_labels
-from narrutils.teachers import same_cases
-from narrutils.thresholds import decide_cross_fitted
-from narrutils.training import NeuralLearner
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.teachers import same_cases
+from narrutils.data.run import Run
+from narrutils.evaluation.intervals import paired_gain
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.thresholds import decide_cross_fitted
+from narrutils.models.classifier import Body
+from narrutils.training.mlm import Pretraining, pretrained
+from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import EPOCHS, RECIPE, show
 from .world import World

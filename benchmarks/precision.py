@@ -16,16 +16,17 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from narrutils.backbones import config_of, load_body, load_tokenizer, resolve
-from narrutils.backends import Sampling, open_backend, render
-from narrutils.classifier import Body, Lora
-from narrutils.curriculum import Phase
-from narrutils.frozen import Reader
-from narrutils.precision import fastest, weights_dtype
-from narrutils.prompts import Examples
-from narrutils.recipe import Recipe
-from narrutils.speed import measured, processor
-from narrutils.training import NeuralLearner
+from narrutils.generation.engines import Sampling, render
+from narrutils.generation.generate import open_backend
+from narrutils.generation.prompts import Examples
+from narrutils.models.backbones import config_of, load_body, load_tokenizer, resolve
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.frozen import Reader
+from narrutils.models.learner import Phase
+from narrutils.models.precision import fastest, weights_dtype
+from narrutils.models.speed import measured, processor
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 from .demo_corpus import show
 from .tokens import demo_examples, load, short, timed

@@ -21,15 +21,15 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import psutil
 
-from narrutils import flags
 from narrutils import predict as predicting
-from narrutils.artifacts import Run
-from narrutils.baseline import TfidfLearner
-from narrutils.calibration import cross_fitted_calibration, fit_calibration
-from narrutils.crossfit import CrossFit
-from narrutils.pseudo import given_labels
-from narrutils.tables import table_writer
-from narrutils.thresholds import decide_cross_fitted, search
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.data.run import Run
+from narrutils.data.tables import table_writer
+from narrutils.evaluation import flags
+from narrutils.evaluation.calibration import cross_fitted_calibration, fit_calibration
+from narrutils.evaluation.thresholds import decide_cross_fitted, search
+from narrutils.models.tfidf import TfidfLearner
 
 from .demo_corpus import show
 from .world import World

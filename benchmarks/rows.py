@@ -22,10 +22,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from narrutils.intervals import paired_gain, score_interval
-from narrutils.metrics import Counts
-from narrutils.plots import BLUE, GREY, use_style
-from narrutils.pools import Pool
+from narrutils.evaluation.intervals import paired_gain, score_interval
+from narrutils.evaluation.metrics import Counts
+from narrutils.generation.pools import Pool
+from narrutils.report.plots import BLUE, GREY, use_style
 
 from .demo_corpus import show
 from .world import VARIANTS, World, add_options, variant

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 
 import pandas as pd
 
-from narrutils.backbones import resolve
-from narrutils.backends import Answer, Sampling
-from narrutils.vllm_backend import SPINS, VllmBackend
+from narrutils.generation.engines import Answer, Sampling
+from narrutils.generation.vllm_engine import SPINS, VllmBackend
+from narrutils.models.backbones import resolve
 
 from .demo_corpus import show
 

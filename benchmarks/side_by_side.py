@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 
-from narrutils.classifier import Body, Lora
-from narrutils.crossfit import CrossFit
-from narrutils.folds import draw_folds
-from narrutils.pseudo import given_labels
-from narrutils.training import NeuralLearner
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.data.folds import draw_folds
+from narrutils.models.classifier import Body, Lora
+from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import RECIPE, show
 from .world import World

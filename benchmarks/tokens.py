@@ -22,14 +22,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from narrutils.backbones import resolve
-from narrutils.backends import Backend, Sampling, open_backend, render
-from narrutils.conditioning import sentences
-from narrutils.data import embedded_data, load_data
-from narrutils.folds import draw_folds
-from narrutils.precision import fastest
-from narrutils.prompts import Examples, Prompt, few_shot
-from narrutils.schema import load_schema
+from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.folds import draw_folds
+from narrutils.data.schema import load_schema
+from narrutils.generation.conditioning import sentences
+from narrutils.generation.engines import Backend, Sampling, render
+from narrutils.generation.generate import open_backend
+from narrutils.generation.prompts import Examples, Prompt, few_shot
+from narrutils.models.backbones import resolve
+from narrutils.models.precision import fastest
 
 from .demo_corpus import show
 

@@ -18,14 +18,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from narrutils.classifier import Body, Lora
-from narrutils.curriculum import Phase
-from narrutils.data import embedded_data, load_data
-from narrutils.precision import resolved
-from narrutils.reading import read_logits
-from narrutils.recipe import Recipe
-from narrutils.schema import Schema, load_schema
-from narrutils.training import NeuralLearner
+from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.schema import Schema, load_schema
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.learner import Phase
+from narrutils.models.precision import resolved
+from narrutils.models.reading import read_logits
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 from .demo_corpus import show
 from .world import NVDRS

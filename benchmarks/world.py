@@ -12,24 +12,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.artifacts import Run
-from narrutils.backbones import load_tokenizer, resolve
-from narrutils.baseline import TfidfLearner
-from narrutils.classifier import Body
-from narrutils.crossfit import CrossFit, Learner, for_fold
-from narrutils.curriculum import Phase, generated_phase, official_phase
-from narrutils.data import embedded_data, load_data, stack_splits
-from narrutils.folds import HeldOut, draw_folds
-from narrutils.generation import generate_pool
-from narrutils.metrics import Counts, count
-from narrutils.pools import Adapting, Pool
-from narrutils.precision import fastest
-from narrutils.pseudo import given_labels
-from narrutils.schema import Schema, load_schema
-from narrutils.screening import Screener, own_fold_teachers
-from narrutils.teachers import Teachers
-from narrutils.thresholds import decide_cross_fitted
-from narrutils.training import NeuralLearner
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import generated_phase, official_phase
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.teachers import Teachers
+from narrutils.data.cases import embedded_data, load_data, stack_splits
+from narrutils.data.folds import HeldOut, draw_folds, for_fold
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema, load_schema
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.thresholds import decide_cross_fitted
+from narrutils.generation.generate import generate_pool
+from narrutils.generation.pools import Adapting, Pool
+from narrutils.generation.screening import Screener, own_fold_teachers
+from narrutils.models.backbones import load_tokenizer, resolve
+from narrutils.models.classifier import Body
+from narrutils.models.learner import Learner, Phase
+from narrutils.models.precision import fastest
+from narrutils.models.tfidf import TfidfLearner
+from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import EPOCHS, RECIPE
 

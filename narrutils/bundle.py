@@ -14,12 +14,12 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
+from narrutils.data.files import atomic, read_json
+from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.errors import InputError
-from narrutils.files import atomic, read_json
-from narrutils.scoring import ENSEMBLE, SCHEMA, Deployed
 
-PACKAGE = Path(__file__).resolve().parent
-MAIN = PACKAGE / "templates" / "main.py"
+MAIN = PACKAGE / "report" / "templates" / "main.py"
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
 LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
 #: Earliest date that a zip file can hold: the same for every file of every archive.
@@ -44,9 +44,9 @@ def bundle(run: str | Path, out: str | Path) -> None:
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     """Name in the archive -> the file, or its content."""
-    modules = modules_of("predict")
+    modules = list(modules_behind("narrutils.predict").values())
     files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules)}
-    files |= {f"narrutils/{path.name}": path for path in modules}
+    files |= {f"narrutils/{path.relative_to(PACKAGE).as_posix()}": path for path in modules}
     for path in _run_files(deployed):
         files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
     for member, base in deployed.bases.items():
@@ -85,21 +85,11 @@ def hub_files(id: str, revision: str) -> list[Path]:
     return found
 
 
-def modules_of(name: str) -> list[Path]:
-    """The files of the package that a module imports, at any depth, its own and `__init__` with it."""
-    found, waiting = {}, ["__init__", name]
-    while waiting:
-        path = PACKAGE / f"{waiting.pop()}.py"
-        if path.exists() and path not in found:
-            found[path] = None
-            waiting += [n.split(".")[1] for n in _imported(path) if n.startswith("narrutils.")]
-    return sorted(found)
-
-
 def requirements(modules: list[Path]) -> bytes:
     """The distributions that these modules import, in the versions that are installed here."""
     owners = importlib.metadata.packages_distributions()
-    tops = {name.split(".")[0] for path in modules for name in _imported(path)} - {"narrutils"}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules]
+    tops = {name.split(".")[0] for tree in trees for name in imported(tree)} - {"narrutils"}
     names = {owner for top in tops for owner in owners.get(top, [])}
     # Without the local part of a version: a build for CPUs and one for GPUs serve alike.
     lines = {f"{_normal(name)}=={importlib.metadata.version(name).split('+')[0]}" for name in names}
@@ -108,17 +98,6 @@ def requirements(modules: list[Path]) -> bytes:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _imported(path: Path) -> list[str]:
-    """Full names of everything that a module imports, inside functions too."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:

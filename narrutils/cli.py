@@ -176,18 +176,18 @@ def _bundle(given: argparse.Namespace) -> int:
 
 
 def _doctor(given: argparse.Namespace) -> int:
-    from narrutils.doctor import examine
-    from narrutils.preflight import OUTPUTS
-    from narrutils.profiles import load_profile
+    from narrutils.pipeline.doctor import examine
+    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.pipeline.profiles import load_profile
 
     profile = load_profile(given.params, [(key, value) for key, value in given.overrides])
     return examine(profile, Path(given.outputs or OUTPUTS))
 
 
 def _run(given: argparse.Namespace) -> int:
-    from narrutils.preflight import OUTPUTS
-    from narrutils.profiles import load_profile
-    from narrutils.runner import RunFailed, dry_run, run_profile
+    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.pipeline.profiles import load_profile
+    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
 
     profile = load_profile(given.params, [(key, value) for key, value in given.overrides])
     choice = {
@@ -208,9 +208,9 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _cycle(given: argparse.Namespace) -> int:
-    from narrutils.cycle import dry_run, plan_cycles, run_cycles
-    from narrutils.preflight import OUTPUTS
-    from narrutils.runner import RunFailed
+    from narrutils.pipeline.cycle import dry_run, plan_cycles, run_cycles
+    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.pipeline.runner import RunFailed
 
     overrides = [(key, value) for key, value in given.overrides]
     plan = plan_cycles(given.params, given.cycles, overrides, given.outputs or OUTPUTS)
@@ -226,7 +226,7 @@ def _cycle(given: argparse.Namespace) -> int:
 
 
 def _models(given: argparse.Namespace) -> int:
-    from narrutils.packaged import PACKAGED, make_ready, place_of
+    from narrutils.models.packaged import PACKAGED, make_ready, place_of
 
     for name in given.names:
         one_of(PACKAGED, name, "NAME")
@@ -237,7 +237,7 @@ def _models(given: argparse.Namespace) -> int:
 
 
 def _demo_data(given: argparse.Namespace) -> int:
-    from narrutils.demo import write_demo_data
+    from narrutils.data.demo import write_demo_data
 
     folder = Path(given.folder)
     if folder.exists() and not folder.is_dir():

@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from tqdm import tqdm
 
+from narrutils.crossfit.deployed import Deployed
+from narrutils.data.csv_sheets import read_sheet
+from narrutils.data.incoming import Incoming
+from narrutils.data.tables import by_uid, table_writer
 from narrutils.errors import InputError
-from narrutils.evidence import leave_one_out
-from narrutils.incoming import Incoming
-from narrutils.precision import fastest, slow
-from narrutils.scoring import Deployed
-from narrutils.sheets import read_sheet
-from narrutils.tables import by_uid, table_writer
+from narrutils.evaluation.evidence import leave_one_out
+from narrutils.models.precision import fastest, slow
 
 #: Rows of a piece where all models stay loaded. `reading.BLOCK` divides it, so the pieces change no batch.
 PIECE = 1024

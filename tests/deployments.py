@@ -3,17 +3,17 @@
 import pandas as pd
 from toys import TOY, random_labels, uids, word_texts
 
-from narrutils import flags
-from narrutils.artifacts import Run
-from narrutils.baseline import TfidfLearner
-from narrutils.calibration import fit_calibration
-from narrutils.classifier import Body, Lora
-from narrutils.crossfit import CrossFit
-from narrutils.ensemble import blend
-from narrutils.frozen import FrozenLearner
-from narrutils.pseudo import given_labels
-from narrutils.thresholds import search
-from narrutils.training import NeuralLearner, Recipe
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.data.run import Run
+from narrutils.evaluation import flags
+from narrutils.evaluation.calibration import fit_calibration
+from narrutils.evaluation.ensemble import blend
+from narrutils.evaluation.thresholds import search
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.frozen import FrozenLearner
+from narrutils.models.tfidf import TfidfLearner
+from narrutils.training.neural import NeuralLearner, Recipe
 
 LABELS = random_labels(TOY, 24)
 FOLDS = pd.Series([n % 3 for n in range(24)], index=LABELS.index, name="fold")

@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import DistributedType, PartialState
 from torch.distributed.tensor import DTensor
 
-from narrutils import worker
+from narrutils.training import worker
 
 _init = PartialState.__init__
 

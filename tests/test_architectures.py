@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from narrutils import attention
-from narrutils.backbones import load_body, load_causal, load_tokenizer, resolve
-from narrutils.backends import render
-from narrutils.classifier import Body, Lora, build
-from narrutils.prompts import Prompt
-from narrutils.text import encode, pad
+from narrutils.generation.engines import render
+from narrutils.generation.prompts import Prompt
+from narrutils.models import attention
+from narrutils.models.backbones import load_body, load_causal, load_tokenizer, resolve
+from narrutils.models.classifier import Body, Lora, build
+from narrutils.models.text import encode, pad
 
 TEXTS = [f"V was found at place {n} by a relative. XX reported item {n * 7}." for n in range(60)]
 FAMILIES = [*architectures.TOKENS, "deberta"]

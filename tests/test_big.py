@@ -6,10 +6,10 @@ from toys import TOY, random_labels, word_texts
 from transformers import AutoModel
 
 from benchmarks.big import SIZES, measure, operations
-from narrutils.classifier import Body, Lora
-from narrutils.curriculum import Phase
-from narrutils.recipe import Recipe
-from narrutils.training import NeuralLearner
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.learner import Phase
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 #: Millions of weights as published: of Gemma 2's reports, its embeddings included, and of DeBERTa-v3's
 #: (304 in the layers, 131 in the embeddings).

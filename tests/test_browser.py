@@ -3,7 +3,7 @@
 import pytest
 import toy_run
 
-from narrutils.report import build_report
+from narrutils.report.build import build_report
 
 PAGES = ["index", *toy_run.STAGES]
 

@@ -12,11 +12,12 @@ from deployments import TEST, features
 from toys import TOY
 
 from narrutils import bundle as module
-from narrutils.artifacts import Run
-from narrutils.bundle import bundle, modules_of
+from narrutils.bundle import bundle
+from narrutils.crossfit.deployed import Deployed
+from narrutils.data.files import read_json, write_json
+from narrutils.data.run import Run
+from narrutils.data.sources import modules_behind
 from narrutils.errors import InputError
-from narrutils.files import read_json, write_json
-from narrutils.scoring import Deployed
 
 #: What the competition's machine does not have: the installed narrutils, packages that only
 #: notebooks and training need, and the network.
@@ -112,7 +113,7 @@ def test_no_text_and_no_uid_goes_in(deployed_run, tmp_path):
 
 
 def test_requirements_are_what_reading_imports(tfidf_run):
-    lines = module.requirements(modules_of("predict")).decode().splitlines()
+    lines = module.requirements(list(modules_behind("narrutils.predict").values())).decode().splitlines()
     names = {line.split("==")[0] for line in lines}
     assert {"numpy", "pandas", "torch", "transformers", "peft", "scikit-learn", "safetensors"} <= names
     assert not {"papermill", "jupyterlab", "matplotlib", "narrutils", "vllm"} & names
@@ -120,9 +121,9 @@ def test_requirements_are_what_reading_imports(tfidf_run):
 
 
 def test_modules_are_followed_into_functions():
-    names = {path.stem for path in modules_of("predict")}
-    assert {"predict", "scoring", "stored", "baseline", "classifier", "evidence"} <= names
-    assert not {"runner", "cli", "plots", "report", "vllm_backend"} & names
+    names = {name.rpartition(".")[2] for name in modules_behind("narrutils.predict")}
+    assert {"predict", "deployed", "stored", "tfidf", "classifier", "evidence"} <= names
+    assert not {"runner", "cli", "plots", "trainer", "vllm_engine"} & names
 
 
 def test_a_hub_base_comes_from_the_local_cache(deployed_run, tmp_path, monkeypatch):

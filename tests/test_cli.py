@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from narrutils import demo, paths, runner
+from narrutils import paths
 from narrutils.cli import main
+from narrutils.data import demo
+from narrutils.pipeline import runner
+from narrutils.pipeline.preflight import OUTPUTS
+from narrutils.pipeline.runner import RunFailed
 from narrutils.predict import Outputs
-from narrutils.preflight import OUTPUTS
-from narrutils.runner import RunFailed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +22,8 @@ def profile(tmp_path, monkeypatch):
     """A stand-in for loading a profile: what `run` was asked, by name."""
     asked = {}
     monkeypatch.setattr(
-        "narrutils.profiles.load_profile", lambda path, overrides: asked.update(path=path, p=overrides)
+        "narrutils.pipeline.profiles.load_profile",
+        lambda path, overrides: asked.update(path=path, p=overrides),
     )
     monkeypatch.setattr(runner, "run_profile", lambda profile, **choice: asked.update(choice))
     monkeypatch.setattr(runner, "dry_run", lambda profile, **choice: asked.update(choice, dry=True))
@@ -74,9 +77,9 @@ def test_unknown_words_are_exit_2():
 def cycles(monkeypatch):
     """A stand-in for planning and running cycles: what `cycle` was asked, in order."""
     asked = []
-    monkeypatch.setattr("narrutils.cycle.plan_cycles", lambda *given: asked.append(given) or "plan")
-    monkeypatch.setattr("narrutils.cycle.run_cycles", lambda *given: asked.append(given))
-    monkeypatch.setattr("narrutils.cycle.dry_run", lambda *given: asked.append(("dry", *given)))
+    monkeypatch.setattr("narrutils.pipeline.cycle.plan_cycles", lambda *given: asked.append(given) or "plan")
+    monkeypatch.setattr("narrutils.pipeline.cycle.run_cycles", lambda *given: asked.append(given))
+    monkeypatch.setattr("narrutils.pipeline.cycle.dry_run", lambda *given: asked.append(("dry", *given)))
     return asked
 
 
@@ -93,7 +96,7 @@ def test_a_failed_cycle_says_how_to_go_on(cycles, monkeypatch, capsys):
     def fail(*_):
         raise RunFailed("04 failed", code=1)
 
-    monkeypatch.setattr("narrutils.cycle.run_cycles", fail)
+    monkeypatch.setattr("narrutils.pipeline.cycle.run_cycles", fail)
     assert main(["cycle", "x", "--cycles", "1"]) == 1
     assert capsys.readouterr().err == (
         "narrutils: 04 failed\n  or start the same cycles again: they go on here\n"
@@ -154,7 +157,7 @@ def test_a_run_that_is_not_there_is_one_line_and_exit_2(command, tmp_path, capsy
 def test_the_doctor_says_by_its_exit_code_whether_it_can_run(code, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(
-        "narrutils.doctor.examine", lambda profile, outputs: asked.append((profile, outputs)) or code
+        "narrutils.pipeline.doctor.examine", lambda profile, outputs: asked.append((profile, outputs)) or code
     )
     assert main(["doctor", "-p", "run", "mine", "--outputs", str(tmp_path)]) == code
     profile, outputs = asked[0]
@@ -178,7 +181,8 @@ def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
 
 def test_the_tool_starts_light():
     code = (
-        "import sys; from narrutils import preflight, profiles, report, runner; "
+        "import sys; from narrutils.pipeline import preflight, profiles, runner; "
+        "from narrutils.report import build; "
         "from narrutils.cli import main; "
         "heavy = {'torch', 'transformers', 'papermill', 'nbconvert', 'sklearn'} & set(sys.modules); "
         "print(sorted(heavy)); sys.exit(main(['run', 'none.yaml']))"

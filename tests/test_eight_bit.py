@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoModel, BitsAndBytesConfig
 
-from narrutils import backbones
-from narrutils.backbones import load_body, resolve
-from narrutils.classifier import Body, Lora, build
 from narrutils.errors import InputError
+from narrutils.models import backbones
+from narrutils.models.backbones import load_body, resolve
+from narrutils.models.classifier import Body, Lora, build
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 import yaml
 from toys import save_tiny_writer
 
-from narrutils.backbones import resolve
-from narrutils.backends import has_vllm
-from narrutils.files import digest, read_json
+from narrutils.data.files import digest, read_json
+from narrutils.data.schema import load_schema
+from narrutils.generation.generate import has_vllm
+from narrutils.models.backbones import resolve
 from narrutils.paths import PROJECT
-from narrutils.schema import load_schema
 
 pytestmark = pytest.mark.notebooks
 

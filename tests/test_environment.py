@@ -15,8 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from setuptools import find_packages
 
-from narrutils.packaged import PACKAGED
+from narrutils.models.packaged import PACKAGED
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -218,7 +219,8 @@ def test_packaged_models_are_pinned_by_hash_and_stay_out_of_the_lock(fetched):
 def test_every_package_folder_is_declared():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = [path.parent.relative_to(ROOT) for path in (ROOT / "narrutils").rglob("__init__.py")]
-    assert sorted(tool["packages"]) == sorted(".".join(folder.parts) for folder in folders)
+    found = find_packages(str(ROOT), include=tool["packages"]["find"]["include"])
+    assert sorted(found) == sorted(".".join(folder.parts) for folder in folders)
 
 
 def test_every_data_file_is_declared():
@@ -268,7 +270,7 @@ def test_modules_import_direct_dependencies_only(path):
 
 
 def test_an_undeclared_import_is_noticed():
-    code = "def f():\n    import threadpoolctl\n    import yaml, json, narrutils.schema, left_pad"
+    code = "def f():\n    import threadpoolctl\n    import yaml, json, narrutils.data.schema, left_pad"
     assert unprovided(ast.parse(code)) == {"threadpoolctl", "left_pad"}
 
 

@@ -7,9 +7,9 @@ import pytest
 from test_stacking import LABELS, STEPS
 from toys import TOY
 
-from narrutils.intervals import resample
-from narrutils.ladder import Step
-from narrutils.thresholds import search, search_half
+from narrutils.evaluation.intervals import resample
+from narrutils.evaluation.ladder import Step
+from narrutils.evaluation.thresholds import search, search_half
 
 
 def test_thresholds_are_searched_once_for_each_set_of_rows_and_way():

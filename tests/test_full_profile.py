@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from narrutils.data import embedded_data
-from narrutils.files import read_json, read_tensors
+from narrutils.data.cases import embedded_data
+from narrutils.data.files import read_json, read_tensors
+from narrutils.data.schema import load_schema
 from narrutils.paths import PROJECT
-from narrutils.profiles import load_profile
-from narrutils.schema import load_schema
+from narrutils.pipeline.profiles import load_profile
 
 pytestmark = pytest.mark.notebooks
 

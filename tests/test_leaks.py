@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
-from narrutils import generation
-from narrutils.artifacts import Run
-from narrutils.backends import Answer
-from narrutils.crossfit import CrossFit
-from narrutils.curriculum import generated_phase, official_phase
-from narrutils.files import digest, read_json, write_json
-from narrutils.folds import allowed
-from narrutils.indomain import documents
-from narrutils.pools import read_pools
-from narrutils.reference import Limits
-from narrutils.screening import Screener, own_fold_teachers
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import generated_phase, official_phase
+from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.folds import allowed
+from narrutils.data.run import Run
+from narrutils.generation import generate
+from narrutils.generation.adapters import documents
+from narrutils.generation.engines import Answer
+from narrutils.generation.pools import read_pools
+from narrutils.generation.reference import Limits
+from narrutils.generation.screening import Screener, own_fold_teachers
 
 N, K, ROWS = 64, 4, 48
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
@@ -67,8 +67,8 @@ def stub_adapters(run, name, backbone, examples, labelled, adapting, precision, 
 
 def chain(folder, texts, labels, monkeypatch):
     """Two pools, one of them labelled and adapted, screened and learned from; the fold models."""
-    monkeypatch.setattr(generation, "adapt", stub_adapters)
-    monkeypatch.setattr(generation, "resolve", lambda name: name)
+    monkeypatch.setattr(generate, "adapt", stub_adapters)
+    monkeypatch.setattr(generate, "resolve", lambda name: name)
     run = Run(folder, "02_test")
     common = {"backbone": "stub", "rows": ROWS, "max_examples": 2}
     entries = [
@@ -77,7 +77,7 @@ def chain(folder, texts, labels, monkeypatch):
     ]
     screener = Screener(texts, FOLDS, TOY, LOOSE, own_fold_teachers(TOY, texts, labels, FOLDS))
     for pool in read_pools(entries, TOY):
-        made = generation.generate_pool(run, TOY, pool, texts, FOLDS, labels, 7, backend=Stub())
+        made = generate.generate_pool(run, TOY, pool, texts, FOLDS, labels, 7, backend=Stub())
         run.write_stream(f"generated/{pool.pool}.parquet", screener.stream(made))
     pool, learner = run.pools(TOY), HashLearner(TOY)
     targets = TOY.to_targets(labels)

@@ -10,11 +10,11 @@ from deployments import TEST, features
 from toys import TOY, word_texts
 
 from narrutils import predict as module
-from narrutils.artifacts import Run
-from narrutils.calibration import Calibration
+from narrutils.crossfit.deployed import Deployed
+from narrutils.data.run import Run
 from narrutils.errors import InputError
+from narrutils.evaluation.calibration import Calibration
 from narrutils.predict import Outputs, inert, predict, predict_format, summary
-from narrutils.scoring import Deployed
 
 SECRET = "zebra crossing at dawn"
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from narrutils.artifacts import Run
-from narrutils.ladder import Step, climb
-from narrutils.schema import load_schema
-from narrutils.thresholds import cross_fitted, search
+from narrutils.data.run import Run
+from narrutils.data.schema import load_schema
+from narrutils.evaluation.ladder import Step, climb
+from narrutils.evaluation.thresholds import cross_fitted, search
 
 SCHEMA = "params/schemas/nvdrs.yaml"
 EVIL = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"

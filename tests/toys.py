@@ -14,8 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from narrutils.files import digest, write_json
-from narrutils.schema import Schema, parse_schema
+from narrutils.data.files import digest, write_json
+from narrutils.data.schema import Schema, parse_schema
 
 #: Binary and categorical variables alternate, and codes do not start at 1: a fixed slice would be wrong.
 TOY = parse_schema(

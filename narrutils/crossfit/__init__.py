@@ -1,0 +1,1 @@
+"""One model a fold, and what the folds teach each other."""

@@ -1,0 +1,211 @@
+"""One model, trained once for each set of held-out folds.
+
+`CrossFit` gives every notebook the same three tables of a model: out-of-fold
+predictions, test predictions (the mean of the fold models), and soft labels of
+what the model may teach. A learner is anything with `config()`,
+`fit(phases, label)` and, on what it returns, `predict(texts)` and `save(folder)`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils.crossfit.side_by_side import at_once, for_each
+from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.data.sources import source_digest
+from narrutils.data.tables import read_table, write_table
+from narrutils.models.learner import Learner, Phase
+from narrutils.training.divergence import Trained, train_and_read
+
+
+@dataclass
+class CrossFit:
+    """A named model over the folds of a run.
+
+    Args:
+        run: where weights and predictions go: `models/<name>/`.
+        name: such as `deberta`.
+        learner: how one model is trained.
+        train: text columns of the official training rows, indexed by uid.
+        folds: fold of each training row.
+        test: text columns of the test rows.
+        pool: kept generated rows with `seen_folds`, to be soft-labelled.
+        learner_of: the learner of a model with these held-out folds, where it is not the same for
+            all: it may start from weights that were pretrained on what this model may see.
+        at_once: trainings that run side by side, each in a process of its own with its share of the
+            cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
+    """
+
+    run: Run
+    name: str
+    schema: Schema
+    learner: Learner
+    train: pd.DataFrame
+    folds: pd.Series
+    test: pd.DataFrame
+    pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
+    learner_of: Callable[[HeldOut], Learner] | None = None
+    at_once: int = 1
+
+    def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
+        """Train the models that are not there yet; an interrupted run resumes at the next one.
+
+        Args:
+            phases_of: what the model with these held-out folds learns from.
+            held_outs: `singles(folds)` unless told otherwise.
+        """
+        held_outs = held_outs or singles(self.folds)
+        whole_machine = getattr(self.learner, "whole_machine", True)
+        abreast = at_once(self.at_once, len(held_outs), whole_machine)
+        for_each(self._fit_one, self._tasks(phases_of, held_outs), len(held_outs), abreast)
+        return self
+
+    def fit_pairs(self, phases_of: Callable[[HeldOut], list[Phase]]):
+        """Train the nested teachers, which leave two folds out; only their readings are kept."""
+        return self.fit(phases_of, pairs(self.folds))
+
+    def out_of_fold(self) -> pd.DataFrame:
+        """Each official row read by the one model that left its fold out; in training order."""
+        parts = [self._read(h).loc[self._fold(h[0])] for h in singles(self.folds)]
+        return pd.concat(parts).loc[self.train.index]
+
+    def on_test(self) -> pd.DataFrame:
+        """Mean of the fold models' probabilities on the test rows."""
+        parts = [self.fold_on_test(fold) for (fold,) in singles(self.folds)]
+        return sum(parts) / len(parts)
+
+    def fold_on_test(self, fold: int) -> pd.DataFrame:
+        """One fold model's probabilities on the test rows."""
+        return self._read((fold,)).loc[self.test.index]
+
+    def official_soft_labels(self) -> pd.DataFrame:
+        """Readings of official rows for each held-out fold k: row of fold j by teacher (j, k).
+
+        Indexed by (`uid`, `held_out_fold`); −1 holds the plain out-of-fold readings.
+        """
+        readings = {h[0]: [] for h in singles(self.folds)}
+        for j, k in pairs(self.folds):
+            table = self._read((j, k))
+            readings[k].append(table.loc[self._fold(j)])
+            readings[j].append(table.loc[self._fold(k)])
+        return stack({PLAIN: self.out_of_fold()} | {k: pd.concat(parts) for k, parts in readings.items()})
+
+    def pool_soft_labels(self) -> pd.DataFrame:
+        """Readings of generated rows for each held-out fold k, by the model that left k out."""
+        return stack({h[0]: self._read(h).loc[allowed(self.pool, h).index] for h in singles(self.folds)})
+
+    def histories(self) -> dict[str, list[dict]]:
+        """Training history of each fold's model, an entry an epoch."""
+        names = [folder_name(h) for h in singles(self.folds)]
+        return {
+            n: read_json(self.run.path(f"models/{self.name}/{n}/training.json"))["history"] for n in names
+        }
+
+    def publish(self, title: str, order: int = 0, optimistic: bool = False, instead: str = "") -> None:
+        """Write the model's predictions and what the ladder says of it.
+
+        Args:
+            title: the ladder's step.
+            order: among the models of one notebook.
+            optimistic: whether a teacher crossed the folds, so that its score flatters it.
+            instead: the model that is kept in place of this one, where it was refused.
+        """
+        write = self.run.write_probabilities
+        write(f"predictions/{self.name}_oof.parquet", self.out_of_fold(), self.schema)
+        write(f"predictions/{self.name}_test.parquet", self.on_test(), self.schema)
+        about = {"model": self.name, "step": title, "stage": self.run.stage, "order": order}
+        about |= {"folds": [fold for (fold,) in singles(self.folds)], "base": self.learner.base}
+        about |= {"optimistic": optimistic, "instead": instead}
+        self.run.write(f"models/{self.name}/about.json", about)
+        if self.learner.base:
+            key = digest(self.learner.config()["weights"], source_digest("narrutils.models.classifier"))
+            self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
+
+    def _tasks(
+        self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut]
+    ) -> Iterator[tuple | None]:
+        """What `_fit_one` takes, of each model; None for one that is there already."""
+        prepared = False
+        for held_out in held_outs:
+            phases = phases_of(held_out)
+            self._check(phases, held_out)
+            learner = self.learner_of(held_out) if self.learner_of else self.learner
+            reads = self._reads(held_out)
+            key = digest(
+                learner.config(), source_digest(type(learner).__module__), [p.key() for p in phases], reads
+            )
+            if self.run.take_folder(self._folder(held_out), key):
+                print(f"{self._label(held_out)}: already trained", flush=True)
+                yield None
+            else:
+                if not prepared and hasattr(learner, "prepare"):
+                    learner.prepare([table[self.schema.text_columns] for table in self._tables()])
+                prepared = True
+                yield held_out, learner, phases, reads, key
+
+    def _fit_one(
+        self, held_out: HeldOut, learner: Learner, phases: list[Phase], reads: pd.DataFrame, key: str
+    ) -> None:
+        def make(part: Path) -> None:
+            # The test rows are read by themselves, as they are when the stored model reads them again.
+            tested = reads.index.isin(self.test.index)
+            parts = [reads[~tested], reads[tested]]
+            trained = train_and_read(learner, phases, parts, self.schema, self._label(held_out))
+            write_table(part / "predictions.parquet", trained.predictions.rename_axis("uid"))
+            write_json(part / "training.json", self._described(held_out, phases, trained, learner))
+            if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
+                trained.model.save(part)
+
+        self.run.write_folder(self._folder(held_out), key, make)
+
+    def _described(self, held_out: HeldOut, phases: list[Phase], trained: Trained, learner: Learner) -> dict:
+        return {
+            "model": self.name,
+            "held_out": held_out,
+            "config": learner.config(),
+            "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
+            "history": getattr(trained.model, "history", []),
+            "attempts": trained.attempts,
+        }
+
+    def _tables(self) -> list[pd.DataFrame]:
+        """All that its models read: test rows by themselves first, as they are read."""
+        return [table for table in (self.test, self.train, self.pool) if len(table)]
+
+    def _reads(self, held_out: HeldOut) -> pd.DataFrame:
+        """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""
+        parts = [self.train[self.folds.loc[self.train.index].isin(held_out).to_numpy()]]
+        if len(held_out) == 1:
+            parts.append(self.test)
+        if len(self.pool):
+            parts.append(allowed(self.pool, held_out))
+        return pd.concat([p[self.schema.text_columns] for p in parts])
+
+    def _check(self, phases: list[Phase], held_out: HeldOut) -> None:
+        """Every phase's rows are official rows of other folds, or pool rows that saw none of these folds."""
+        known = set(learns_from(self.folds, held_out)) | set(allowed(self.pool, held_out).index)
+        for phase in phases:
+            leaked = set(phase.texts.index) - known
+            if leaked:
+                raise ValueError(
+                    f"{self.name} {folder_name(held_out)} may not learn from {min(leaked)}: "
+                    "held out, generated from what is held out, or of unknown origin"
+                )
+
+    def _label(self, held_out: HeldOut) -> str:
+        return f"{self.name} {folder_name(held_out)}"
+
+    def _folder(self, held_out: HeldOut) -> str:
+        return f"models/{self.name}/{folder_name(held_out)}"
+
+    def _read(self, held_out: HeldOut) -> pd.DataFrame:
+        table = read_table(self.run.path(self._folder(held_out)) / "predictions.parquet").set_index("uid")
+        return self.schema.check_probabilities(table)
+
+    def _fold(self, k: int) -> pd.Index:
+        return self.folds.index[self.folds == k]

@@ -1,0 +1,57 @@
+"""Stored models of a run folder, of either kind, read back one at a time.
+
+What a folder holds decides how it is read. torch is imported for neural models alone.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from narrutils.data.schema import Schema
+from narrutils.errors import InputError
+from narrutils.models.learner import Model
+
+
+def load_model(folder: Path, schema: Schema, precision: str = "") -> Model:
+    """The model of a folder such as `models/tfidf/fold0`, on the GPU where there is one.
+
+    Args:
+        precision: in which a neural one reads; the one that it was trained in if empty.
+
+    Raises:
+        InputError: the folder holds no model, or one that this version cannot read.
+    """
+    if (folder / "vocabulary.json").exists():
+        from narrutils.models.tfidf import TfidfModel
+
+        return TfidfModel.load(folder, schema)
+    if (folder / "frozen.json").exists():
+        from narrutils.models.frozen import FrozenModel
+
+        with _of_this_version(folder):
+            return FrozenModel.load(folder, schema, precision)
+    if (folder / "classifier.json").exists():
+        from narrutils.models.reading import NeuralModel
+
+        with _of_this_version(folder):
+            return NeuralModel.load(folder, schema, precision)
+    raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")
+
+
+@contextmanager
+def _of_this_version(folder: Path) -> Iterator[None]:
+    """Within, settings are made of what the folder names."""
+    try:
+        yield
+    except (TypeError, KeyError):
+        raise InputError(f"{folder}: was stored by another version; run its notebooks again") from None
+
+
+def free() -> None:
+    """Give back what a model that nobody holds any more took, on the GPU too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""The task, its cases, the folds, and the run folder that all is kept in."""

@@ -1,0 +1,84 @@
+"""Folds, drawn once and looked up by uid; and who may learn from what.
+
+The rule: a model tested on fold k learns from nothing that learned from fold k's
+text or labels. A model is therefore named by its `held_out` folds: `(k,)` for the
+model that is scored on fold k, and `(j, k)` for a teacher that reads fold j on
+behalf of model k (and fold k on behalf of model j).
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from narrutils.data.schema import Schema
+from narrutils.errors import InputError
+
+HeldOut = tuple[int, ...]
+
+
+def draw_folds(schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:
+    """A fold in 0..n_folds − 1 for every case, stratified over all variables at once.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011) on the
+    one-hot target matrix, so that categorical variables count class by class.
+
+    Raises:
+        InputError: fewer than 3 folds (the nested teachers need a third fold to
+            learn from), or fewer cases than folds.
+    """
+    if n_folds < 3:
+        raise InputError(f"folds is {n_folds}; at least 3 are needed, so that a teacher can leave two out")
+    if len(labels) < n_folds:
+        raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # reading new cases does without it
+
+    onehot = schema.to_targets(labels).to_numpy(dtype=int)
+    if schema.width == 1:  # the splitter wants two columns or more
+        onehot = np.hstack([onehot, 1 - onehot])
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    folds = np.empty(len(labels), dtype=int)
+    for k, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), onehot)):
+        folds[held_out] = k
+    return pd.Series(folds, index=labels.index, name="fold")
+
+
+def singles(folds: pd.Series) -> list[HeldOut]:
+    """One held-out set a fold: the models that are scored."""
+    return [(int(k),) for k in sorted(folds.unique())]
+
+
+def pairs(folds: pd.Series) -> list[HeldOut]:
+    """All K(K − 1)/2 pairs of folds: the teachers that label official rows."""
+    return [(int(j), int(k)) for j, k in combinations(sorted(folds.unique()), 2)]
+
+
+def learns_from(folds: pd.Series, held_out: HeldOut) -> pd.Index:
+    """uids of the official rows that a model with these held-out folds may learn from."""
+    return folds.index[~folds.isin(held_out)]
+
+
+def allowed(rows: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
+    """The generated rows whose `seen_folds` hold none of the held-out folds."""
+    clean = [not set(map(int, seen)) & set(held_out) for seen in rows["seen_folds"]]
+    return rows[np.array(clean, dtype=bool)]
+
+
+PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
+
+
+def folder_name(held_out: HeldOut) -> str:
+    """`fold2` for a scored model, `pair0_2` for a nested teacher."""
+    return ("fold" if len(held_out) == 1 else "pair") + "_".join(map(str, held_out))
+
+
+def stack(tables: dict[int, pd.DataFrame]) -> pd.DataFrame:
+    """Tables by held-out fold as one, indexed by (`uid`, `held_out_fold`)."""
+    stacked = pd.concat(tables, names=["held_out_fold", "uid"])
+    return stacked.reorder_levels(["uid", "held_out_fold"])
+
+
+def for_fold(stacked: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """The rows of one held-out fold, indexed by uid; none where nothing was said of it."""
+    rows = stacked[stacked.index.get_level_values("held_out_fold") == fold]
+    return rows.droplevel("held_out_fold")

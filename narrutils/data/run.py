@@ -1,0 +1,190 @@
+"""The run folder: the one place that reads and writes artefacts.
+
+`Run("outputs/demo", stage="01_eda")` reads what earlier stages wrote and writes
+what this stage makes. Everything that holds narratives is readable by its owner alone.
+Each write is noted under the stage's name, which is how the runner knows, by content,
+what a rerun may skip.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from narrutils.data.files import atomic, read_json, write_json
+from narrutils.data.schema import Schema
+from narrutils.data.tables import by_uid, read_table, row_groups, write_stream, write_table
+from narrutils.errors import InputError
+
+#: Folders and files that hold narrative text.
+PRIVATE = ("cases.parquet", "generated/")
+
+
+class Run:
+    """One run folder, seen from one stage.
+
+    Args:
+        folder: `outputs/<run>`.
+        stage: the notebook's name, such as `01_eda`; None only reads.
+    """
+
+    def __init__(self, folder: str | Path, stage: str | None = None):
+        self.folder = Path(folder)
+        self.stage = stage
+        if stage is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, stage={self.stage!r})"
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def has(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def write(self, name: str, value: pd.DataFrame | dict | list) -> Path:
+        """Write a table (`.parquet`, `.csv`) or plain values (`.json`) by the name's ending."""
+        path = self.path(name)
+        if path.suffix == ".json":
+            write_json(path, value)
+        else:
+            write_table(path, value, private=name.startswith(PRIVATE))
+        self._note(name)
+        return path
+
+    def write_stream(self, name: str, tables: Iterable[pd.DataFrame]) -> Path:
+        """Write tables of the same columns as one Parquet file, which its owner alone may read."""
+        write_stream(self.path(name), tables)
+        self._note(name)
+        return self.path(name)
+
+    def read(self, name: str) -> pd.DataFrame | dict | list:
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: the artefact is missing.
+        """
+        path = self.path(name)
+        if not path.exists():
+            raise InputError(f"{path} is missing; run the earlier notebooks of this run first")
+        return read_json(path) if path.suffix == ".json" else read_table(path)
+
+    def write_probabilities(self, name: str, table: pd.DataFrame, schema: Schema) -> Path:
+        """Write probabilities indexed by uid, or by (uid, held_out_fold), after checking them."""
+        keys = [k for k in ("uid", "held_out_fold") if k in (table.index.names or [])]
+        if not keys:
+            raise ValueError(f"{name}: probabilities are indexed by uid")
+        return self.write(name, schema.check_probabilities(table).reset_index())
+
+    def read_probabilities(self, name: str, schema: Schema, uids=None) -> pd.DataFrame:
+        """Probabilities indexed by uid, in the order of `uids` if given.
+
+        Raises:
+            InputError: the artefact is missing, or lacks one of `uids`.
+        """
+        table = self.read(name).set_index("uid")
+        if uids is not None:
+            table = by_uid(table, uids, name)
+        return schema.check_probabilities(table)
+
+    def record(self) -> dict:
+        """The content of `run.json`, or an empty record."""
+        return {"stages": {}} | (self.read("run.json") if self.has("run.json") else {})
+
+    @property
+    def states(self) -> Path:
+        """Where what frozen layers gave of cases is kept until the run ends; see `lower`."""
+        return self.path("states")
+
+    def drop_states(self) -> None:
+        """Remove what frozen layers gave of cases: text can be made of it again."""
+        shutil.rmtree(self.states, ignore_errors=True)
+
+    def models(self) -> list[str]:
+        """Names of the models with out-of-fold predictions, in order."""
+        files = self.path("predictions").glob("*_oof.parquet")
+        return sorted(file.name.removesuffix("_oof.parquet") for file in files)
+
+    def cases(self, split: str | None = None) -> pd.DataFrame:
+        """`cases.parquet` indexed by uid, of one split (`train`, `test`) if named."""
+        cases = self.read("cases.parquet").set_index("uid")
+        return cases if split is None else cases[cases["split"] == split]
+
+    def labels(self, schema: Schema, split: str = "train") -> pd.DataFrame | None:
+        """Given codes of a split, indexed by uid; None where the split came without labels."""
+        given = self.cases(split)[schema.names]
+        return None if given.isna().any(axis=None) else given.astype(int)
+
+    def truth(self) -> pd.DataFrame | None:
+        """True codes of all cases, where they are known; for evaluation only, never for training."""
+        return self.read("truth.parquet").set_index("uid") if self.has("truth.parquet") else None
+
+    def folds(self) -> pd.Series:
+        """Fold numbers of the training cases, indexed by uid."""
+        return self.read("folds.parquet").set_index("uid")["fold"]
+
+    def pools(self, schema: Schema, kept: bool = True) -> pd.DataFrame:
+        """Generated rows of every pool, indexed by uid; only the kept ones unless told otherwise."""
+        files = sorted(self.path("generated").glob("*.parquet"))
+        columns = ["uid", *schema.text_columns, "pool", "seen_folds", "kept", "reason"]
+        tables = [read_table(f) for f in files] or [pd.DataFrame(columns=columns).astype({"kept": bool})]
+        rows = pd.concat(tables).set_index("uid")
+        return rows[rows["kept"]] if kept else rows
+
+    def take_pools(self, other: "Run") -> list[str]:
+        """Copy the pools of another run, which this one goes on from; their names."""
+        files = sorted(other.path("generated").glob("*.parquet"))
+        for file in files:
+            self.write_stream(f"generated/{file.name}", row_groups(file))
+        return [file.stem for file in files]
+
+    def drop_pools(self, but: list[str]) -> None:
+        """Remove the pools of an earlier configuration, so that nothing learns from them."""
+        for path in self.path("generated").glob("*.parquet"):
+            if path.stem not in but:
+                path.unlink()
+
+    def write_folder(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
+        """Make a folder whole or not at all; `make` fills the temporary one that it is given.
+
+        A folder that already carries `key` is left as it is and `make` is not called:
+        this is how an interrupted training resumes at the next fold.
+        """
+        folder = self.path(name)
+        if not self.take_folder(name, key):
+            with atomic(folder) as part:
+                part.mkdir(parents=True)
+                make(part)
+                write_json(part / "key.json", {"key": key})
+            self._note(f"{name}/key.json")
+        return folder
+
+    def take_folder(self, name: str, key: str) -> bool:
+        """Whether the folder `name` was made whole under `key`; then this stage counts it as its own."""
+        marker = self.path(name) / "key.json"
+        found = marker.exists() and read_json(marker)["key"] == key
+        if found:
+            self._note(f"{name}/key.json")
+        return found
+
+    def written_by(self, stage: str) -> list[str]:
+        """Names of the artefacts that a stage wrote, in order."""
+        note = self.path(f".stages/{stage}.json")
+        return read_json(note) if note.exists() else []
+
+    def forget(self, stage: str) -> None:
+        """Empty a stage's list of artefacts, before it runs again."""
+        self.path(f".stages/{stage}.json").unlink(missing_ok=True)
+
+    def _note(self, name: str) -> None:
+        if self.stage is None:
+            raise ValueError("a Run without a stage only reads")
+        note = self.path(f".stages/{self.stage}.json")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(note.with_suffix(".lock")):  # trainings side by side write it too
+            written = self.written_by(self.stage)
+            if name not in written:
+                write_json(note, [*written, name])

@@ -1,0 +1,98 @@
+"""What a result depends on: the modules of the package that its module imports, at any depth.
+
+Every key of an artefact is made here. What a module says to people, its docstrings, comments,
+printed lines and messages of errors, is left out of its digest, so that words cost no training.
+"""
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from narrutils.data.files import digest
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: Modules that change no result though others import them, each with its reason.
+NEUTRAL = {
+    "narrutils": "nothing is done there but to quieten a warning",
+    "narrutils.errors": "what a fault says",
+    "narrutils.paths": "where files lie; their content is in every key",
+    "narrutils.data.files": "how bytes are kept, not which",
+    "narrutils.data.sources": "this list and the digests themselves",
+    "narrutils.models.speed": "what `auto` stands for; the precision itself is in every key",
+}
+
+
+def modules_behind(*modules: str) -> dict[str, Path]:
+    """Name -> file of these modules and of all that they import from the package, at any depth.
+
+    Args:
+        modules: full names, such as `narrutils.models.text`. Packages on the way to one count too.
+    """
+    found, waiting = {}, list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if path and name not in found:
+            found[name] = path
+            waiting += [*_imports(path), *([name.rpartition(".")[0]] if "." in name else [])]
+    return dict(sorted(found.items()))
+
+
+def source_digests(modules: Iterable[str]) -> dict[str, str]:
+    """Name -> digest of every module behind these that can change a result."""
+    return {name: _digest(path) for name, path in modules_behind(*modules).items() if name not in NEUTRAL}
+
+
+def source_digest(*modules: str) -> str:
+    """One digest of all that can change what these modules make."""
+    return digest(source_digests(modules))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Full names of everything that a piece of code imports, inside functions too."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _file(name: str) -> Path | None:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    candidates = (path.with_suffix(".py"), path / "__init__.py") if name.split(".")[0] == "narrutils" else ()
+    return next((p for p in candidates if p.is_file()), None)
+
+
+@cache
+def _parsed(path: Path, changed: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path) -> list[str]:
+    return sorted(imported(_parsed(path, path.stat().st_mtime_ns)))
+
+
+def _digest(path: Path) -> str:
+    return _digest_of(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _digest_of(path: Path, changed: int) -> str:
+    """Digest of what a file does."""
+    return digest(ast.dump(_Wordless().visit(ast.parse(path.read_text(encoding="utf-8")))))
+
+
+class _Wordless(ast.NodeTransformer):
+    """Takes out what is said to people: docstrings, printed lines, the words of an exception."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        says = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "print"
+        return None if says or isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        return self.generic_visit(node)

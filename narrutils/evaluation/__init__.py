@@ -1,0 +1,1 @@
+"""From probabilities to codes, scores, intervals and the ladder."""

@@ -1,0 +1,104 @@
+"""Bootstrap intervals over cases: of a score, of a paired gain, of an unpaired gap.
+
+Percentile bootstrap (Efron 1979): cases are drawn with replacement and the whole
+metric is computed anew on each draw. The intervals speak of the sampling of
+cases, not of training seeds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from narrutils.evaluation.metrics import Counts
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def gain_entries(gain: Interval | None) -> dict[str, float | None]:
+    """A gain as records keep it: `gain`, `gain_low`, `gain_high`; null where there was none before."""
+    return {
+        "gain": gain and gain.value,
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+    }
+
+
+@lru_cache(maxsize=4)  # a ladder asks for the same draws again and again: of two splits, each with two seeds
+def resample(n_cases: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each case is drawn, `[draws, n_cases]`, not to be written to; rows sum to `n_cases`."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=draws).astype(float)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def score_interval(counts: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Average F1 with its interval."""
+    samples = counts.scores(resample(len(counts.hits), draws, seed)).mean(axis=1)
+    return _interval(counts.scores().mean(), samples)
+
+
+def variable_intervals(counts: Counts, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
+    """Each variable's score with its interval, in schema order."""
+    samples = counts.scores(resample(len(counts.hits), draws, seed))
+    return [_interval(value, column) for value, column in zip(counts.scores(), samples.T)]
+
+
+def paired_gain(
+    better: Counts | Sequence[Counts], base: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """`better` − `base` on the same cases, both scored on the same draws.
+
+    Args:
+        better, base: counts of one reading of the cases, or of several whose scores are averaged.
+
+    Raises:
+        ValueError: the two do not count the same number of cases.
+    """
+    better, base = _several(better), _several(base)
+    if len({len(counts.hits) for counts in better + base}) > 1:
+        raise ValueError("a paired gain needs both models on the same cases")
+    weights = resample(len(base[0].hits), draws, seed)
+    return _interval(_mean(better) - _mean(base), _mean(better, weights) - _mean(base, weights))
+
+
+def unpaired_gap(
+    one: Counts | Sequence[Counts], other: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """`one` − `other` on different cases (such as test − out-of-fold), drawn independently.
+
+    Args:
+        one, other: counts of one reading of the cases, or of several whose scores are averaged.
+    """
+    one, other = _several(one), _several(other)
+    first = _mean(one, resample(len(one[0].hits), draws, seed))
+    second = _mean(other, resample(len(other[0].hits), draws, seed + 1))
+    return _interval(_mean(one) - _mean(other), first - second)
+
+
+def _several(counts: Counts | Sequence[Counts]) -> list[Counts]:
+    return [counts] if isinstance(counts, Counts) else list(counts)
+
+
+def _mean(several: list[Counts], weights: np.ndarray | None = None) -> np.ndarray:
+    """Average F1 of each draw, the mean over the readings."""
+    return np.mean([counts.scores(weights).mean(axis=-1) for counts in several], axis=0)
+
+
+def _interval(value: float, samples: np.ndarray) -> Interval:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return Interval(float(value), float(low), float(high))

@@ -1,0 +1,1 @@
+"""Cases written by language models, and their screening."""

@@ -1,0 +1,153 @@
+"""What turns prompts into texts: one interface over the engines that sample.
+
+A chat model answers at once. A completion is written a part at a time: where a part
+ends, the heading of the next one is put there for the model, because small base models
+often forget it and a case without its parts is lost.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from narrutils.generation.prompts import SEPARATOR, Prompt
+from narrutils.models.backbones import Backbone, load_tokenizer
+
+#: A part of a completion ends where an empty line or the next case begins.
+STOPS = ("\n\n", SEPARATOR)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A text, its length in tokens, and whether the model ended it itself."""
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a backend samples.
+
+    Args:
+        max_new_tokens: the longest answer; of a completion, the longest part.
+        temperature, top_p: None keeps the model's own defaults.
+        form: `chat` or `completion`; a chat template makes a chat model unless this says otherwise.
+        engine: settings handed on to vLLM, such as `tensor_parallel_size`.
+        lora_rank: of the adapters that prompts name; 0 where there are none.
+        precision: of the model's weights and of computing.
+    """
+
+    max_new_tokens: int = 512
+    temperature: float | None = None
+    top_p: float | None = None
+    form: str = ""
+    engine: dict | None = None
+    lora_rank: int = 0
+    precision: str = "float32"
+
+
+class Backend(ABC):
+    """One model behind one engine; the model is loaded when it is first needed.
+
+    The same prompts and seed give the same texts on the same machine and versions, as
+    long as the whole call is repeated: an engine may batch its rows as it likes.
+    """
+
+    name: str
+
+    def __init__(self, backbone: Backbone, sampling: Sampling):
+        self.backbone, self.sampling = backbone, sampling
+
+    @abstractmethod
+    def sample(
+        self, asked: list[list[int]], seeds: list[int], stops: Sequence[str], adapters: list[str]
+    ) -> list[Answer]:
+        """One answer to each list of token ids, without the stop text; `adapters` are folders or ""."""
+
+    def forget(self) -> None:  # noqa: B027 (most engines keep nothing)
+        """Drop what the engine keeps of prompts that it has read; `generate` begins with it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model; a later call loads it again."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the engine."""
+
+    def __enter__(self) -> "Backend":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> dict:
+        """The choices that change its texts."""
+        model = {"model": self.backbone.name, "weights": self.backbone.fingerprint}
+        return model | vars(self.sampling) | {"version": self.version}
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return load_tokenizer(self.backbone)
+
+    @property
+    def form(self) -> str:
+        return self.sampling.form or ("chat" if self.tokenizer.chat_template else "completion")
+
+    def generate(self, prompts: Sequence[Prompt], seed: int) -> list[Answer]:
+        """One answer a prompt, in order. The parts of a call share what was read, no two calls do."""
+        self.forget()
+        texts = [render(p, self.tokenizer) for p in prompts]
+        adapters = [p.adapter for p in prompts]
+        if all(p.form == "chat" for p in prompts):
+            return self.sample(self._ids(texts, False), _seeds(seed, 0, len(texts)), (), adapters)
+        return self._by_parts(prompts, texts, seed, adapters)
+
+    def _by_parts(
+        self, prompts: Sequence[Prompt], texts: list[str], seed: int, adapters: list[str]
+    ) -> list[Answer]:
+        written = [Answer("", 0, True)] * len(prompts)
+        for turn in range(1 + len(prompts[0].following)):
+            if turn:
+                titles = [f"\n\n{p.following[turn - 1]}\n" for p in prompts]
+                written = [
+                    Answer(a.text.strip() + t, a.tokens, a.finished)
+                    for a, t in zip(written, titles, strict=True)
+                ]
+            asked = self._ids([t + a.text for t, a in zip(texts, written, strict=True)], True)
+            parts = self.sample(asked, _seeds(seed, turn, len(texts)), STOPS, adapters)
+            written = [_joined(a, part) for a, part in zip(written, parts, strict=True)]
+        return written
+
+    def _ids(self, texts: list[str], special: bool) -> list[list[int]]:
+        """Token ids. A chat template writes its own special tokens; a plain text needs <bos>."""
+        return self.tokenizer(texts, add_special_tokens=special)["input_ids"]
+
+
+def _joined(one: Answer, part: Answer) -> Answer:
+    return Answer(one.text + part.text, one.tokens + part.tokens, one.finished and part.finished)
+
+
+def _seeds(seed: int, turn: int, count: int) -> list[int]:
+    """A seed of its own, in 0..2**31-1, for every row and turn of a call."""
+    return (np.random.SeedSequence([seed, turn]).generate_state(count) >> 1).tolist()
+
+
+def render(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text that the model reads. Some chat templates know no system role: the user says it then."""
+    if prompt.form == "completion":
+        return prompt.text
+    options = {"tokenize": False, "add_generation_prompt": True}
+    try:
+        return tokenizer.apply_chat_template(list(prompt.messages), **options)
+    except TemplateError:
+        merged = "\n\n".join(m["content"] for m in prompt.messages)
+        return tokenizer.apply_chat_template([{"role": "user", "content": merged}], **options)

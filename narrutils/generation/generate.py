@@ -1,0 +1,259 @@
+"""Generated cases: prompts in, chunks of rows out, which survive a killed run.
+
+A chunk is a fixed range of prompt numbers with a seed of its own. It is stored as soon
+as it is done, under a key of everything that decides its rows, so a run that was
+killed makes the unfinished chunk anew, whole, and ends with the same pool. Chunks are
+handed on one at a time: memory does not grow with the number of rows.
+"""
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from narrutils.data.files import digest
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.data.sources import source_digest
+from narrutils.data.tables import read_table, write_table
+from narrutils.errors import InputError, one_of
+from narrutils.generation.adapters import adapt
+from narrutils.generation.answers import split_story
+from narrutils.generation.conditioning import draw_labels, rates
+from narrutils.generation.engines import Answer, Backend, Sampling
+from narrutils.generation.pools import Pool
+from narrutils.generation.prompts import Examples, Prompt, few_shot
+from narrutils.generation.transformers_engine import TransformersBackend
+from narrutils.generation.vllm_engine import VllmBackend
+from narrutils.models.backbones import Backbone, resolve
+
+#: What `kept` being false means until `screening` has looked at a row.
+UNSCREENED = "not screened"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What decides a pool's prompts: number i shows cases of fold i mod K only.
+
+    Args:
+        adapters: fold -> folder of the adapter that learned from it; empty without.
+        form: that of the backend.
+    """
+
+    pool: Pool
+    examples: Examples
+    adapters: Mapping[int, Path]
+    form: str
+
+    def prompt(self, number: int) -> Prompt:
+        """The prompt of a row."""
+        pool, folds = self.pool, sorted(self.examples.uids)
+        fold = folds[number % len(folds)]
+        prompt = few_shot(
+            self.examples,
+            fold,
+            pool.seed,
+            number,
+            form=self.form,
+            max_examples=pool.max_examples,
+            max_words=pool.max_words,
+            requested=self._labels(fold, number) if pool.labelled else None,
+        )
+        if not self.adapters:
+            return prompt
+        return replace(prompt, adapter=str(self.adapters[fold]))
+
+    @cached_property
+    def rates(self) -> dict[int, dict[str, float]]:
+        """Rate of each binary variable among the cases of each fold that may be shown."""
+        own, labels = self.examples, self.examples.labels
+        return {fold: rates(own.schema, labels.loc[own.of(fold)]) for fold in own.uids}
+
+    def _labels(self, fold: int, number: int) -> dict[str, int]:
+        """Labels to ask for, at the rates of the prompt's own fold: other folds stay unseen."""
+        schema, pool = self.examples.schema, self.pool
+        rng = np.random.default_rng([pool.seed, number, 2])
+        return draw_labels(schema, self.rates[fold], rng, pool.floor, pool.floors)
+
+
+def generate_pool(
+    run: Run,
+    schema: Schema,
+    pool: Pool,
+    cases: pd.DataFrame,
+    folds: pd.Series,
+    labels: pd.DataFrame,
+    chunk_size: int = 16,
+    engine: str = "auto",
+    precision: str = "float32",
+    backend: Backend | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Make a pool, a chunk at a time; none of its rows is screened yet.
+
+    Adapters are trained first where the pool asks for them. The generator is loaded
+    only if a chunk is missing, and freed at the end.
+
+    Args:
+        cases: the training cases' text columns, indexed by uid.
+        folds: fold numbers; labels: given codes; both indexed by uid.
+        chunk_size: prompts a chunk: the unit that is stored, and that can be remade.
+        engine: see `engines.open_backend`.
+        precision: of generator and adapters; a pool's own `engine: {dtype: …}` stands over it.
+        backend: used instead of the pool's backbone behind `engine`.
+
+    Yields:
+        Tables of `uid`, the text columns, `pool`, `model`, `backend`, `seed`, `chunk`,
+        `seen_folds`, `example_uids`, `finished`, `kept` (false), `reason`, and the
+        schema's variables where labels were asked for.
+    """
+    examples = Examples(cases, folds, schema, labels)
+    adapters = _adapters(run, pool, examples, precision)
+    with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool, precision)) as writer:
+        request = Request(pool, examples, adapters, writer.form)
+        key = _key(request, writer)
+        chunks = Chunks(run.path(f"generated/.{pool.pool}"), key, pool.rows, chunk_size)
+        for chunk, numbers in enumerate(chunks):
+            yield chunks.get(chunk, lambda c=chunk, wanted=numbers: _make(request, writer, wanted, c))
+
+
+def _adapters(run: Run, pool: Pool, examples: Examples, precision: str) -> dict[int, Path]:
+    if pool.adapt is None:
+        return {}
+    name = f"generator_{pool.pool}"
+    backbone, adapting = resolve(pool.backbone), pool.adapt
+    return adapt(run, name, backbone, examples, pool.labelled, adapting, precision, pool.seed)
+
+
+def _sampling(pool: Pool, precision: str) -> Sampling:
+    """An adapted generator goes on with the document that it learned, whatever it was before."""
+    return Sampling(
+        max_new_tokens=pool.max_new_tokens,
+        temperature=pool.temperature,
+        top_p=pool.top_p,
+        form="completion" if pool.adapt else pool.form,
+        engine=pool.engine,
+        lora_rank=pool.adapt.rank if pool.adapt else 0,
+        precision=precision,
+    )
+
+
+def _key(request: Request, backend: Backend) -> str:
+    """Content key of everything that decides a pool's rows but their number."""
+    examples = request.examples
+    schema = examples.schema
+    pool = {name: value for name, value in vars(request.pool).items() if name != "rows"}
+    codes = examples.labels[schema.names] if request.pool.labelled else pd.DataFrame()
+    adapters = [folder / "key.json" for folder in request.adapters.values()]
+    return digest(
+        *(pool | {"adapt": request.pool.adapt and vars(request.pool.adapt)}, backend.name, backend.settings),
+        *(schema.title, schema.caution, [t.title for t in schema.text], [repr(v) for v in schema.variables]),
+        *(examples.parts, examples.uids, codes, *adapters),
+        source_digest(__name__, type(backend).__module__),
+    )
+
+
+def chunk_seed(seed: int, chunk: int) -> int:
+    """A seed of its own for every chunk, in 0..2**32-1."""
+    return int(np.random.SeedSequence([seed, chunk]).generate_state(1)[0])
+
+
+def _make(request: Request, backend: Backend, numbers: range, chunk: int) -> tuple[pd.DataFrame, int]:
+    """The rows of a chunk, and the tokens that they took."""
+    pool = request.pool
+    asked = [request.prompt(number) for number in numbers]
+    written = backend.generate(asked, chunk_seed(pool.seed, chunk))
+    rows = [
+        _row(request, number, prompt, answer)
+        for number, prompt, answer in zip(numbers, asked, written, strict=True)
+    ]
+    about = {"model": pool.backbone, "backend": backend.name, "seed": pool.seed, "chunk": chunk}
+    texts = dict.fromkeys(request.examples.schema.text_columns, "string")
+    table = pd.DataFrame(rows).astype(texts).assign(**about)
+    return table[_columns(request)], sum(answer.tokens for answer in written)
+
+
+def _columns(request: Request) -> list[str]:
+    schema = request.examples.schema
+    order = ["uid", *schema.text_columns, "pool", "model", "backend", "seed", "chunk", "seen_folds"]
+    order += ["example_uids", "finished", "kept", "reason"]
+    return [*order, *(schema.names if request.pool.labelled else [])]
+
+
+def _row(request: Request, number: int, prompt: Prompt, answer: Answer) -> dict:
+    return {
+        "uid": f"{request.pool.pool}-{number:06d}",
+        **split_story(answer.text, request.examples.schema, prompt.form),
+        "pool": request.pool.pool,
+        "seen_folds": list(prompt.seen_folds),
+        "example_uids": list(prompt.example_uids),
+        "finished": answer.finished,
+        "kept": False,
+        "reason": UNSCREENED,
+        **(prompt.requested or {}),
+    }
+
+
+class Chunks:
+    """The stored chunks of a pool: ranges of row numbers with fixed boundaries.
+
+    Chunks of another key, left by an earlier configuration, are removed. A bar shows
+    rows, tokens a second and the time left.
+    """
+
+    def __init__(self, folder: Path, key: str, rows: int, size: int):
+        self.folder, self.rows, self.size = folder, rows, size
+        self.ranges = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
+        self.paths = [
+            folder / f"chunk{n:05d}-{digest(key, [r.start, r.stop])}.parquet"
+            for n, r in enumerate(self.ranges)
+        ]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for stale in set(folder.iterdir()) - set(self.paths):
+            stale.unlink()
+        self.tokens = 0
+
+    def __iter__(self) -> Iterator[range]:
+        name = self.folder.name.removeprefix(".")
+        with tqdm(total=self.rows, desc=name, unit="row", mininterval=1) as self.bar:
+            yield from self.ranges
+
+    def get(self, chunk: int, make) -> pd.DataFrame:
+        """The chunk as stored; made first if it is not there."""
+        path = self.paths[chunk]
+        if not path.exists():
+            table, tokens = make()
+            write_table(path, table, private=True)
+            self.tokens += tokens
+        speed = self.tokens / max(self.bar.format_dict["elapsed"], 1e-9)
+        self.bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)  # shown with the next update
+        self.bar.update(len(self.ranges[chunk]))
+        return read_table(path)
+
+
+def has_vllm() -> bool:
+    """Whether vLLM is made for this platform: there it belongs to the environment."""
+    return sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+
+
+def open_backend(name: str, backbone: Backbone, sampling: Sampling) -> Backend:
+    """The backend `vllm`, `transformers`, or with `auto` vLLM wherever the platform has it.
+
+    Raises:
+        InputError: an unknown name, or vLLM is wanted and not installed.
+    """
+    if name == "auto":
+        name = "vllm" if has_vllm() else "transformers"
+    kind = one_of({"vllm": VllmBackend, "transformers": TransformersBackend}, name, "backend")
+    if name == "vllm" and find_spec("vllm") is None:
+        raise InputError(
+            "vLLM is not installed; `make clean-env` and any make command install it, "
+            "or choose backend: transformers"
+        )
+    return kind(backbone, sampling)

@@ -1,0 +1,175 @@
+"""What generated rows are held against: the official cases, and the rows kept so far."""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from datasketch import LeanMinHash
+
+from narrutils.data.schema import Schema
+from narrutils.errors import InputError
+from narrutils.generation.domain import Domain
+from narrutils.generation.prompts import headings, instructions
+from narrutils.generation.repeats import Copies, NearDuplicates
+
+#: The shortest run of words that counts as copied; shorter ones are everyday phrases.
+SHORTEST_COPY = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the rules draw the line; set so that at least 95 % of real cases pass.
+
+    Shares and similarities are in 0..1, lengths in words, percentiles in 0..100.
+    `copied_percentile` is that of the longest run of words that an official case shares
+    with another; the limit set by it is never below `copied_floor`. `domain_percentile`
+    is that of the official cases' own similarity (see `Domain`), and `domain_slack` how
+    far below it a row may still be, since a small fold tells a low percentile poorly:
+    the limit is their quotient. `similarity` is the
+    Jaccard similarity of word triples from which two cases count as the same, and
+    `length_slack` how far beyond the 1st and 99th percentile of the fold's lengths a
+    part may go. `agreement` is what the agreement of a labelled row has to exceed.
+    """
+
+    foreign_letters: float = 0.05
+    known_words: float = 0.5
+    distinct_fours: float = 0.75
+    loop: int = 4
+    length_slack: float = 1.5
+    domain_percentile: float = 0.5
+    domain_slack: float = 1.15
+    copied_percentile: float = 99
+    copied_floor: int = 12
+    agreement: float = 0.0
+    similarity: float = 0.7
+    told_words: int = 7
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words: what the rules count and compare."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+@dataclass
+class Row:
+    """One case as the rules see it: its uid, its texts by column, and the folds of its prompt.
+
+    `finished` is false where the generator was stopped at its limit of tokens.
+
+    The others are what `Screener` measures before the rules look: the longest copied run
+    and whose it is, the similarity to the fold's cases, the hash values for
+    near-duplicates, the agreement with the requested labels (NaN where no teacher read),
+    and `seen`, the prompt's folds with those of the teacher that read the row.
+    """
+
+    uid: str
+    texts: dict[str, str]
+    folds: tuple[int, ...]
+    finished: bool = True
+    words: dict[str, list[str]] = field(init=False)
+    all_words: list[str] = field(init=False)
+    copied: tuple[int, str] = (0, "")
+    similarity: float = float("nan")
+    mark: LeanMinHash | None = None
+    agreement: float = float("nan")
+    seen: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self):
+        self.seen = self.folds
+        self.words = {column: words(text) for column, text in self.texts.items()}
+        self.all_words = [w for part in self.words.values() for w in part]
+
+    @property
+    def everything(self) -> str:
+        return "\n".join(self.texts.values())
+
+
+def rows_of(table: pd.DataFrame, schema: Schema) -> list[Row]:
+    """A table's rows for the rules; uids are the column `uid` or, without one, the index."""
+    uids = table.get("uid", table.index)
+    texts = table[schema.text_columns].astype(object).where(table[schema.text_columns].notna(), "")
+    folds = table["seen_folds"] if "seen_folds" in table else [()] * len(table)
+    ends = table["finished"] if "finished" in table else [True] * len(table)
+    return [
+        Row(str(uid), dict(zip(schema.text_columns, map(str, values))), _folds(seen), bool(end))
+        for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True)
+    ]
+
+
+def _folds(seen) -> tuple[int, ...]:
+    return tuple(sorted(map(int, seen)))
+
+
+@dataclass(frozen=True)
+class FoldView:
+    """The cases of some folds: bounds of each column's length in words, and their domain.
+
+    `least` is the lowest similarity to the domain that is plausible.
+    """
+
+    bounds: dict[str, tuple[float, float]]
+    domain: Domain
+    least: float
+
+
+class Reference:
+    """The official cases, seen whole or fold by fold, and the rows kept so far.
+
+    Bounds, vocabulary and domain come from the cases of a row's own prompt folds alone.
+    Only the rules against copies and near-duplicates look at every official case: they
+    can but take a row away that repeats one, never bring in what a case says.
+
+    Args:
+        official: the training cases' text columns, indexed by uid.
+        folds: their fold numbers, indexed by uid.
+
+    Raises:
+        InputError: `folds` name a uid that is no official case.
+    """
+
+    def __init__(self, official: pd.DataFrame, folds: pd.Series, schema: Schema, limits: Limits):
+        missing = folds.index.difference(official.index)
+        if len(missing):
+            raise InputError(f"folds name uid {missing[0]}, which is no official case")
+        self.schema, self.limits, self.folds = schema, limits, folds
+        self.rows = {row.uid: row for row in rows_of(official, schema)}
+        self.copies = Copies(
+            ((r.uid, p) for r in self.rows.values() for p in r.words.values()), SHORTEST_COPY
+        )
+        self.official_copied = pd.Series({uid: self.copied(row)[0] for uid, row in self.rows.items()})
+        longest = np.percentile(self.official_copied, limits.copied_percentile)
+        self.copied_limit = max(limits.copied_floor, int(longest))
+        self.duplicates = NearDuplicates(limits.similarity)
+        for row in self.rows.values():
+            self.duplicates.add(row.uid, self.duplicates.mark(row.all_words))
+        self.told = Copies((("prompt", words(text)) for text in instructions(schema)), limits.told_words)
+        titles = [r"\W+".join(words(heading)) for heading in headings(schema)]
+        self.heading = re.compile(rf"(^|[.!?]\s*)({'|'.join(titles)})\s*:", re.IGNORECASE)
+        self._views: dict[tuple[int, ...], FoldView] = {}
+
+    def copied(self, row: Row) -> tuple[int, str]:
+        """The longest run of words that stands so in another official case, and that case's uid."""
+        found = [self.copies.longest(part, other_than=row.uid) for part in row.words.values()]
+        return max((f for f in found if f), key=lambda f: f[0], default=(0, ""))
+
+    def of_folds(self, folds: tuple[int, ...]) -> FoldView:
+        """Bounds and domain of the cases of `folds`, made when first asked for.
+
+        Raises:
+            InputError: none of these cases has text.
+        """
+        if folds not in self._views:
+            rows = [self.rows[uid] for uid in self.folds.index[self.folds.isin(folds)]]
+            if not any(row.all_words for row in rows):
+                raise InputError(
+                    f"no official case with text is in fold {', '.join(map(str, folds)) or '(none)'}"
+                )
+            slack, bounds = self.limits.length_slack, {}
+            for column in self.schema.text_columns:
+                low, high = np.percentile([len(r.words[column]) for r in rows], [1, 99])
+                bounds[column] = (low / slack, high * slack)
+            domain = Domain({row.uid: row.all_words for row in rows})
+            least = float(np.percentile(domain.own, self.limits.domain_percentile))
+            self._views[folds] = FoldView(bounds, domain, least / self.limits.domain_slack)
+        return self._views[folds]

@@ -1,0 +1,137 @@
+"""How probable it is that a given label is wrong, by a model of how labels go wrong.
+
+What decides the truth of a binary variable is learned from two things: how the teacher
+reads the case, and the labels given for all *other* variables. That being told implies
+intent, or that a fracture is no burn, is found in the data and written down nowhere.
+`noisy_logistic` separates the truth from the labels, whose two error rates it estimates;
+the rates of a variable are shrunk towards those of all variables, found in a first pass.
+
+A categorical code is wrong at a single rate, any other class as likely as the next, and
+its truth follows the calibrated teacher.
+
+A fold's cases are judged by fits on the other folds. No rate is known beforehand: weak priors,
+that of `noisy_logistic` and `WRONG_CODE` here, hold the rates where cases are few.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from narrutils.data.schema import Schema, Variable
+from narrutils.data.tables import by_uid
+from narrutils.evaluation.calibration import fit_calibration
+from narrutils.labels.noisy_logistic import LEAST, PRIOR, NoisyLogistic, Rates, fit_noisy_logistic
+
+WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
+
+
+def probability_wrong(
+    schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame, folds: pd.Series
+) -> pd.DataFrame:
+    """Probability that each given label is wrong, `[cases, schema.names]`, in the order of `labels`.
+
+    Args:
+        labels: given codes, indexed by uid.
+        probabilities: readings of the same cases by models that did not learn from
+            them, `schema.columns` wide; matched by uid.
+        folds: fold of each case, two folds or more; a fold is judged by what the others say.
+    """
+    read = by_uid(probabilities, labels.index, "teacher's readings")
+    folds = by_uid(folds, labels.index, "folds")
+    parts = [_judge(schema, labels, read, folds.ne(k).to_numpy()) for k in sorted(folds.unique())]
+    return pd.concat(parts).loc[labels.index]
+
+
+def propose(
+    schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame, folds: pd.Series, least: float = 0.5
+) -> pd.DataFrame:
+    """Labels likelier wrong than right: `uid`, `variable`, `before`, `after`, `probability`.
+
+    The `probability` of a change is that of the given label being wrong. Args as in
+    `probability_wrong`; `least` is the probability above which a label is proposed.
+    """
+    wrong = probability_wrong(schema, labels, probabilities, folds)
+    read = by_uid(probabilities, labels.index, "teacher's readings")
+    parts = []
+    for v in schema.variables:
+        uids = wrong.index[wrong[v.name] > least]
+        before = labels.loc[uids, v.name].to_numpy(dtype=int)
+        after = other_code(v, before, read.loc[uids, list(v.columns)].to_numpy())
+        columns = {"uid": uids, "variable": v.name, "before": before, "after": after}
+        parts.append(pd.DataFrame(columns | {"probability": wrong.loc[uids, v.name].to_numpy()}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _judge(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.ndarray) -> pd.DataFrame:
+    """The cases outside `others` `[n]`, judged by fits on `others`."""
+    features = _features(schema, labels, read, others)
+    given = {name: labels[name].to_numpy(dtype=int) for name in schema.names}
+    fits = {n: fit_noisy_logistic(x[others], given[n][others]) for n, x in features.items()}
+    pooled = _pooled(fits)
+    wrong = {}
+    for v in schema.variables:
+        if v.is_binary:
+            x, y = features[v.name], given[v.name]
+            wrong[v.name] = fit_noisy_logistic(x[others], y[others], pooled).wrong(x[~others], y[~others])
+    wrong |= _wrong_codes(schema, labels, read, others)
+    return pd.DataFrame(wrong, index=labels.index[~others])[schema.names]
+
+
+def _features(
+    schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of each binary variable: the teacher's logit in units of its spread, and the labels of all others."""
+    targets = schema.to_targets(labels)
+    centred = targets - targets[others].mean()
+    features = {}
+    for v in schema.binary:
+        z = logit(np.clip(read[v.name].to_numpy(dtype=float), LEAST, 1 - LEAST))
+        z = (z - z[others].mean()) / max(z[others].std(), LEAST)
+        features[v.name] = np.column_stack([z, centred.drop(columns=v.name).to_numpy()])
+    return features
+
+
+def _pooled(fits: dict[str, NoisyLogistic]) -> Rates:
+    """The mean rates of all variables, towards which each of them is shrunk."""
+    if not fits:
+        return PRIOR
+    rates = [(fit.rates.missed, fit.rates.added) for fit in fits.values()]
+    return Rates(*np.mean(rates, axis=0))
+
+
+def _wrong_codes(
+    schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.ndarray
+) -> dict[str, np.ndarray]:
+    """P(wrong) of each categorical variable's codes in the cases outside `others`."""
+    calibrated = fit_calibration(schema, labels[others], read[others]).apply(read)
+    targets = schema.to_targets(labels)
+    wrong = {}
+    for v in schema.categorical:
+        columns = list(v.columns)
+        right = (calibrated[columns] * targets[columns]).sum(axis=1).to_numpy()
+        rate = _code_rate(right[others], len(columns))
+        wrong[v.name] = _wrong_code(right[~others], rate, len(columns))
+    return wrong
+
+
+def _code_rate(right: np.ndarray, classes: int) -> float:
+    """The rate of wrong codes by expectation and maximisation; `right` is P(given code) `[n]`."""
+    rate = WRONG_CODE
+    for _ in range(50):
+        expected = _wrong_code(right, rate, classes).sum()
+        rate = (expected + CODE_WEIGHT * WRONG_CODE) / (len(right) + CODE_WEIGHT)
+    return float(rate)
+
+
+def _wrong_code(right: np.ndarray, rate: float, classes: int) -> np.ndarray:
+    """P(the code is wrong) `[n]`, where the teacher gives it the probability `right`."""
+    astray = rate / (classes - 1) * (1 - right)
+    return astray / (astray + (1 - rate) * right)
+
+
+def other_code(v: Variable, before: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """What to write instead: the other code, or the likeliest other class; `p` is `[n, columns]`."""
+    if v.is_binary:
+        return 1 - before
+    codes = np.array(v.codes)
+    return codes[np.where(codes == before[:, None], -1.0, p).argmax(axis=1)]

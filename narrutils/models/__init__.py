@@ -1,0 +1,1 @@
+"""What reads a case: tokens, backbones, classifiers, linear models."""

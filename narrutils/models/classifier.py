@@ -1,0 +1,383 @@
+"""One classifier for both kinds of backbone: pooled states and a linear head.
+
+Unless told otherwise, an encoder pools the mean of its real tokens, and a causal language
+model its last real token, found from the attention mask, whatever the padding side. `parts`
+pools the mean of each narrative beside that of the whole.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from transformers import AutoTokenizer
+
+from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.errors import InputError, one_of
+from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, resolve
+from narrutils.models.lower import above
+from narrutils.models.packaged import quiet
+from narrutils.models.precision import weights_dtype
+
+#: The layers that learned, of a body whose others are a frozen base.
+TOP = "top.safetensors"
+#: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021) on a frozen base; rank 0 trains the whole body."""
+
+    rank: int = 0
+    alpha: int = 0
+    dropout: float = 0.0
+    targets: Sequence[str] = PROJECTIONS
+
+
+@dataclass(frozen=True)
+class Body:
+    """Which backbone, and how it is loaded."""
+
+    backbone: str  # a packaged name, a local path, or a hub id
+    layers: int = 0  # keep the first N layers; 0 keeps all
+    top_layers: int = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
+    pooling: str = ""  # mean, last, parts; empty: mean of an encoder, last token of a causal model
+    quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
+    precision: str = "float32"  # of a frozen base; a trained body is always float32
+    dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a body starts from in place of its backbone's own, made when first needed.
+
+    Args:
+        key: content key of all that decides them.
+        folder: makes them, if they are not there yet, and tells where they are.
+    """
+
+    key: str
+    folder: Callable[[], Path]
+
+
+def pool_mean(states: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
+    """Mean over real tokens: states `[batch, tokens, hidden]`, mask `[batch, tokens]`."""
+    mask = mask.to(states.dtype)[..., None]
+    return (states * mask).sum(1) / mask.sum(1)
+
+
+def pool_last(states: Tensor, mask: Tensor, parts: Tensor | None = None) -> Tensor:
+    """State of the last real token of each row, right- or left-padded."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    last = (mask * positions).argmax(1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
+def pool_parts(states: Tensor, mask: Tensor, parts: Tensor) -> Tensor:
+    """The mean over all real tokens and that of each narrative, side by side; zeros for an empty one.
+
+    Args:
+        parts: which tokens each narrative has, `[batch, narratives, tokens]`.
+    """
+    groups = torch.cat([mask[:, None], parts], 1).float()
+    means = groups @ states.float() / groups.sum(-1, keepdim=True).clamp(min=1)
+    return means.flatten(1)
+
+
+POOLINGS = {"mean": pool_mean, "last": pool_last, "parts": pool_parts}
+
+
+class Head(nn.Linear):
+    """A linear layer over standardised states: `(states - centre) / spread`; at first 0 and 1."""
+
+    def __init__(self, hidden: int, width: int):
+        super().__init__(hidden, width)
+        # Not persistent: FSDP wants every entry of a state dict to be divided between processes.
+        self.register_buffer("centre", torch.zeros(hidden), persistent=False)
+        self.register_buffer("spread", torch.ones(hidden), persistent=False)
+        # Small: a causal model's states are large, and training is to start near the training rates.
+        nn.init.normal_(self.weight, std=0.002)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward((states - self.centre) / self.spread)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it computes with, by name."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+    @torch.no_grad()
+    def take(self, tensors: dict[str, np.ndarray]) -> None:
+        """Compute with these, by the names of `tensors`."""
+        for name, value in tensors.items():
+            self.tensors[name].copy_(torch.tensor(value))
+
+
+class Classifier(nn.Module):
+    """Backbone, pooling and a float32 linear head of `width` logits; layers below `cut` are frozen."""
+
+    def __init__(
+        self,
+        body: nn.Module,
+        width: int,
+        pooling: str,
+        dropout: float = 0.0,
+        cut: int = 0,
+        narratives: int = 1,
+    ):
+        super().__init__()
+        self.body = body
+        self.pooling = pooling or ("mean" if is_encoder(body.config) else "last")
+        self.pool = one_of(POOLINGS, self.pooling, "pooling")
+        self.cut, self.narratives = cut, narratives
+        self.dropout = nn.Dropout(dropout)
+        means = 1 + narratives if self.pooling == "parts" else 1
+        self.head = Head(hidden_size(body) * means, width)
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """The body's layers, by which FSDP divides a model; accelerate asks for them by this name."""
+        return list(self.body._no_split_modules)
+
+    def forward(self, told: Tensor | None = None, **batch: Tensor) -> Tensor:
+        """Logits `[batch, width]`, float32.
+
+        Args:
+            batch: what `pooled` takes; or, for cases whose narratives are read each on its own,
+                `input_ids` and `attention_mask` `[batch, narratives, tokens]`: the largest of
+                their logits counts.
+            told: then, `[batch, narratives]` of bool: whose logits count; one at least in each case.
+        """
+        if told is None:
+            return self._logits(batch)
+        logits = self._logits({name: values.flatten(0, 1) for name, values in batch.items()})
+        return logits.unflatten(0, told.shape).masked_fill(~told[..., None], -torch.inf).amax(1)
+
+    def _logits(self, batch: dict[str, Tensor]) -> Tensor:
+        pooled = self.pooled(**batch)
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.head(self.dropout(pooled))
+
+    def pooled(
+        self,
+        attention_mask: Tensor,
+        input_ids: Tensor | None = None,
+        parts: Tensor | None = None,
+        states: Tensor | None = None,
+    ) -> Tensor:
+        """What the head reads, `[batch, hidden]`, float32.
+
+        Args:
+            attention_mask, input_ids: `[batch, tokens]`.
+            parts: which tokens each narrative has, `[batch, narratives, tokens]`, for pooling `parts`.
+            states: in place of `input_ids`, what enters layer `cut`: `[batch, tokens, hidden]`.
+        """
+        if states is None:
+            read = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        else:
+            with above(self.body, self.cut):
+                read = self.body(inputs_embeds=states, attention_mask=attention_mask).last_hidden_state
+        with torch.autocast(read.device.type, enabled=False):
+            return self.pool(read, attention_mask, parts).float()
+
+    def save(self, folder: Path, whole: bool) -> None:
+        """Adapters, the layers that learned or the whole body, and the head: safetensors and JSON only."""
+        if not whole and not isinstance(self.body, PeftModel):
+            write_tensors(folder / "body" / TOP, _arrays(learned(self.body)))
+        else:
+            with quiet():
+                self.body.save_pretrained(folder / "body")
+        write_tensors(folder / "head.safetensors", _arrays(self.head.tensors))
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+
+
+def hidden_size(body: nn.Module) -> int:
+    """Width of the states that the body gives."""
+    return body.config.get_text_config().hidden_size
+
+
+def build(
+    body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool, narratives: int = 1
+) -> Classifier:
+    """A fresh classifier of cases of so many narratives; the head's start follows torch's seed.
+
+    Raises:
+        InputError: a base in 8 bits without adapters, or too many top layers.
+    """
+    if body.quantization and not lora.rank:
+        raise InputError(f"{body.backbone}: a {body.quantization} base is frozen; give it a LoRA rank")
+    model = _load(body, trained=not lora.rank)
+    cut = first_learning(model, body)
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if lora.rank:
+        model = get_peft_model(model, _adapters(lora, model, cut))
+    elif cut:
+        freeze_below(model, cut)
+    return Classifier(model, width, body.pooling, dropout, cut, narratives)
+
+
+def first_learning(model: nn.Module, body: Body) -> int:
+    """Number of the first layer that learns; 0 where all of them do.
+
+    Raises:
+        InputError: none would be left below those that are to learn, or its layers share their weights.
+    """
+    total = model.config.get_text_config().num_hidden_layers
+    if body.top_layers and not layer_lists(model):
+        raise InputError(
+            f"top_layers is {body.top_layers}; {body.backbone} has no layers of their own; set 0"
+        )
+    if not 0 <= body.top_layers < total:
+        raise InputError(
+            f"top_layers is {body.top_layers}; of the {total} layers of {body.backbone} it takes "
+            f"1 to {total - 1}, or 0 for all"
+        )
+    return total - body.top_layers if body.top_layers else 0
+
+
+def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
+    """Adapters on the targets of the layers from `cut` on.
+
+    By full names: peft's `layers_to_transform` misses layers that stand at the root of a model.
+    """
+    names = list(lora.targets)
+    if cut:
+        learning = {module for _, _, layers in layer_lists(model) for module in layers[cut:].modules()}
+        named = [name for name, module in model.named_modules() if module in learning]
+        names = [name for name in named if name.endswith(tuple(f".{target}" for target in lora.targets))]
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
+
+
+def freeze_below(model: nn.Module, cut: int) -> None:
+    """Let nothing learn but the layers from `cut` on; what all layers share does not learn either."""
+    model.requires_grad_(False)
+    for _, _, layers in layer_lists(model):
+        layers[cut:].requires_grad_(True)
+
+
+def _load(body: Body, trained: bool, stored: bool = False) -> nn.Module:
+    backbone = resolve(body.backbone)
+    dtype = torch.float32 if trained else weights_dtype(body.precision, config_of(backbone))
+    if stored and dtype is torch.float32:
+        dtype = "auto"  # as its files have it: often 16 bits, which give the same float32 again
+    model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
+    model.config.use_cache = False  # keys and values of a text that is read once are of no further use
+    return set_dropout(model, body.dropout)
+
+
+def set_dropout(model: nn.Module, dropout: float | None) -> nn.Module:
+    """The model with this dropout everywhere in it, in place; None leaves its own."""
+    for module in model.modules() if dropout is not None else ():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    return model
+
+
+def has_dropout(modules: Iterable[nn.Module]) -> bool:
+    """Whether two passes in training differ; some bodies keep their attention's dropout as a number."""
+    rates = [m.p if isinstance(m, nn.Dropout) else getattr(m, "attention_dropout", 0) for m in modules]
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
+    """A folder from which `load_classifier` makes the same classifier."""
+    classifier.save(folder, whole=not body.top_layers)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    described = {"body": vars(body), "lora": vars(lora) | {"targets": list(lora.targets)}}
+    head = {"width": classifier.head.out_features, "narratives": classifier.narratives}
+    write_json(folder / "classifier.json", described | head)
+
+
+def base_name(body: Body) -> str:
+    """Folder name of a frozen base: readable, and another for other weights, layers or precision."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
+    weights = (body.backbone, body.layers, body.quantization, body.precision)
+    return f"{name}-{digest(weights)[:6]}"
+
+
+def save_base(body: Body, folder: Path) -> None:
+    """The frozen base that models share; of a hub model only its id and revision."""
+    backbone = resolve(body.backbone)
+    if backbone.kind == "hub":
+        write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
+    else:
+        with quiet():
+            _load(body, trained=False, stored=True).save_pretrained(folder)
+
+
+def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
+    """The frozen base of the model in `folder`: the one that its run folder holds, if it does.
+
+    Args:
+        precision: to load it in; its own if empty.
+    """
+    base = folder.parent.parent / "base" / base_name(body)
+    body = replace(body, precision=precision or body.precision)
+    if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
+        here = (base / "config.json").exists()
+        hub = "{id}@{revision}".format(**read_json(base / "hub.json"))
+        body = replace(body, backbone=str(base) if here else hub)
+    elif (base / "config.json").exists():
+        body = replace(body, backbone=str(base), layers=0)
+    return _load(body, trained=False)
+
+
+def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, object]:
+    """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
+
+    The base of a LoRA model is taken from the run's `models/base/`, so that a run
+    folder that holds a packaged or local base needs nothing else.
+
+    Args:
+        precision: of a frozen base; the one that it was trained on if empty.
+    """
+    described = read_json(folder / "classifier.json")
+    body, lora = Body(**described["body"]), Lora(**described["lora"])
+    if lora.rank:
+        model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
+    elif body.top_layers:
+        model = load_base(folder, body)
+        freeze_below(model, first_learning(model, body))
+        take_over(model, {n: torch.tensor(w) for n, w in read_tensors(folder / "body" / TOP).items()})
+    else:
+        model = _load(Body(str(folder / "body")), trained=True)
+    classifier = Classifier(model, described["width"], body.pooling, narratives=described["narratives"])
+    classifier.head.take(read_tensors(folder / "head.safetensors"))
+    return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+
+
+def learned(classifier: nn.Module) -> dict[str, Tensor]:
+    """The weights that training changes, whole and on the CPU, by name; every process must call it."""
+    weights = {}
+    for name, weight in classifier.named_parameters():
+        if weight.requires_grad:
+            whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            weights[name] = whole.detach().cpu().contiguous()
+    return weights
+
+
+def take_over(classifier: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put weights that `learned` gave into a classifier of the same making.
+
+    Raises:
+        ValueError: they are not exactly those that this classifier learns.
+    """
+    own = {name: weight for name, weight in classifier.named_parameters() if weight.requires_grad}
+    strange = own.keys() ^ weights.keys()
+    if strange:
+        raise ValueError(f"{min(strange)} was learned by one of the two classifiers only")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(weights[name])

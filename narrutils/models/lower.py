@@ -1,0 +1,162 @@
+"""Training the top, caching the bottom: the states that enter the first layer that learns.
+
+What is frozen has no fold: the lower layers read a case once, and folds, rounds, nested
+teachers and soft labels share what they gave. States can be turned back into text, so they
+lie in the run folder, readable by their owner alone, and nowhere else.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from narrutils.data.files import atomic, digest
+from narrutils.models.backbones import cut_config, layer_lists
+
+#: Bytes of states that are held before they are written.
+SHARD = 64 * 2**20
+
+
+class _Reached(Exception):
+    """The first layer that learns was reached, with these states."""
+
+    def __init__(self, states: Tensor):
+        self.states = states
+
+
+class _Given(nn.Module):
+    """In the place of an encoder's embeddings: what it is given is what enters the layers."""
+
+    def forward(self, *_, inputs_embeds: Tensor, **__) -> Tensor:
+        return inputs_embeds
+
+
+def states_below(body: nn.Module, cut: int, input_ids: Tensor, attention_mask: Tensor, **_: Tensor) -> Tensor:
+    """The states that enter layer `cut`, `[batch, tokens, hidden]`; the layers above are not computed."""
+
+    def stop(layer: nn.Module, args: tuple, kwargs: dict) -> None:
+        raise _Reached(args[0] if args else kwargs["hidden_states"])
+
+    ((_, _, layers),) = layer_lists(body)
+    hook = layers[cut].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        body(input_ids=input_ids, attention_mask=attention_mask)
+    except _Reached as reached:
+        return reached.states
+    finally:
+        hook.remove()
+    raise RuntimeError(f"layer {cut} was never reached")
+
+
+@contextmanager
+def above(body: nn.Module, cut: int) -> Iterator[nn.Module]:
+    """The body as its layers from `cut` on: it takes their states as `inputs_embeds`."""
+    ((owner, name, layers),) = layer_lists(body)
+    inner, embeddings = _embeddings(body)
+    with cut_config(body.config, first=cut):
+        setattr(owner, name, layers[cut:])
+        if embeddings is not None:
+            inner.embeddings = _Given()
+        try:
+            yield body
+        finally:
+            setattr(owner, name, layers)
+            if embeddings is not None:
+                inner.embeddings = embeddings
+
+
+def _embeddings(body: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+    """The module that holds an encoder's embeddings, and these; None where it takes ready ones by itself."""
+    inner = body.get_base_model() if hasattr(body, "get_base_model") else body
+    return inner, getattr(inner, "embeddings", None)
+
+
+def modules_below(body: nn.Module, cut: int) -> list[nn.Module]:
+    """Every module that a case passes before it enters layer `cut`."""
+    ((_, _, layers),) = layer_lists(body)
+    _, embeddings = _embeddings(body)
+    parts = [*layers[:cut], *([] if embeddings is None else [embeddings])]
+    return [module for part in parts for module in part.modules()]
+
+
+def splits_cleanly(body: nn.Module, cut: int, ids: Sequence[int]) -> bool:
+    """Whether both halves of the body give what the whole gives of a case, as not every kind does."""
+    batch = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+    batch = {name: values.to(body.device) for name, values in batch.items()}
+    training = body.training
+    body.eval()
+    try:
+        with torch.inference_mode():
+            whole = body(**batch).last_hidden_state
+            states = states_below(body, cut, **batch)
+            with above(body, cut):
+                halves = body(inputs_embeds=states, attention_mask=batch["attention_mask"]).last_hidden_state
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError):
+        return False
+    finally:
+        body.train(training)
+    return torch.allclose(whole, halves, rtol=1e-3, atol=1e-3 * float(whole.abs().max()))
+
+
+class LowerStates:
+    """States of cases on disk, by what was read: a case's token ids, under a key of all else.
+
+    Args:
+        folder: of the run; it is made for its owner alone.
+        key: of the weights, how many layers lie below, and how they compute.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder = folder / key
+
+    def of(self, case: Sequence[int]) -> Tensor:
+        """States of one case, `[tokens, hidden]`.
+
+        Raises:
+            KeyError: nobody has read it yet.
+        """
+        name = name_of(case)
+        if name not in self._places:
+            self.__dict__.pop("_places")  # another process may have written meanwhile
+        return self._places[name].get_tensor(name)
+
+    def lacks(self, case: Sequence[int]) -> bool:
+        """Whether nobody has read the case yet."""
+        return name_of(case) not in self._places
+
+    def add(self, read: Iterable[tuple[Sequence[int], Tensor]]) -> None:
+        """Keep the states `[tokens, hidden]` of cases, in files of about `SHARD` bytes."""
+        held: dict[str, Tensor] = {}
+        for case, states in read:
+            held[name_of(case)] = states.contiguous()
+            if sum(s.nbytes for s in held.values()) >= SHARD:
+                self._write(held)
+                held = {}
+        if held:
+            self._write(held)
+
+    def _write(self, held: dict[str, Tensor]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.parent.chmod(0o700)
+        with atomic(self.folder / f"{digest(sorted(held))}.safetensors") as part:
+            save_file(held, part)
+            part.chmod(0o600)
+        self.__dict__.pop("_places", None)
+
+    @cached_property
+    def _places(self) -> dict[str, object]:
+        """Name of a case -> the open file that holds it."""
+        opened = [safe_open(path, "pt") for path in sorted(self.folder.glob("*.safetensors"))]
+        return {name: file for file in opened for name in file.keys()}  # noqa: SIM118
+
+
+def name_of(case: Sequence[int]) -> str:
+    """A case's name: a digest of its token ids."""
+    return hashlib.sha256(np.asarray(case, dtype=np.int64).tobytes()).hexdigest()[:32]

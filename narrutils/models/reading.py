@@ -1,0 +1,231 @@
+"""How a classifier reads a case: its settings, the token ids it is given, and the logits that come of them.
+
+Of token ids a case has one row for all its narratives, or one for each.
+`joined` is the prize-winning way. `separate` reads each narrative on its own, and a
+variable counts as told as strongly as the narrative that tells it most: the maximum of
+their logits, as the fourth place had it. An empty narrative tells nothing and has no say,
+unless all are empty. Where the lower layers of a model are frozen, a case may be told by the
+states that they gave of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from narrutils.data.files import read_json
+from narrutils.data.schema import Schema
+from narrutils.errors import InputError
+from narrutils.models.classifier import Body, Classifier, Lora, load_classifier, save_classifier
+from narrutils.models.lower import LowerStates, states_below
+from narrutils.models.precision import PRECISIONS, autocast
+from narrutils.models.text import encode, pad
+
+#: Rows that are sorted by length together.
+BLOCK = 1024
+
+INPUTS = ("joined", "separate")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How cases are read: `max_tokens` of a case, or of each narrative; `batch_size` cases a step.
+
+    Raises:
+        InputError: there are no such inputs, or no such precision.
+    """
+
+    max_tokens: int = 256
+    truncation: str = "balanced"
+    inputs: str = "joined"  # or separate: each narrative on its own, the maximum of their logits
+    repair_periods: bool = False  # put the space that is missing after a full stop
+    batch_size: int = 8
+    precision: str = "float32"  # of autocast; weights that learn stay float32
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is {self.precision!r}; a recipe takes {', '.join(PRECISIONS)}")
+        if self.inputs not in INPUTS:
+            raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
+
+
+class Inputs:
+    """Cases, tokenised once and batched on demand.
+
+    Args:
+        texts: one column a narrative.
+        reading: its `max_tokens` is what a case has, or, read separately, each narrative.
+        lower: the states of all cases, to be told in place of their token ids.
+
+    Raises:
+        InputError: what `encode` refuses.
+    """
+
+    def __init__(
+        self,
+        texts: pd.DataFrame,
+        tokenizer: PreTrainedTokenizerBase,
+        reading: Reading,
+        lower: LowerStates | None = None,
+    ):
+        parts = [texts] if reading.inputs == "joined" else [texts[[name]] for name in texts]
+        settings = reading.max_tokens, reading.truncation, reading.repair_periods
+        columns = [encode(part, tokenizer, *settings) for part in parts]
+        self.cases = list(zip(*(column.ids for column in columns)))  # of each case, its rows of token ids
+        self.spans = columns[0].spans  # of each joined case, where its narratives stand
+        self.told = None if reading.inputs == "joined" else told(texts)
+        self.pad_id = tokenizer.pad_token_id
+        self.lower = lower
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each case's longest row."""
+        return [max(map(len, case)) for case in self.cases]
+
+    def batch(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What `Classifier.forward` takes, for the cases of these numbers."""
+        numbers = list(numbers)
+        padded = pad([row for n in numbers for row in self.cases[n]], self.pad_id)
+        if self.told is not None:
+            apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}
+            return apart | {"told": self.told[numbers]}
+        padded["parts"] = masks([self.spans[n] for n in numbers], padded["attention_mask"].shape[1])
+        if self.lower is not None:
+            padded["states"] = pad_sequence([self.lower.of(*self.cases[n]) for n in numbers], True)
+            del padded["input_ids"]
+        return padded
+
+
+def masks(spans: Sequence[Sequence[tuple[int, int]]], tokens: int) -> torch.Tensor:
+    """Which tokens each narrative of a case has, `[cases, narratives, tokens]` of 0 and 1."""
+    begin, end = torch.tensor(spans).unbind(-1)
+    place = torch.arange(tokens)
+    return ((place >= begin[..., None]) & (place < end[..., None])).long()
+
+
+def told(texts: pd.DataFrame) -> torch.Tensor:
+    """Which narratives have a say, `[cases, narratives]` of bool: those that are not empty, if any."""
+    filled = texts.apply(lambda column: column.str.strip() != "").to_numpy(dtype=bool)
+    return torch.tensor(filled | ~filled.any(axis=1, keepdims=True))
+
+
+@torch.inference_mode()
+def read_logits(
+    classifier: Classifier, tokenizer, texts: pd.DataFrame, reading: Reading, lower: LowerStates | None = None
+) -> np.ndarray:
+    """Logits `[len(texts), width]`, in the order of `texts`; batches hold cases of like length.
+
+    Every `BLOCK` rows are batched by themselves, and in whatever order they stand: a file gives
+    the same batches, and to the last bit the same logits, whole and in pieces of `BLOCK` rows, in
+    one precision and with one number of threads.
+    """
+    return _table(classifier, classifier, classifier.head.out_features, tokenizer, texts, reading, lower)
+
+
+@torch.inference_mode()
+def read_pooled(
+    classifier: Classifier, tokenizer, texts: pd.DataFrame, reading: Reading, lower: LowerStates | None = None
+) -> np.ndarray:
+    """What the head reads of each case, `[len(texts), hidden]`, in the order of `texts`."""
+    width = classifier.head.in_features
+    return _table(classifier, classifier.pooled, width, tokenizer, texts, reading, lower)
+
+
+def _table(classifier, what, width: int, tokenizer, texts, reading, lower) -> np.ndarray:
+    """What `what` gives of each case, in the order of `texts`."""
+    out = np.zeros((len(texts), width), dtype=np.float32)
+    if texts.empty:
+        return out
+    if lower is not None:
+        read_lower(classifier, tokenizer, texts, reading, lower)
+    for rows, found in read(classifier, what, Inputs(texts, tokenizer, reading, lower), texts, reading):
+        out[rows] = found.float().cpu().numpy()
+    return out
+
+
+@torch.inference_mode()
+def read_lower(
+    classifier: Classifier, tokenizer, texts: pd.DataFrame, reading: Reading, lower: LowerStates
+) -> None:
+    """Let the frozen layers read the cases that nobody has read yet, in the batches of `read_logits`."""
+    inputs = Inputs(texts, tokenizer, reading)
+    below = partial(states_below, classifier.body, classifier.cut)
+    ahead = lambda rows: any(lower.lacks(*inputs.cases[n]) for n in rows)  # noqa: E731
+    lower.add(
+        (inputs.cases[n][0], states[: inputs.lengths[n]].cpu())
+        for rows, batch in read(classifier, below, inputs, texts, reading, ahead)
+        for n, states in zip(rows, batch)
+    )
+
+
+def read(
+    classifier, what, inputs: Inputs, texts: pd.DataFrame, reading: Reading, wanted=None
+) -> Iterator[tuple]:
+    """The rows of each batch, and what `what` gives of them; batches that are not `wanted` are left out."""
+    classifier.eval()
+    device = next(classifier.head.parameters()).device
+    size = reading.batch_size * 2  # no gradients are kept, so twice the batch fits
+    for rows in _batches(texts, inputs.lengths, size):
+        if wanted is not None and not wanted(rows):
+            continue
+        batch = {k: v.to(device) for k, v in inputs.batch(rows).items()}
+        with autocast(reading.precision, classifier.body.config, device.type):
+            found = what(**batch)
+        yield rows, found
+
+
+def _batches(texts: pd.DataFrame, lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Row numbers in batches of like length; among rows of one length the texts themselves decide."""
+    told = list(texts.itertuples(index=False, name=None))
+    for first in range(0, len(told), BLOCK):
+        rows = range(first, min(first + BLOCK, len(told)))
+        order = sorted(rows, key=lambda n: (lengths[n], told[n]))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+
+@dataclass
+class NeuralModel:
+    """A trained classifier with its tokenizer; `body` and `lora` are what its files say of its making."""
+
+    schema: Schema
+    classifier: Classifier
+    tokenizer: object
+    reading: Reading
+    body: Body
+    lora: Lora
+    history: list[dict] = field(default_factory=list)
+    lower: LowerStates | None = None
+
+    def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
+        """Probabilities, `schema.columns` wide, in the order of `texts`."""
+        logits = read_logits(self.classifier, self.tokenizer, texts, self.reading, self.lower)
+        return self.schema.from_logits(logits, texts.index)
+
+    def pooled(self, texts: pd.DataFrame) -> np.ndarray:
+        """What the head reads of each case, `[cases, hidden]`."""
+        return read_pooled(self.classifier, self.tokenizer, texts, self.reading, self.lower)
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema, precision: str = "") -> "NeuralModel":
+        """A classifier that reads as it did when it was trained: the same length and truncation.
+
+        Args:
+            precision: in which it reads; the one that it was trained in if empty.
+        """
+        config = read_json(folder / "training.json")["config"]
+        settings = {f.name: config["recipe"][f.name] for f in fields(Reading)}
+        reading = Reading(**settings | ({"precision": precision} if precision else {}))
+        parts = Body(**config["body"]), Lora(**config["lora"])
+        classifier, tokenizer = load_classifier(folder, precision)
+        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(schema, classifier, tokenizer, reading, *parts)
+
+    def save(self, folder: Path) -> None:
+        save_classifier(self.classifier, self.tokenizer, self.body, self.lora, folder)

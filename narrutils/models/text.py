@@ -1,0 +1,170 @@
+"""Narratives to token ids: every part of a case, and the end-of-sequence token, kept.
+
+A case is `start + LE + separator + CME + end`. The end token is always the last
+real token, however long the case: the author's truncation cut it off and then
+pooled whatever stood last.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from narrutils.errors import InputError
+from narrutils.models.backbones import load_tokenizer, resolve
+
+TRUNCATIONS = ("balanced", "right")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of each case, whether it had to be shortened, and where each narrative begins and ends."""
+
+    ids: list[list[int]]
+    cut: list[bool]
+    spans: list[list[tuple[int, int]]]
+
+    @property
+    def share_cut(self) -> float:
+        """Share of cases that were shortened, in [0, 1]."""
+        return sum(self.cut) / max(len(self.cut), 1)
+
+
+def encode(
+    texts: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    truncation: str = "balanced",
+    repair: bool = False,
+) -> Encoded:
+    """Tokenise every case to at most `max_tokens` ids, start, separators and end included.
+
+    Args:
+        texts: one column a narrative.
+        truncation: `balanced` shortens the longest narratives first, until all fit;
+            `right`, the author's, keeps the first tokens of the joined case.
+        repair: put the space that is missing after a full stop (`repair_periods`).
+
+    Raises:
+        InputError: an unknown truncation, or too few tokens for one of each narrative.
+    """
+    start, separator, end = special_ids(tokenizer)
+    room = max_tokens - len(start) - len(end) - len(separator) * (texts.shape[1] - 1)
+    if room < texts.shape[1] or truncation not in TRUNCATIONS:
+        raise InputError(
+            f"max_tokens {max_tokens} with truncation {truncation!r}: at least "
+            f"{max_tokens - room + texts.shape[1]} tokens and one of {', '.join(TRUNCATIONS)} are needed"
+        )
+    columns = [token_ids(texts[name], tokenizer, repair) for name in texts.columns]
+    ids, cut, spans = [], [], []
+    for parts in zip(*columns):
+        kept = _fit(parts, room, truncation)
+        ids.append(start + _join(kept, separator) + end)
+        cut.append(sum(map(len, parts)) > room)
+        spans.append(_spans(kept, len(start), len(separator)))
+    return Encoded(ids, cut, spans)
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
+    """Start, separator and end ids: `[CLS] … [SEP] … [SEP]`, or `<bos> … newline … <eos>`."""
+    start = [t for t in (tokenizer.cls_token_id, tokenizer.bos_token_id) if t is not None][:1]
+    if tokenizer.sep_token_id is not None and tokenizer.cls_token_id is not None:
+        return start, [tokenizer.sep_token_id], [tokenizer.sep_token_id]
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token to pool")
+    return start, tokenizer("\n", add_special_tokens=False)["input_ids"], [tokenizer.eos_token_id]
+
+
+def balanced_lengths(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens each part keeps: one common cap, as high as `room` allows.
+
+    >>> balanced_lengths([300, 40], 100)
+    [60, 40]
+    """
+    kept, left = [0] * len(lengths), room
+    for waiting, n in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        # The shortest part first: what it does not need goes to the longer ones.
+        kept[n] = min(lengths[n], left // (len(lengths) - waiting))
+        left -= kept[n]
+    return kept
+
+
+def token_ids(
+    narratives: pd.Series, tokenizer: PreTrainedTokenizerBase, repair: bool = False
+) -> list[list[int]]:
+    """Token ids of each narrative, whole and without special tokens."""
+    told = narratives.map(repair_periods) if repair else narratives
+    # verbose=False: whoever asks shortens over-long narratives, no warning is due.
+    return tokenizer(told.tolist(), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def _fit(parts: Sequence[list[int]], room: int, truncation: str) -> list[list[int]]:
+    if truncation == "balanced":
+        return [part[:n] for part, n in zip(parts, balanced_lengths([len(p) for p in parts], room))]
+    kept = []
+    for part in parts:
+        kept.append(part[:room])
+        room -= len(kept[-1])
+    return kept
+
+
+def _join(parts: Sequence[list[int]], separator: list[int]) -> list[int]:
+    joined = list(parts[0])
+    for part in parts[1:]:
+        joined += separator + part
+    return joined
+
+
+def _spans(parts: Sequence[list[int]], start: int, gap: int) -> list[tuple[int, int]]:
+    """First and last-plus-one position of each part, the first at `start`, `gap` tokens between them."""
+    spans = []
+    for part in parts:
+        spans.append((start, start + len(part)))
+        start += len(part) + gap
+    return spans
+
+
+def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded `input_ids` and `attention_mask`, each `[batch, longest]`.
+
+    The mask is made from lengths, never from `pad_id`, which may be a real token.
+    """
+    longest = max(map(len, ids))
+    return {
+        "input_ids": torch.tensor([row + [pad_id] * (longest - len(row)) for row in ids]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids]),
+    }
+
+
+def share_cut(texts: pd.DataFrame, budgets: dict[str, int], truncation: str) -> pd.DataFrame:
+    """For each backbone and its `max_tokens`, the share of cases that has to be shortened.
+
+    Args:
+        texts: one column a narrative.
+        budgets: backbone -> `max_tokens`.
+    """
+    rows = {}
+    for name, max_tokens in budgets.items():
+        encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)
+        rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
+    return pd.DataFrame(rows).T.astype({"tokens read at most": int})
+
+
+#: What may hold such a stop by right: degrees without their last stop, addresses of mail and web.
+WHOLE = r"\b(?:Ph|Ed|Psy|Pharm)\.D\b|\S{0,64}(?:@|://)\S*|\bwww\.\S*"
+#: A stop after a small letter, a digit, a bracket or a masked name (XX), before a capital. A capital
+#: with a stop of its own is an abbreviation's (`Ph.D.`), and a mask after a digit a number's (`0.XX`).
+FORGOTTEN = r"(?:(?<=[a-z0-9)\]])|(?<=\bXX))\.(?=[A-Z](?!\.))(?<!\d\.(?=XX))"
+EITHER = re.compile(rf"(?P<whole>{WHOLE})|{FORGOTTEN}")
+
+
+def repair_periods(text: str) -> str:
+    """The text with one space after each full stop that lacks it; a repaired text stays as it is.
+
+    >>> repair_periods("V was at home.The door, 3.5 ft wide, was open at 2 a.m.V left.")
+    'V was at home. The door, 3.5 ft wide, was open at 2 a.m. V left.'
+    """
+    return EITHER.sub(lambda found: found[0] if found["whole"] else ". ", text)

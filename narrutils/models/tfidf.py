@@ -1,0 +1,181 @@
+"""Linear models on TF-IDF terms: the classical baseline, and cheap companions that err in other ways.
+
+- `tfidf`, the baseline: logistic regression on words and pairs of words, the first step of the
+  ladder and cheap enough to serve as a teacher.
+- `nb`: every term is scaled by how much oftener it stands in positive cases than in
+  negative ones (Wang & Manning 2012), so that few cases suffice for a telling term.
+- `lasso`: an absolute penalty keeps the few terms that carry a variable.
+- `chars`: terms of 3 to 5 letters, scaled likewise, which see through inflections, typing
+  errors and missing spaces.
+
+All are stored and read alike: scales and selections end up in the weights.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix, diags
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
+from narrutils.data.schema import Schema
+from narrutils.models.learner import Phase
+from narrutils.models.linear import NEVER, by_column
+
+
+@dataclass(frozen=True)
+class TfidfLearner:
+    """Sublinear TF-IDF and logistic regression; the defaults are the baseline's.
+
+    No class weights: they inflate the probabilities of rare variables, which as a
+    teacher's soft labels and in label correction must mean what they say.
+    """
+
+    schema: Schema
+    inverse_regularisation: float = 4.0  # scikit-learn's C
+    min_df: int = 2  # cases that a term must occur in
+    max_terms: int = 50_000
+    analyzer: str = "word"  # scikit-learn's: word, or char_wb for letters within words
+    ngrams: tuple[int, int] = (1, 2)  # shortest and longest term, in words or letters
+    scaled: bool = False  # terms scaled by their naive Bayes ratio
+    sparse: bool = False  # absolute penalty in place of the quadratic one
+    multinomial: bool = True  # the classes of a variable in one model; else each against all others
+
+    base: ClassVar[str] = ""
+    whole_machine: ClassVar[bool] = True
+
+    def config(self) -> dict:
+        """What the key of a training artefact holds of this learner."""
+        return {name: value for name, value in vars(self).items() if name != "schema"}
+
+    def fit(self, phases: list[Phase], label: str = "") -> "TfidfModel":
+        """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1."""
+        texts, targets = phases[-1].texts, phases[-1].targets
+        vectorizer = TfidfVectorizer(
+            analyzer=self.analyzer,
+            ngram_range=self.ngrams,
+            sublinear_tf=True,
+            min_df=self.min_df,
+            max_features=self.max_terms,
+        )
+        features = vectorizer.fit_transform(join(texts))
+        weights, bias = by_column(
+            self.schema,
+            targets,
+            lambda answers: self._regress(features, answers),
+            (lambda codes, width: self._classify(features, codes, width)) if self.multinomial else None,
+        )
+        vocabulary = {term: int(n) for term, n in vectorizer.vocabulary_.items()}
+        terms = (vocabulary, vectorizer.idf_, weights, bias)
+        return TfidfModel(self.schema, *terms, self.analyzer, self.ngrams)
+
+    def _regress(self, features: csr_matrix, answers: np.ndarray) -> tuple[np.ndarray, float]:
+        scale = ratios(features, answers) if self.scaled else np.ones(features.shape[1])
+        model = self._logistic(features @ diags(scale), answers)
+        return model.coef_[0] * scale, model.intercept_[0]
+
+    def _classify(self, features: csr_matrix, codes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights `[terms, width]` and biases `[width]` of two classes or more; the others never occur."""
+        seen, weights, bias = np.unique(codes), np.zeros((features.shape[1], width)), np.full(width, NEVER)
+        model = self._logistic(features, codes)
+        # scikit-learn keeps one row for two classes: its logit is their difference.
+        halves = np.array([[-0.5], [0.5]])
+        rows, own = (
+            (halves * model.coef_, halves[:, 0] * model.intercept_)
+            if len(seen) == 2
+            else (model.coef_, model.intercept_)
+        )
+        weights[:, seen], bias[seen] = rows.T, own
+        return weights, bias
+
+    def _logistic(self, features: csr_matrix, answers: np.ndarray) -> LogisticRegression:
+        model = LogisticRegression(
+            C=self.inverse_regularisation,
+            l1_ratio=1.0 if self.sparse else 0.0,
+            solver="liblinear" if self.sparse else "lbfgs",
+            max_iter=300,
+            random_state=0,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # what is left does not change a decision
+            return model.fit(features, answers)
+
+
+def ratios(features: csr_matrix, answers: np.ndarray) -> np.ndarray:
+    """How strongly each term tells positive cases from negative ones, `[terms]`, 0 or more.
+
+    The absolute logarithm of the ratio of the shares of cases with the term, each share
+    smoothed by one case with it and one without.
+
+    Args:
+        answers: 0 or 1, one a case.
+    """
+    present = (features > 0).astype(float)
+    yes, no = ((present.T @ side + 1) / (side.sum() + 2) for side in (answers, 1 - answers))
+    return np.abs(np.log(yes / no))
+
+
+@dataclass(frozen=True)
+class TfidfModel:
+    """A fitted model: vocabulary, inverse document frequencies, one linear head."""
+
+    schema: Schema
+    vocabulary: dict[str, int]
+    idf: np.ndarray  # [terms]
+    weights: np.ndarray  # [terms, schema.width]
+    bias: np.ndarray  # [schema.width]
+    analyzer: str = "word"  # scikit-learn's: word, or char_wb for letters within words
+    ngrams: tuple[int, int] = (1, 2)  # shortest and longest term, in words or letters
+
+    def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
+        """Probabilities, `schema.columns` wide, in the order of `texts`."""
+        if texts.empty:  # scikit-learn refuses to transform nothing
+            return self.schema.from_logits(np.zeros((0, self.schema.width)), texts.index)
+        vectorizer = TfidfVectorizer(
+            analyzer=self.analyzer, ngram_range=self.ngrams, sublinear_tf=True, vocabulary=self.vocabulary
+        )
+        vectorizer.idf_ = self.idf
+        logits = vectorizer.transform(join(texts)) @ self.weights + self.bias
+        return self.schema.from_logits(logits, texts.index)
+
+    def save(self, folder: Path) -> None:
+        """Write `vocabulary.json`, `terms.json` and `weights.safetensors`."""
+        write_json(folder / "terms.json", {"analyzer": self.analyzer, "ngrams": self.ngrams})
+        write_json(folder / "vocabulary.json", {term: int(n) for term, n in self.vocabulary.items()})
+        write_tensors(
+            folder / "weights.safetensors",
+            {"idf": self.idf, "weights": self.weights, "bias": self.bias},
+        )
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema) -> "TfidfModel":
+        tensors = read_tensors(folder / "weights.safetensors")
+        vocabulary = read_json(folder / "vocabulary.json")
+        terms = read_json(folder / "terms.json")
+        matrices = (tensors["idf"], tensors["weights"], tensors["bias"])
+        return cls(schema, vocabulary, *matrices, terms["analyzer"], tuple(terms["ngrams"]))
+
+
+def join(texts: pd.DataFrame) -> list[str]:
+    """All narratives of a case in one string."""
+    return ["\n".join(parts) for parts in texts.itertuples(index=False)]
+
+
+#: Of the companions of the baseline, what all share.
+_COMPANION = {"multinomial": False, "max_terms": 60_000}
+#: Name -> step of the ladder, and what its learner differs in from the baseline's.
+LINEAR = {
+    "tfidf": ("TF-IDF + logistic regression", {}),
+    "nb": ("naive-Bayes-scaled logistic regression", _COMPANION | {"scaled": True}),
+    "lasso": ("sparse logistic regression", _COMPANION | {"sparse": True}),
+    "chars": (
+        "terms of letters",
+        _COMPANION | {"scaled": True, "analyzer": "char_wb", "ngrams": (3, 5), "min_df": 3},
+    ),
+}

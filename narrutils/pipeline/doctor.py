@@ -1,0 +1,184 @@
+"""What this machine can run: all that a profile needs, looked at, with the mend for what is amiss.
+
+Nothing is changed, loaded or fetched; the profile can run if there is no problem among the findings.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from narrutils.errors import InputError
+from narrutils.models.hub import backbones, cached_commit, is_hub_id, values_under
+from narrutils.models.precision import has_gpu, slow
+from narrutils.paths import locate
+from narrutils.pipeline.estimates import cost
+from narrutils.pipeline.machine import (
+    GOOD,
+    MEND_ENVIRONMENT,
+    NOTE,
+    PROBLEM,
+    Finding,
+    installed,
+    machine,
+    software,
+)
+from narrutils.pipeline.preflight import Job, preflight, settled
+from narrutils.pipeline.profiles import NOTEBOOKS, Profile
+
+
+def examine(profile: Profile, outputs: Path) -> int:
+    """Print what is found for a profile; 0 if it can run here, else 1."""
+    findings = []
+    for title, group in groups(profile, outputs):
+        print(f"\n{title}")
+        found = list(group)
+        width = max([len(finding.what) for finding in found], default=0)
+        print("\n".join(line(finding, width) for finding in found), flush=True)
+        findings += found
+    problems = sum(finding.mark == PROBLEM for finding in findings)
+    name = f"{profile.name} ({profile.path})"
+    said = "can run here" if not problems else f"cannot run here yet: mend the {problems} marked {PROBLEM}"
+    print(f"\n{name} {said}")
+    return int(problems > 0)
+
+
+def line(finding: Finding, width: int) -> str:
+    """A finding as it is printed: mark, subject, what was found, and the mend below it."""
+    text = f"  {finding.mark} {finding.what:<{width}}  {finding.found}"
+    return text + (f"\n{'':<{width + 6}}→ {finding.mend}" if finding.mend else "")
+
+
+def groups(profile: Profile, outputs: Path) -> Iterator[tuple[str, Iterator[Finding]]]:
+    """The parts of the report, each looked at when it is its turn."""
+    yield "Software", software()
+    yield "Machine", machine(outputs)
+    yield f"Models of {profile.name}", models(profile)
+    yield f"The profile {profile.name}", demands(profile, outputs)
+
+
+def models(profile: Profile) -> Iterator[Finding]:
+    """Each model that the profile names: found, to be made or fetched, or missing, and where it is sought."""
+    for name in backbones(profile.parameters):
+        yield model(name)
+    if values_under(profile.parameters, lambda key: key == "quantization"):
+        yield eight_bit()
+
+
+def model(name: str) -> Finding:
+    """One model by the name that a profile gives it."""
+    try:
+        from narrutils.models.packaged import PACKAGED
+    except ImportError as error:
+        return Finding(PROBLEM, name, f"cannot be looked for without {error.name}", MEND_ENVIRONMENT)
+    if name in PACKAGED:
+        return _packaged(name)
+    folder = locate(name)
+    if folder.is_dir():
+        return _local(name, folder)
+    if is_hub_id(name):
+        return _hub(name)
+    known = f"packaged are {', '.join(PACKAGED)}; else give a folder, or a hub id owner/model"
+    return Finding(PROBLEM, name, f"no packaged model, no folder {folder.absolute()}, no hub id", known)
+
+
+def _packaged(name: str) -> Finding:
+    from narrutils.models.packaged import is_ready, place_of, require
+
+    try:
+        require([name])
+    except InputError as error:
+        found, _, mend = str(error).partition("; ")
+        return Finding(PROBLEM, name, found, mend)
+    if is_ready(name):
+        return Finding(GOOD, name, f"ready in {place_of(name)}")
+    return Finding(GOOD, name, f"installed; its first use unpacks it into {place_of(name)}")
+
+
+def _local(name: str, folder: Path) -> Finding:
+    lacking = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
+    if lacking:
+        return Finding(PROBLEM, name, f"{folder} lacks {' and '.join(lacking)}", "save the model there")
+    return Finding(GOOD, name, f"folder {folder}")
+
+
+def _hub(name: str) -> Finding:
+    """Whether the hub's files are in the local cache; the hub itself is not asked."""
+    from huggingface_hub import constants
+
+    identity, _, revision = name.partition("@")
+    place = constants.HF_HUB_CACHE
+    if cached_commit(identity, revision):
+        return Finding(GOOD, name, f"in the hub cache {place}")
+    if constants.HF_HUB_OFFLINE:
+        mend = f"unset HF_HUB_OFFLINE, or copy the model into {place} or into a folder"
+        return Finding(PROBLEM, name, f"not in {place}, and HF_HUB_OFFLINE forbids fetching it", mend)
+    mend = f"`hf download {identity}` fetches it now, where its terms are accepted"
+    return Finding(NOTE, name, f"not in {place}: a run fetches it from the hub", mend)
+
+
+def eight_bit() -> Finding:
+    if not has_gpu():
+        return Finding(
+            PROBLEM, "8-bit base", "needs an NVIDIA GPU", "leave `quantization` out of the profile"
+        )
+    if find_spec("bitsandbytes") is None:
+        return Finding(PROBLEM, "8-bit base", "needs bitsandbytes", "`pip install bitsandbytes`")
+    return Finding(GOOD, "8-bit base", f"bitsandbytes {installed('bitsandbytes')}")
+
+
+def demands(profile: Profile, outputs: Path) -> Iterator[Finding]:
+    """Whether its data are there and right; its precision, and its time and memory on this machine."""
+    try:
+        yield precision(settled(profile, outputs / profile.run))
+    except InputError as error:
+        yield Finding(PROBLEM, "precision", str(error), "`-p precision auto`")
+        return
+    try:
+        yield Finding(GOOD, "data and schema", _data(preflight(profile, NOTEBOOKS, outputs)))
+    except InputError as error:
+        mend = "give `-p data_dir FOLDER`, or mend what the line names"
+        yield Finding(PROBLEM, "data and schema", str(error), mend)
+    costs = [cost(profile, outputs / profile.run, stage) for stage in profile.stages]
+    seconds = [figures["seconds"] for figures in costs if "seconds" in figures]
+    gigabytes = [figures["gigabytes"] for figures in costs if "gigabytes" in figures]
+    by = "by the processor alone, less with the GPU" if has_gpu() else "here"
+    yield Finding(GOOD, "time", f"about {duration(sum(seconds))} {by}" if seconds else "never measured")
+    yield memory(max(gigabytes, default=None), psutil.virtual_memory())
+
+
+def precision(profile: Profile) -> Finding:
+    """What the notebooks compute in, which is named in the profile by now, and whether that is slow here."""
+    named = {values["precision"] for values in profile.parameters.values() if "precision" in values}
+    late = [said for said in map(slow, sorted(named)) if said]
+    if late:
+        mend = "leave it to `-p precision auto`; a run folder that began so, under another `-p run NAME`"
+        return Finding(NOTE, "precision", "; ".join(late), mend)
+    return Finding(GOOD, "precision", ", ".join(sorted(named)))
+
+
+def memory(needed: float | None, here) -> Finding:
+    """The largest need of a notebook, in GB, against the machine's `total` and `available` bytes."""
+    if needed is None:
+        return Finding(NOTE, "memory needed", "never measured")
+    found = f"{needed:.1f} GB at most"
+    if needed * 1e9 > here.total:
+        mend = "a smaller model, fewer tokens or smaller batches; or a larger machine"
+        return Finding(PROBLEM, "memory needed", f"{found}; there are {here.total / 1e9:.1f} GB", mend)
+    if needed * 1e9 > here.available:
+        mend = "close other programs before the run"
+        return Finding(NOTE, "memory needed", f"{found}; {here.available / 1e9:.1f} GB are free now", mend)
+    return Finding(GOOD, "memory needed", found)
+
+
+def duration(seconds: float) -> str:
+    """Minutes below two hours, else hours."""
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _data(job: Job) -> str:
+    about = job.data
+    if about.get("embedded"):
+        return f"the embedded corpus, {about['cases']} cases, schema {about['schema']}"
+    return f"{about.get('folder')}, schema {about.get('schema')}"

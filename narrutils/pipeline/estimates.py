@@ -1,0 +1,77 @@
+"""What a notebook costs on this machine, from an estimate that was measured on others.
+
+An estimate keeps apart what scales differently: `seconds` of ordinary work at the speed of the
+reference machine (`speed.REFERENCE`), and `teraflops`, 10¹² operations at the speed that a linear
+layer has in the chosen precision on every core. `python -m benchmarks.estimates RUN_FOLDER…` derives
+both from finished runs. `seconds` that stand alone are told as they are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from narrutils.data.files import read_json
+from narrutils.data.run import Run
+from narrutils.models.packaged import PACKAGED, place_of
+from narrutils.models.precision import kept_by, resolved
+from narrutils.models.speed import Speed, cores, here, measured
+from narrutils.paths import locate
+from narrutils.pipeline.profiles import Profile
+
+
+def cost(profile: Profile, folder: Path, stage: str) -> dict[str, float]:
+    """`seconds` and `gigabytes` of a notebook here; what is not known is left out.
+
+    Those of the run folder's last execution where it was on a machine of this kind and in the
+    precision that holds now, else the profile's `estimate`, scaled to this machine.
+    """
+    kept = kept_by(Run(folder), stage)
+    precision = resolved(profile.parameters[stage].get("precision", "auto"), kept)
+    timed = Run(folder).record()["stages"].get(stage, {})
+    holds = timed.get("processor", here()) == here() and precision == (kept or precision)
+    if timed.get("status") == "done" and holds:
+        return {"seconds": timed["seconds"], "gigabytes": timed["peak_gigabytes"]}
+    estimate = profile.estimate.get(stage, {})
+    known = {name: estimate[name] for name in ("seconds", "gigabytes") if name in estimate}
+    if "teraflops" in estimate:
+        known["seconds"] = round(seconds(estimate, measured(), precision, cores()))
+    return known
+
+
+def seconds(estimate: Mapping[str, float], speed: Speed, precision: str, cores: int) -> float:
+    """How long a notebook takes at some speed; a GPU is not counted.
+
+    Args:
+        estimate: `seconds` and `teraflops`.
+        precision: one of `precision.PRECISIONS`; float16 is taken for the faster of the others.
+    """
+    ordinary, neural = parts(speed, precision, cores)
+    return estimate.get("seconds", 0.0) * ordinary + estimate.get("teraflops", 0.0) * neural
+
+
+def parts(speed: Speed, precision: str, cores: int) -> tuple[float, float]:
+    """What a second of ordinary work, and what a teraflop, takes at some speed, in seconds."""
+    gigaflops = vars(speed).get(precision) or max(speed.float32, speed.bfloat16)
+    return 1 / speed.ordinary, 1000 / (gigaflops * cores)
+
+
+def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
+    """At most how much the states of frozen layers take on disk, in GB; a model that is not here counts 0.
+
+    Args:
+        parameters: of each notebook.
+        cases: official ones, for training and test; generated ones are those that are asked for.
+    """
+    rows = cases + sum(pool["rows"] for values in parameters.values() for pool in values.get("pools", []))
+    read = [
+        values[f"{kind}_max_tokens"] * _hidden_size(values[f"{kind}_backbone"])
+        for values in parameters.values()
+        for kind in ("encoder", "gemma")
+        if values.get(f"{kind}_top_layers")
+    ]
+    return rows * sum(read) * 4 / 1e9  # float32 at most
+
+
+def _hidden_size(backbone: str) -> int:
+    """Width of a model's states, from its files; 0 where they are not here yet."""
+    config = (place_of(backbone) if backbone in PACKAGED else locate(backbone)) / "config.json"
+    return read_json(config).get("hidden_size", 0) if config.is_file() else 0

@@ -1,0 +1,217 @@
+"""What is checked before a model loads or a file under outputs/ is touched, and the dry run.
+
+`preflight` turns a checked profile into a `Job`; `forecast` tells what it would do.
+"""
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils.data.cases import Dataset, embedded_data, load_data
+from narrutils.data.files import digest
+from narrutils.data.run import Run
+from narrutils.data.schema import load_schema
+from narrutils.errors import InputError
+from narrutils.generation.pools import read_pools
+from narrutils.labels.review import read_review
+from narrutils.models.precision import kept_by, resolved
+from narrutils.paths import PROJECT, locate
+from narrutils.pipeline import skipping
+from narrutils.pipeline.estimates import cost
+from narrutils.pipeline.parameters import INJECTED
+from narrutils.pipeline.profiles import Profile, find_stage
+
+OUTPUTS = PROJECT / "outputs"
+PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the runner: the profile, where it reads and writes, which stages it may run."""
+
+    profile: Profile
+    notebooks: Path
+    outputs: Path
+    chosen: list[str]
+    force: bool
+    inputs: skipping.Inputs
+    data: dict
+    previous: dict[str, Path] = field(default_factory=dict)  # stage -> folder of the run it starts from
+
+    @property
+    def run(self) -> Run:
+        return Run(self.outputs / self.profile.run)
+
+    def notebook(self, stage: str) -> Path:
+        return self.notebooks / f"{stage}.ipynb"
+
+    def injected(self, stage: str) -> dict[str, object]:
+        """What the notebook is given besides its own defaults; every path is absolute."""
+        given = self.profile.injected(stage) | {INJECTED: str(self.run.folder)}
+        return given | ({PREVIOUS: str(self.previous[stage])} if stage in self.previous else {})
+
+    def parts(self, stage: str) -> dict:
+        return skipping.key_parts(self.profile, stage, self.notebook(stage), self.inputs, self.run)
+
+    def resume(self, stage: str) -> str:
+        """The command that goes on where `stage` stopped."""
+        words = ["narrutils", "run", shown(self.profile.path)]
+        words += [
+            "--only" if self.chosen == [stage] and len(self.profile.stages) > 1 else "--from",
+            stage[:2],
+        ]
+        words += [w for key, value in self.profile.overrides for w in ("-p", key, value)]
+        words += [] if self.outputs == OUTPUTS else ["--outputs", shown(self.outputs)]
+        return shlex.join(words)
+
+
+def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -> Job:
+    """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
+
+    Raises:
+        InputError: a stage or the precision is unknown, an earlier stage has not ended, the previous
+            run is not there or not finished, or schema or data are faulty.
+    """
+    chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
+    profile = settled(profile, outputs / profile.run)
+    previous = previous_runs(profile, outputs)
+    inputs, data = check_inputs(profile)
+    for stage, folder in previous.items():
+        inputs.by_stage[stage][PREVIOUS] = skipping.content(Run(folder), profile.stages)
+    job = Job(profile, Path(notebooks), outputs, chosen, force, inputs, data, previous)
+    for stage in profile.stages[: profile.stages.index(chosen[0])]:
+        if not skipping.has_ended(job.run, stage):
+            raise InputError(
+                f"{shown(job.run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
+            )
+    return job
+
+
+def settled(profile: Profile, folder: Path) -> Profile:
+    """The profile with each notebook's precision in place of `auto`: the run folder's, else this machine's.
+
+    Raises:
+        InputError: there is no such precision, or not here.
+    """
+    known = {
+        stage: {"precision": resolved(values["precision"], kept_by(Run(folder), stage))}
+        for stage, values in profile.parameters.items()
+        if "precision" in values
+    }
+    return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
+
+
+def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
+    if start and only:
+        raise InputError("--from and --only exclude each other; give one")
+    if only:
+        return [find_stage(only, profile.stages, "--only")]
+    first = find_stage(start, profile.stages, "--from") if start else profile.stages[0]
+    return profile.stages[profile.stages.index(first) :]
+
+
+def previous_runs(profile: Profile, outputs: Path) -> dict[str, Path]:
+    """Absolute folder of the finished run that a stage starts from, for the stages that name one.
+
+    A name is a run beside this one in `outputs`; else it is a path.
+
+    Raises:
+        InputError: it is not there, has not finished, or is this run itself.
+    """
+    named = {stage: values.get(PREVIOUS) for stage, values in profile.parameters.items()}
+    return {stage: _previous(name, profile, outputs) for stage, name in named.items() if name}
+
+
+def _previous(name: str, profile: Profile, outputs: Path) -> Path:
+    beside = outputs / name
+    folder = (beside if beside.is_dir() else locate(name)).resolve()
+    if folder == (outputs / profile.run).resolve():
+        raise InputError(f"{PREVIOUS} is {name}, this run itself; give this run another name with `run`")
+    if not folder.is_dir():
+        raise InputError(
+            f"{PREVIOUS} is {name}; there is no such run in {shown(outputs)}, and no such folder"
+        )
+    stage = skipping.unfinished(Run(folder), profile.stages)
+    if stage:
+        raise InputError(f"{PREVIOUS} is {name}; {stage} is not finished there, or older than what it reads")
+    return folder
+
+
+def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
+    """Read schema and data once; their digests, and what `run.json` says of them.
+
+    A stage that declares `schema`, `data_dir` or `review_file` depends on their content. `data_dir: ""`
+    is the embedded corpus of `demo_cases` cases from `seed`.
+    """
+    by_stage, seen, about = {}, {}, {}
+    for stage, values in profile.parameters.items():
+        found = {}
+        if values.get("schema"):
+            schema = load_schema(values["schema"])
+            found["schema"] = digest(repr(schema))
+            read_pools(values.get("pools", []), schema)  # names and values, before anything runs
+            if "data_dir" in values:
+                place = _data_place(values)
+                known = (values["schema"], *place.values())
+                seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
+                found["data_dir"] = digest(seen[known].hashes)
+                about = about or {
+                    "schema": schema.name,
+                    "title": schema.title,
+                    **place,
+                    "rows": _rows(seen[known], values.get("train_cases", 0)),
+                    "hashes": seen[known].hashes,
+                }
+        if values.get("review_file"):
+            read_review(locate(values["review_file"]))  # that it is there and such a table
+            found["review_file"] = digest(locate(values["review_file"]))
+        by_stage[stage] = found
+    return skipping.Inputs(by_stage), about
+
+
+def _rows(data: Dataset, train_cases: int) -> int:
+    """Cases of a run: those for training, all or so many, and those of the test."""
+    return (train_cases or len(data.train)) + len(data.test)
+
+
+def _data_place(values: dict) -> dict:
+    if values["data_dir"]:
+        return {"embedded": False, "folder": values["data_dir"]}
+    return {"embedded": True, "cases": values.get("demo_cases", 1000), "seed": values.get("seed", 0)}
+
+
+def _data_folder(place: dict) -> Path:
+    return embedded_data(place["cases"], place["seed"]) if place["embedded"] else locate(place["folder"])
+
+
+def forecast(job: Job) -> pd.DataFrame:
+    """What a run would do, a row a stage: `stage`, `would`, `because`, `seconds`, `gigabytes`.
+
+    Time and memory are those of this machine (`estimates.cost`), null where they are not known; a
+    skipped stage takes none.
+    """
+    rows, running = [], None
+    for stage in job.profile.stages:
+        because = _because(job, stage, running)
+        running = running or (because and stage)
+        spent = cost(job.profile, job.run.folder, stage) if because else {}
+        rows.append({"stage": stage, "would": "run" if because else "skip", "because": because, **spent})
+    return pd.DataFrame(rows, columns=["stage", "would", "because", "seconds", "gigabytes"])
+
+
+def _because(job: Job, stage: str, running: str | None) -> str:
+    """Why a stage would run; "" if it would not."""
+    if stage not in job.chosen:
+        return ""
+    if job.force:
+        return "forced"
+    reason = skipping.reason_to_run(job.profile, stage, job.parts(stage), job.run)
+    return reason or (f"unless {running} writes what it wrote before" if running else "")
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

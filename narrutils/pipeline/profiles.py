@@ -1,0 +1,231 @@
+"""Profiles: one YAML file names the run and gives the notebooks their parameters.
+
+    run: demo                    # outputs/<run>; the file's name unless given
+    description: one line
+    estimate:                    # what --dry-run says before the run has been timed
+      01_eda: {seconds: 30, teraflops: 2, gigabytes: 0.6} # scaled to the machine, see `estimates`
+    shared:                      # for every notebook that declares the parameter
+      schema: params/schemas/nvdrs.yaml
+    04_deberta:                  # for one notebook
+      epochs: 5
+
+Everything is held against what the notebooks declare before anything runs; a name or
+value that does not fit is one line with the nearest right name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from narrutils.data.values import Parameter, coerce, from_text
+from narrutils.errors import InputError, did_you_mean
+from narrutils.paths import PROJECT, locate
+from narrutils.pipeline.parameters import INJECTED, declared
+
+TOP = ("run", "description", "estimate", "shared")
+PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
+ESTIMATED = {"seconds", "teraflops", "gigabytes"}
+NOTEBOOKS = PROJECT / "notebooks"
+
+Declared = dict[str, dict[str, Parameter]]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A checked profile.
+
+    Attributes:
+        parameters: of every notebook, each declared parameter with its value
+            (defaults filled in), `run_dir` left out.
+        overrides: the `-p` pairs that it was loaded with.
+    """
+
+    name: str
+    path: Path
+    run: str
+    description: str
+    estimate: dict[str, dict[str, float]]
+    parameters: dict[str, dict[str, object]]
+    declared: Declared = field(repr=False)
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def stages(self) -> list[str]:
+        return list(self.parameters)
+
+    def injected(self, stage: str) -> dict[str, object]:
+        """What differs from the notebook's own defaults, paths made absolute."""
+        values, defaults = self.parameters[stage], self.declared[stage]
+        chosen = {k: v for k, v in values.items() if v != defaults[k].default or k in PATHS}
+        return {k: str(locate(v).resolve()) if k in PATHS and v else v for k, v in chosen.items()}
+
+
+def load_profile(
+    path: str | Path,
+    overrides: Iterable[tuple[str, str]] = (),
+    notebooks: str | Path = NOTEBOOKS,
+) -> Profile:
+    """Read a profile, lay `-p key value` pairs over it, and check every name and type.
+
+    A key is `name` (every notebook that declares it), `04.name` or `04_deberta.name`,
+    or `run`. Precedence: notebook's default, `shared`, section, override.
+
+    Raises:
+        InputError: a file is missing or unreadable, a key is unknown, a value is mistyped.
+    """
+    path, overrides = locate(path), tuple(overrides)
+    raw = _read(path)
+    known = read_declared(notebooks)
+    _check_sections(raw, known, path)
+    values = {stage: {n: p.default for n, p in known[stage].items() if n != INJECTED} for stage in known}
+    for name, value in raw["shared"].items():
+        _set(values, known, _declaring(name, known, f"{path}: shared"), name, value, f"{path}: shared")
+    for stage in known:
+        for name, value in raw.get(stage, {}).items():
+            _check_declared(name, known, stage, f"{path}: {stage}")
+            _set(values, known, [stage], name, value, f"{path}: {stage}")
+    run = raw["run"]
+    for key, text in overrides:
+        if key == "run":
+            run = text
+        else:
+            _override(values, known, key, text)
+    return Profile(
+        name=path.stem,
+        path=path,
+        run=_run_name(run, path),
+        description=raw["description"],
+        estimate=raw["estimate"],
+        parameters=values,
+        declared=known,
+        overrides=overrides,
+    )
+
+
+def read_declared(notebooks: str | Path) -> Declared:
+    """Stage name -> declared parameters, for the numbered notebooks of a folder, in order."""
+    paths = sorted(Path(notebooks).glob("[0-9]*.ipynb"))
+    if not paths:
+        raise InputError(f"{notebooks}: no numbered notebooks (01_….ipynb) there")
+    return {path.stem: declared(path) for path in paths}
+
+
+def find_stage(word: str, stages: Iterable[str], option: str) -> str:
+    """The stage that `04` or `04_deberta` names.
+
+    Raises:
+        InputError: none, or more than one, does.
+    """
+    stages = list(stages)
+    found = [s for s in stages if s == word] or [s for s in stages if s.startswith(word) and word]
+    if len(found) != 1:
+        raise InputError(f"{option} {word}: no such stage{_near(word, stages)}; they are {', '.join(stages)}")
+    return found[0]
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        known = sorted(p.name for p in (PROJECT / "params").glob("*.yaml"))
+        raise InputError(f"{path}: no such profile{_near(path.name, known)}")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: a profile is a mapping with `run`, `shared` and a section a notebook")
+    raw = {"run": path.stem, "description": ""} | {str(k): v for k, v in raw.items()}
+    raw |= {key: {} if raw.get(key) is None else raw[key] for key in {"estimate", "shared", *raw} - {"run"}}
+    raw["description"] = str(raw["description"] or "")
+    return raw
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, where plain YAML would drop the first."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        repeated = [key for key in keys if keys.count(key) > 1]
+        if repeated:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{repeated[0]} stands twice in the mapping that begins in line {line}")
+        return super().construct_mapping(node, deep)
+
+
+def _check_sections(raw: dict, known: Declared, path: Path) -> None:
+    for section, value in raw.items():
+        if section not in (*TOP, *known):
+            raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *known])}")
+        if section not in ("run", "description") and not isinstance(value, dict):
+            raise InputError(f"{path}: {section} must be a mapping of name to value")
+    for stage, figures in raw["estimate"].items():
+        _check_name(stage, known, f"{path}: estimate")
+        fits = isinstance(figures, dict) and set(figures) <= ESTIMATED
+        if not fits or not all(isinstance(v, (int, float)) for v in figures.values()):
+            raise InputError(f"{path}: estimate.{stage} takes {{seconds: 30, teraflops: 2, gigabytes: 0.6}}")
+
+
+def _run_name(run: object, path: Path) -> str:
+    """The run's folder name; it may not lead out of the outputs folder."""
+    name = str(run)
+    if not name or name in (".", "..") or set(name) & set("/\\") or name.startswith("."):
+        raise InputError(f"{path}: run is {name!r}; it takes one folder name, such as demo")
+    return name
+
+
+def _declaring(name: str, known: Declared, where: str) -> list[str]:
+    """The stages that declare a parameter."""
+    _check_name(name, {n for parameters in known.values() for n in parameters}, where)
+    return [stage for stage, parameters in known.items() if name in parameters]
+
+
+def _check_name(name: str, names: Iterable[str], where: str) -> None:
+    if name == INJECTED:
+        raise InputError(
+            f"{where}: {INJECTED} is set by the runner; choose the folder with `run` or --outputs"
+        )
+    if name not in names:
+        raise InputError(f"{where}: unknown name {name}{_near(str(name), names)}")
+
+
+def _check_declared(name: str, known: Declared, stage: str, where: str) -> None:
+    """Whether the stage declares a parameter; if not, who does."""
+    others = [other for other, parameters in known.items() if name in parameters]
+    if others and stage not in others:
+        raise InputError(f"{where}: unknown name {name}; {', '.join(others)} declares it")
+    _check_name(name, known[stage], where)
+
+
+def _near(word: str, names: Iterable[str]) -> str:
+    mend = did_you_mean(word, [n for n in names if n != INJECTED])
+    return mend and f"; {mend}"
+
+
+def _set(values: Mapping, known: Declared, stages: list[str], name: str, value: object, where: str) -> None:
+    for stage in stages:
+        try:
+            values[stage][name] = coerce(value, known[stage][name])
+        except TypeError:
+            raise InputError(_mistyped(where, known[stage][name], value)) from None
+
+
+def _override(values: Mapping, known: Declared, key: str, text: str) -> None:
+    prefix, dot, name = key.rpartition(".")
+    stages = [find_stage(prefix, known, "-p")] if dot else _declaring(name, known, "-p")
+    if dot:
+        _check_declared(name, known, stages[0], f"-p {stages[0]}")
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError:
+        parsed = text
+    for stage in stages:
+        try:
+            values[stage][name] = from_text(text, known[stage][name], parsed)
+        except TypeError:
+            raise InputError(_mistyped(f"-p {stage}", known[stage][name], parsed)) from None
+
+
+def _mistyped(where: str, parameter: Parameter, value: object) -> str:
+    meaning = f" ({parameter.help})" if parameter.help else ""
+    return f"{where}: {parameter.name} is {value!r}; it takes {parameter.kind}{meaning}"

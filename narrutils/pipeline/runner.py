@@ -1,0 +1,296 @@
+"""The runner: a profile's notebooks, one after the other, through papermill.
+
+Linear on purpose. Everything that can be checked is checked before a model loads or a
+file under outputs/ is touched; unchanged stages are skipped; a stage that fails ends
+the run with the command that resumes it.
+"""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils.data.files import read_json
+from narrutils.errors import InputError
+from narrutils.models.hub import backbones, hub_ids
+from narrutils.models.packaged import PACKAGED, is_ready, require
+from narrutils.models.precision import fastest, slow
+from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.pipeline import provenance, skipping
+from narrutils.pipeline.estimates import states_gigabytes
+from narrutils.pipeline.parameters import read_cells
+from narrutils.pipeline.preflight import OUTPUTS, Job, forecast, preflight, shown
+from narrutils.pipeline.profiles import NOTEBOOKS, Profile
+from narrutils.pipeline.redaction import redact, redact_notebook
+from narrutils.report.show import shows_text
+
+
+class RunFailed(Exception):
+    """A notebook failed or was interrupted; the message is what a person should read."""
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+def run_profile(
+    profile: Profile,
+    notebooks: str | Path = NOTEBOOKS,
+    outputs: str | Path = OUTPUTS,
+    start: str | None = None,
+    only: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Run a profile's notebooks into `outputs/<run>`; build the report and print the ladder.
+
+    Args:
+        start: first stage (`04` or its full name); the earlier ones must have ended.
+        only: the one stage to run.
+        force: run the chosen stages although nothing changed, trainings included.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        InputError: something that the user gave is wrong; outputs are as they were.
+        RunFailed: a notebook failed, or the run was interrupted.
+    """
+    job = preflight(profile, notebooks, outputs, start, only, force)
+    _tell_slow(job)
+    packaged = packaged_models(job)
+    with _locked(job.run.folder):
+        _make_ready(packaged)
+        for stage in job.chosen:
+            _stage(job, stage)
+        return _finish(job)
+
+
+def dry_run(
+    profile: Profile, notebooks: str | Path = NOTEBOOKS, outputs: str | Path = OUTPUTS, **choice
+) -> None:
+    """Check everything and print what `run_profile` would do, its time and memory; touch nothing.
+
+    Raises:
+        InputError: something that the user gave is wrong.
+    """
+    job = preflight(profile, notebooks, outputs, **choice)
+    _tell_slow(job)
+    packaged_models(job)
+    table = forecast(job)
+    known = table[["seconds", "gigabytes"]].astype(float)
+    total, peak = known["seconds"].sum(), known["gigabytes"].max()
+    unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
+    print(table.astype(object).where(table.notna(), "").to_string(index=False))
+    print(f"in all about {total / 60:.0f} min, {0 if pd.isna(peak) else peak:.1f} GB", end="")
+    print(f"; {unknown} notebooks were never timed" if unknown else "")
+    kept = states_gigabytes(profile.parameters, job.data.get("rows", 0))
+    if kept:
+        place = shown(job.run.states)
+        print(f"states of frozen layers: at most {kept:.1f} GB in {place}, private, until the run ends")
+
+
+def _tell_slow(job: Job) -> None:
+    """A line where this machine is slow in a precision of the run, as it is if that began elsewhere."""
+    parameters = [values for stage, values in job.profile.parameters.items() if stage in job.chosen]
+    for name in sorted({values["precision"] for values in parameters if "precision" in values}):
+        if slow(name):
+            mend = f"`-p precision {fastest()}` changes it, and its notebooks run again"
+            print(f"{shown(job.run.folder)} computes in {slow(name)}; {mend}", flush=True)
+
+
+def packaged_models(job: Job) -> list[str]:
+    """The packaged models of the chosen stages.
+
+    Raises:
+        InputError: the packages of one are not here.
+    """
+    named = backbones([job.profile.parameters[stage] for stage in job.chosen])
+    packaged = [name for name in named if name in PACKAGED]
+    require(packaged)
+    return packaged
+
+
+def _make_ready(packaged: list[str]) -> None:
+    """Unpack models before the first notebook, in a process of its own that gives its memory back."""
+    missing = [name for name in packaged if not is_ready(name)]
+    if missing:
+        done = subprocess.run([sys.executable, "-m", "narrutils", "models", *missing], cwd=PROJECT)
+        if done.returncode:
+            raise RunFailed(f"{', '.join(missing)} could not be unpacked", done.returncode)
+
+
+def _stage(job: Job, stage: str) -> None:
+    """Run one stage unless it may be skipped."""
+    place = f"[{job.profile.stages.index(stage) + 1}/{len(job.profile.stages)}] {stage}"
+    parts, run = job.parts(stage), job.run
+    reason = "forced" if job.force else skipping.reason_to_run(job.profile, stage, parts, run)
+    if not reason:
+        print(f"{place}  unchanged, skipped", flush=True)
+        return
+    print(f"{place}  … ({reason})", flush=True)
+    skipping.begin(run, stage, remake=job.force)
+    figures = _timed(job, stage)
+    skipping.end(run, stage, parts, job.profile)
+    provenance.update(run, provenance.describe(job.profile, job.data), stage, figures)
+    spent = f"{figures['seconds']:.0f} s, {figures['peak_gigabytes']:.1f} GB"
+    print(f"{place}  {figures['cells']} cells in {spent}", flush=True)
+
+
+def _timed(job: Job, stage: str) -> dict:
+    meter, status = provenance.Meter(), "failed"
+    try:
+        with meter:
+            cells = _execute(job, stage)
+        status = "done"
+    finally:
+        if status == "failed":
+            description = provenance.describe(job.profile, job.data)
+            provenance.update(job.run, description, stage, meter.figures(status))
+    return meter.figures(status) | {"cells": cells}
+
+
+def _execute(job: Job, stage: str) -> int:
+    """Execute one notebook; its number of code cells.
+
+    It is written beside its place until it ends, well or badly, so the last finished
+    one stays readable meanwhile.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
+    made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
+    try:
+        with _kernel_environment(job.profile.parameters[stage]):
+            done = papermill.execute_notebook(
+                _verbatim(job.notebook(stage)),
+                _verbatim(part),
+                job.injected(stage),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                cwd=str(job.notebooks),
+                coalesce_streams=True,
+                start_timeout=300,  # a busy machine is slow to import, and slow to answer
+                iopub_timeout=300,
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
+        return sum(cell.cell_type == "code" for cell in done.cells)
+    except papermill.PapermillExecutionError as error:
+        raise _cell_failed(job, stage, part, error) from None
+    except RuntimeError as error:  # the kernel, not a cell: it died, or never answered
+        died = isinstance(error, DeadKernelError)
+        line = "the kernel died; the usual cause is too little memory" if died else str(error)
+        raise RunFailed(_failure(job, stage, _started(part), line)) from None
+    except KeyboardInterrupt:
+        message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
+        raise RunFailed(message, code=130) from None
+    finally:
+        if part.exists():
+            os.replace(part, made)
+
+
+def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
+    """What to say of a cell that raised papermill's `error`; its message goes where text is hidden."""
+    said = error.evalue
+    if not shows_text(job.profile.parameters):
+        redact_notebook(notebook)
+        said, _ = redact(error.ename, error.evalue, error.traceback)
+    line = said if error.ename == "InputError" else f"{error.ename}: {said}"
+    return RunFailed(_failure(job, stage, error.exec_count, line))
+
+
+def _started(notebook: Path) -> int:
+    """How many code cells of a half-executed notebook were begun."""
+    if not notebook.exists():
+        return 0
+    notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
+    return sum(bool(note.get("start_time")) for note in notes)
+
+
+def _failure(job: Job, stage: str, cell: int, line: str) -> str:
+    return (
+        f"{stage} failed in cell In [{cell}]: {line.strip().splitlines()[0] if line.strip() else ''}\n"
+        f"  executed notebook: {shown(job.run.path(f'{stage}.ipynb'))}\n"
+        f"  when it is mended: {job.resume(stage)}"
+    )
+
+
+def _verbatim(path: Path) -> str:
+    """A path whose braces papermill takes as they are, not as places to fill in."""
+    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def _kernel_environment(parameters: dict) -> Iterator[None]:
+    """What kernels find in their environment: this package, this Python, no telemetry.
+
+    And no network, unless the stage's parameters name a model of a hub.
+    """
+    offline = "0" if hub_ids(parameters) else "1"
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        UNATTENDED: "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{shown(folder)}: another run is writing there; wait for it to end") from None
+        yield
+
+
+def _finish(job: Job) -> Path:
+    """Build the report; ladder and path are the last lines."""
+    from narrutils.report.build import build_report
+
+    folder = job.run.folder
+    if not skipping.unfinished(job.run, job.profile.stages):
+        job.run.drop_states()  # 06 does so, and may have been skipped
+    report = build_report(folder)
+    print_ladder(folder)
+    print(f"report: {shown(report)}", flush=True)
+    return report
+
+
+def print_ladder(folder: Path) -> None:
+    """The ladder against the given labels with cross-fitted thresholds, out-of-fold and test."""
+    path = folder / "ladder.json"
+    if not path.exists():
+        return
+    from narrutils.evaluation.ladder import to_table
+
+    for split, title in (("oof", "out-of-fold"), ("test", "test")):
+        table = to_table(read_json(path), split=split)
+        if len(table):
+            print(f"\nLadder, {title}, against the given labels:\n{table.to_string(index=False)}")
+    print()

@@ -1,0 +1,116 @@
+"""The report: a first page with what came of a run, a page for every notebook, the review queue.
+
+Plain HTML that opens from disk: style and script inlined, figures embedded, and a
+content policy without any source that leaves the page (`render`). What a notebook
+showed is data: it is escaped, or reduced to tables, prose and pictures (`pages`).
+"""
+
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from narrutils.data.files import atomic, digest, read_json
+from narrutils.data.run import Run
+from narrutils.data.sources import source_digest
+from narrutils.report.pages import read_page
+from narrutils.report.render import TEMPLATES, duration, render
+
+#: What a report is made from, besides the notebooks.
+FACTS = (
+    "run.json",
+    "ladder.json",
+    "ensemble.json",
+    "flags.json",
+    "schema.json",
+    "review/*",
+    "cases.parquet",
+    "folds.parquet",
+    "truth.parquet",
+    "labels/flips.parquet",
+    "predictions/*_oof.parquet",
+    "generated/*.parquet",
+)
+REVIEW = "review/about.json"  # its presence asks for a review queue
+
+
+def build_report(folder: str | Path) -> Path:
+    """Build `report/` of a run folder from its notebooks and artefacts.
+
+    Nothing is done where the report was already made from the same files.
+
+    Returns:
+        The path of `report/index.html`.
+    """
+    folder = Path(folder)
+    report, key = folder / "report", _key(folder)
+    marker = report / ".key.json"
+    if not (marker.exists() and read_json(marker) == key and (report / "index.html").exists()):
+        with atomic(report) as part:
+            part.mkdir(parents=True)
+            _write(folder, part)
+            (part / marker.name).write_text(json.dumps(key) + "\n", encoding="utf-8")
+    return report / "index.html"
+
+
+def _key(folder: Path) -> str:
+    sources = [source_digest(__name__), *sorted(TEMPLATES.iterdir())]
+    facts = [path for name in FACTS for path in sorted(folder.glob(name))]
+    return digest(*sources, *_notebooks(folder), *facts)
+
+
+def _notebooks(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.ipynb"))
+
+
+def _write(folder: Path, target: Path) -> None:
+    from narrutils.report.sections import sections  # slow to import, and seldom needed: most reports stand
+
+    run, record = Run(folder), read_record(folder)
+    shared = shared_values(run, record)
+    for page in shared["pages"]:
+        html = render("notebook.html.j2", shared | {"page": page, "here": page.stage})
+        _write_page(target / page.file, html)
+    values = {"here": "", "run": record, "finished": _finished(record)} | sections(run, record)
+    _write_page(target / "index.html", render("index.html.j2", shared | values))
+    if shared["review"]:
+        from narrutils.report.review_page import write_review
+
+        write_review(folder, target, shared)
+
+
+def _write_page(path: Path, html: str) -> None:
+    """Write a page; half a character, which a broken narrative may hold, becomes a question mark."""
+    path.write_text(html, encoding="utf-8", errors="replace")
+
+
+def read_record(folder: Path) -> dict:
+    """The content of `run.json`, with empty values for what a run does not say."""
+    record = {"run": folder.name, "description": "", "parameters": {}, "data": {}, "versions": {}}
+    return record | {"python": "", "platform": "", "git": None} | Run(folder).record()
+
+
+def shared_values(run: Run, record: Mapping) -> dict:
+    """What `base.html.j2` needs on every page: title, pages in order, whether there is a review queue."""
+    pages = [read_page(path) for path in _notebooks(run.folder)]
+    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+        page.before, page.after = before, after
+        page.cost = cost(record["stages"].get(page.stage, {}))
+    return {
+        "title": record["data"].get("title") or record["run"],
+        "embedded": record["data"].get("embedded", False),
+        "pages": pages,
+        "review": run.has(REVIEW),
+    }
+
+
+def cost(figures: Mapping) -> str:
+    """`2 min 05 s, 1.4 GB`, or "" for a notebook that was not timed."""
+    if "seconds" not in figures:
+        return ""
+    return f"{duration(figures['seconds'])}, {figures.get('peak_gigabytes', 0):.1f} GB"
+
+
+def _finished(record: Mapping) -> str:
+    started = [s["started"] for s in record["stages"].values() if "started" in s]
+    return datetime.datetime.fromisoformat(max(started)).strftime("%-d %B %Y") if started else ""

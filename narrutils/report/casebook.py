@@ -1,0 +1,135 @@
+"""The cases of a run as a reader looks through them: labels beside readings, errors, neighbours.
+
+Tables only; `explore` puts them on the screen.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
+
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.evaluation.thresholds import decide_cross_fitted
+
+#: What a reader may ask for of one variable and one model.
+ALL, AGREE, MISSED, ADDED, OTHER = (
+    "all cases",
+    "coded alike",
+    "coded 1, read as 0",
+    "coded 0, read as 1",
+    "another class",
+)
+
+
+@dataclass(frozen=True)
+class Casebook:
+    """The official cases of a run and what its models made of them, each row out of fold.
+
+    Args:
+        run: a run folder; it is only read.
+        schema: of that run.
+    """
+
+    run: Run
+    schema: Schema
+    _known: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def cases(self) -> pd.DataFrame:
+        """The text columns of the official cases, indexed by uid."""
+        return self.run.cases("train")[self.schema.text_columns]
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """Given codes, indexed by uid."""
+        return self.run.labels(self.schema)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Models with out-of-fold predictions; the ensemble first, then by name."""
+        return sorted(self.run.models(), key=lambda name: name != "ensemble")
+
+    def probabilities(self, model: str) -> pd.DataFrame:
+        """A model's out-of-fold probabilities, `schema.columns` wide, in the order of the cases.
+
+        Raises:
+            InputError: the run holds none of this model.
+        """
+        return self._read_once(model)[0]
+
+    def codes(self, model: str) -> pd.DataFrame:
+        """What a model would code, its thresholds cross-fitted."""
+        return self._read_once(model)[1]
+
+    def errors(self, variable: str) -> list[str]:
+        """What can be asked for of a variable."""
+        return [ALL, MISSED, ADDED, AGREE] if self.schema[variable].is_binary else [ALL, OTHER, AGREE]
+
+    def select(self, variable: str, model: str, error: str = ALL) -> pd.Series:
+        """Cases by kind of error, the widest gap between label and reading first.
+
+        Args:
+            variable: name of a variable; `model`: one of `models`; `error`: one of `errors`.
+
+        Returns:
+            uid -> probability that the model gives to the given code, in [0, 1].
+        """
+        given, read = self.labels[variable], self.codes(model)[variable]
+        wanted = {
+            ALL: given == given,
+            AGREE: given == read,
+            MISSED: (given == 1) & (read == 0),
+            ADDED: (given == 0) & (read == 1),
+            OTHER: given != read,
+        }[error]
+        return self._of_given(variable, model)[wanted].sort_values(kind="stable")
+
+    def readings(self, uid: str) -> pd.DataFrame:
+        """One case, a row a variable: the given code, and for each model the probability of that code.
+
+        A model's entry ends in ` → code` where it would code something else.
+        """
+        table = self.labels.loc[[uid]].T.rename(columns={uid: "given"})
+        for model in self.models:
+            codes = self.codes(model).loc[uid]
+            shares = [self._of_given(v, model)[uid] for v in table.index]
+            table[model] = [
+                f"{share:.2f}" + ("" if codes[v] == given else f" → {codes[v]}")
+                for v, given, share in zip(table.index, table["given"], shares)
+            ]
+        return table.rename_axis(index="variable", columns=None)
+
+    def neighbours(self, uid: str, n: int = 5) -> pd.Series:
+        """The n official cases whose words are most like a case's.
+
+        Returns:
+            uid -> cosine of their TF-IDF vectors, in [0, 1], the highest first.
+        """
+        at = self.cases.index.get_loc(uid)
+        cosine = (self._vectors @ self._vectors[at].T).toarray().ravel()
+        cosine[at] = -1.0
+        best = np.argsort(-cosine, kind="stable")[: min(n, len(cosine) - 1)]
+        return pd.Series(cosine[best], index=self.cases.index[best], name="similarity")
+
+    def _of_given(self, variable: str, model: str) -> pd.Series:
+        """Probability that a model gives to each case's given code."""
+        table = self.probabilities(model)
+        return pd.Series(self.schema[variable].of_codes(table, self.labels[variable]), index=table.index)
+
+    def _read_once(self, model: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        if model not in self._known:
+            table = self.run.read_probabilities(
+                f"predictions/{model}_oof.parquet", self.schema, self.labels.index
+            )
+            decided = decide_cross_fitted(self.schema, self.labels, table, self.run.folds())
+            self._known[model] = table, decided
+        return self._known[model]
+
+    @cached_property
+    def _vectors(self):
+        texts = self.cases.agg("\n".join, axis=1)
+        return normalize(TfidfVectorizer(sublinear_tf=True).fit_transform(texts)).tocsr()

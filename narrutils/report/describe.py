@@ -1,0 +1,216 @@
+"""Tables that describe a set of cases: lengths, overlap, prevalence, co-occurrence."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
+
+from narrutils.data.folds import allowed
+from narrutils.data.schema import Schema
+from narrutils.evaluation.intervals import variable_intervals
+from narrutils.evaluation.metrics import count
+from narrutils.generation.pools import Pool
+from narrutils.generation.reference import words as words_of
+
+
+def word_counts(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Words of each narrative, one column a text column, indexed by uid."""
+    return cases[schema.text_columns].apply(lambda column: column.str.split().str.len())
+
+
+def length_summary(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Empty narratives and quantiles of their word counts, a row a text column."""
+    words = word_counts(cases, schema)
+    rows = {
+        title: {
+            "cases": len(words),
+            "empty": int((words[name] == 0).sum()),
+            "median words": words[name].median(),
+            "90th percentile": words[name].quantile(0.9),
+            "longest": words[name].max(),
+        }
+        for name, title in ((t.name, t.title) for t in schema.text)
+    }
+    return pd.DataFrame(rows).T.astype(int)
+
+
+def overlap(cases: pd.DataFrame, schema: Schema) -> pd.Series:
+    """Jaccard similarity in [0, 1] of the word sets of the first two narratives; empty ones left out.
+
+    1 means that both tell the case in the same words. A schema of one narrative gives an empty series.
+    """
+    if len(schema.text) < 2:
+        return pd.Series(dtype=float, index=cases.index[:0])
+    first, second = (cases[name].map(_words) for name in schema.text_columns[:2])
+    both = [uid for uid in cases.index if first[uid] and second[uid]]
+    values = [len(first[u] & second[u]) / len(first[u] | second[u]) for u in both]
+    return pd.Series(values, index=pd.Index(both, name=cases.index.name), dtype=float)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.lower()))
+
+
+def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
+    """Cases of each binary variable and of each class: columns `variable`, `class`, `cases`, `share`."""
+    rows = []
+    for v in schema.variables:
+        for code in v.codes[-1:] if v.is_binary else v.codes:
+            count = int((labels[v.name] == code).sum())
+            name = "" if v.is_binary else v.classes[code]
+            rows.append({"variable": v.name, "class": name, "cases": count, "share": count / len(labels)})
+    return pd.DataFrame(rows)
+
+
+def co_occurrence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
+    """Phi coefficient in [−1, 1] of each pair of binary variables; null where one never varies."""
+    names = [v.name for v in schema.binary]
+    return labels[names].astype(float).corr().where(~np.eye(len(names), dtype=bool))
+
+
+def fold_balance(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """Cases of each fold, and the widest gap in a column's share between fold and whole."""
+    targets = schema.to_targets(labels)
+    gaps = (targets.groupby(folds.loc[labels.index]).mean() - targets.mean()).abs()
+    table = pd.DataFrame({"cases": folds.value_counts().sort_index()})
+    table["widest gap"] = gaps.max(axis=1)
+    table["in column"] = gaps.idxmax(axis=1)
+    return table
+
+
+def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
+    intervals = variable_intervals(count(schema, labels, predicted))
+    rows = []
+    for v, interval in zip(schema.variables, intervals):
+        truth, guess = labels[v.name], predicted.loc[labels.index, v.name]
+        row = {"variable": v.name, "metric": "F1" if v.is_binary else "accuracy"}
+        row |= {"score": interval.value, "low": interval.low, "high": interval.high}
+        if v.is_binary:
+            hits = int(((truth == 1) & (guess == 1)).sum())
+            positives, called = int((truth == 1).sum()), int((guess == 1).sum())
+            row |= {"positives": positives, "called": called}
+            row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
+        rows.append(row)
+    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
+    return pd.DataFrame(rows).set_index("variable").astype(counts)
+
+
+def rows_for_fold(pool: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """Generated rows that the model tested on each fold may learn from."""
+    counts = {int(k): len(allowed(pool, (int(k),))) for k in sorted(folds.unique())}
+    return pd.Series(counts, name="generated rows").rename_axis("tested on fold").to_frame()
+
+
+def pools_table(pools: Sequence[Pool], models: Sequence[dict]) -> pd.DataFrame:
+    """What a run asks of its generators, a row a pool; `models` are their `backbones.stand_in`."""
+    rows = [
+        {
+            "pool": pool.pool,
+            "model": model["model"],
+            "stands in for": model["stands in for"],
+            "licence": model["licence"],
+            "rows": pool.rows,
+            "labels": "asked for" if pool.labelled else "free",
+            "cases shown": pool.max_examples,
+            "adapted": "on one fold" if pool.adapt else "no",
+        }
+        for pool, model in zip(pools, models, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def diversity(
+    rows: pd.DataFrame, schema: Schema, official: pd.DataFrame | None = None, most: int = 500
+) -> pd.DataFrame:
+    """How much the kept rows of each pool repeat one another; a row a pool, `official` last if given.
+
+    Both figures depend on the number of texts, so at most `most` of each group are looked
+    at (drawn with a fixed seed); compare groups of like size.
+
+    Args:
+        rows: the text columns, `pool`, `kept`; official: the text columns.
+
+    Returns:
+        `kept`, `looked at` (counts); `distinct-3`, distinct runs of three words as a share
+        of all, in (0, 1]; `nearest similarity`, the mean TF-IDF cosine in [0, 1] of a text
+        with the nearest other of its group. Null where there is too little text.
+    """
+    groups = dict(list(rows[rows["kept"].astype(bool)].groupby("pool")))
+    if official is not None:
+        groups["official"] = official
+    table = {}
+    for name, cases in groups.items():
+        drawn = cases[schema.text_columns].fillna("").sample(min(most, len(cases)), random_state=0)
+        parts = [[words_of(text) for text in row] for row in drawn.to_numpy()]
+        table[name] = {"kept": len(cases), "looked at": len(drawn)}
+        table[name] |= {"distinct-3": _distinct(parts, 3), "nearest similarity": _nearest(parts)}
+    columns = {"kept": int, "looked at": int, "distinct-3": float, "nearest similarity": float}
+    return pd.DataFrame.from_dict(table, orient="index", columns=list(columns)).astype(columns)
+
+
+def _distinct(cases: list[list[list[str]]], n: int) -> float:
+    """Distinct runs of n words as a share of all; runs do not cross from one part to the next."""
+    runs = [run for parts in cases for part in parts for run in zip(*(part[k:] for k in range(n)))]
+    return _ratio(len(set(runs)), len(runs))
+
+
+def _nearest(cases: list[list[list[str]]]) -> float:
+    """Mean TF-IDF cosine of each case with the nearest other one."""
+    texts = [" ".join(word for part in parts for word in part) for parts in cases]
+    if len(texts) < 2 or not any(texts):
+        return float("nan")
+    vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+").fit_transform(texts)
+    distances, _ = NearestNeighbors(n_neighbors=1, metric="cosine").fit(vectors).kneighbors()
+    return float(1 - distances.mean())
+
+
+def landscape(
+    rows: pd.DataFrame, official: pd.DataFrame, schema: Schema, most: int = 1500, seed: int = 0
+) -> pd.DataFrame:
+    """Generated rows and official cases in one plane, for `plots.landscape`.
+
+    TF-IDF over both, reduced to two dimensions by a truncated singular value
+    decomposition; like texts lie together, the axes themselves have no unit.
+
+    Args:
+        rows: the text columns, `pool`, `kept`; official: the text columns.
+        most: of the official cases and of each pool, at most so many are drawn.
+
+    Returns:
+        `x`, `y`, `group` (`official` or the pool), `kept` (true of official cases).
+    """
+    columns = [*schema.text_columns, "group", "kept"]
+    cases = pd.concat([official.assign(group="official", kept=True), rows.assign(group=rows["pool"])])
+    drawn = [g.sample(min(most, len(g)), random_state=seed) for _, g in cases[columns].groupby("group")]
+    shown = pd.concat(drawn)
+    texts = shown[schema.text_columns].fillna("").agg("\n".join, axis=1)
+    vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+    places = TruncatedSVD(2, random_state=seed).fit_transform(vectors)
+    return shown[["group", "kept"]].assign(x=places[:, 0], y=places[:, 1]).astype({"kept": bool})
+
+
+def soft_label_table(schema: Schema, official: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:
+    """For each held-out fold, how many rows were soft-labelled and how sure the teacher was.
+
+    Args:
+        official, pool: probabilities indexed by (`uid`, `held_out_fold`).
+
+    Returns:
+        `official rows`, `generated rows`, and for each the mean over binary variables
+        of |p − 0.5|, in [0, 0.5].
+    """
+    binary, table = [v.name for v in schema.binary], pd.DataFrame()
+    for kind, readings in (("official", official), ("generated", pool)):
+        readings = readings[readings.index.get_level_values("held_out_fold") >= 0]
+        sure = (readings[binary] - 0.5).abs().mean(axis=1).groupby(level="held_out_fold")
+        table[f"{kind} rows"], table[f"{kind}, distance from one half"] = sure.size(), sure.mean().round(3)
+    return table.fillna({"generated rows": 0})
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

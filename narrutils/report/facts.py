@@ -1,0 +1,146 @@
+"""What the report's first page tells of a run, as tables read from its artefacts.
+
+Every function gives None where the run has not written what it needs: a run of an
+older version, or one that was stopped, still makes a report.
+"""
+
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema, load_schema
+from narrutils.evaluation.calibration import cross_fitted_calibration
+from narrutils.evaluation.ensemble import thresholds_by_fold
+from narrutils.evaluation.ladder import select
+from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
+from narrutils.evaluation.thresholds import decide_by_fold
+from narrutils.generation import screening
+from narrutils.labels.changes import flip_table
+from narrutils.paths import locate
+from narrutils.report.describe import score_table
+
+
+def read_schema(run: Run, record: Mapping) -> Schema | None:
+    """The schema that a run keeps, or else the one that its parameters name in `run.json`."""
+    if run.has("schema.json"):
+        return Schema.from_dict(run.read("schema.json"))
+    named = {p["schema"] for p in record["parameters"].values() if "schema" in p}
+    files = [path for path in map(locate, sorted(named)) if path.is_file()]
+    return load_schema(files[0]) if files else None
+
+
+def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """How the ensemble codes each variable out of fold, against the given labels.
+
+    Returns:
+        A row a variable: `meaning`, `metric` (F1, accuracy), `score`, `low`, `high`,
+        `positives`, `share` (of a categorical variable: of its most frequent class, named in
+        `most`), `precision`, `recall`, `threshold`, `brier`, `error` and `error_calibrated`
+        (expected calibration error, before and after cross-fitted calibration); and the
+        reliability curves of the probabilities as they are.
+    """
+    needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
+    labels = run.labels(schema) if all(map(run.has, needed)) else None
+    if labels is None:
+        return None
+    probabilities = run.read_probabilities("predictions/ensemble_oof.parquet", schema, labels.index)
+    folds = run.folds().loc[labels.index]
+    made = run.read("ensemble.json")
+    if "by_fold" not in made:
+        return None
+    decided = decide_by_fold(schema, probabilities, folds, thresholds_by_fold(made))
+    table = score_table(schema, labels, decided)
+    of_binary = ["positives", "precision", "recall"]  # absent where a task has no binary variable
+    table = table.reindex(columns=table.columns.union(of_binary, sort=False))
+    curves = reliability(schema, labels, probabilities)
+    calibrated = cross_fitted_calibration(schema, labels, probabilities, folds)
+    table["error"] = calibration_error(curves)
+    table["error_calibrated"] = calibration_error(reliability(schema, labels, calibrated))
+    table["brier"] = brier_score(schema, labels, probabilities)
+    table["threshold"] = pd.Series(made["thresholds"], dtype=float)
+    return table.join(_prevalence(schema, labels)), curves
+
+
+def _prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
+    rows = {}
+    for v in schema.variables:
+        counts = labels[v.name].value_counts()
+        code = 1 if v.is_binary else counts.index[0]
+        most = "" if v.is_binary else v.classes[code]
+        meaning = re.sub(r"\{class\}\.?", "…", v.description)
+        rows[v.name] = {"meaning": meaning, "share": counts.get(code, 0) / len(labels), "most": most}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def scores_on_test(entries: list[dict]) -> dict[str, float]:
+    """Variable -> the last step's score on the test cases, against the given labels; {} if unknown."""
+    last = select(entries, "test", "given", "cross_fitted")[-1:]
+    return last[0]["per_variable"] if last else {}
+
+
+def generated(run: Run, schema: Schema) -> pd.DataFrame | None:
+    """What each pool wrote and screening kept.
+
+    Returns:
+        A row a pool: `model`, `backend`, `rows`, `kept` (counts), `refused`: reason -> rows,
+        the most frequent first.
+    """
+    rows = run.pools(schema, kept=False)
+    if rows.empty:
+        return None
+    counts = screening.summary(rows).drop(columns="total").T
+    table = rows.groupby("pool")[["model", "backend"]].first()
+    table["rows"], table["kept"] = counts.sum(axis=1), counts["kept"]
+    refused = counts.drop(columns="kept")
+    table["refused"] = [
+        {reason: int(n) for reason, n in row.sort_values(ascending=False, kind="stable").items() if n}
+        for _, row in refused.loc[table.index].iterrows()
+    ]
+    return table
+
+
+def changed_labels(run: Run, schema: Schema) -> pd.DataFrame | None:
+    """Labels that correction changed, out of fold in the plain way: what people may look at.
+
+    Returns:
+        A row a variable and method with any change: `variable`, `method` ("" where the run
+        does not say), and the columns of `changes.flip_table`.
+    """
+    if not run.has("labels/flips.parquet"):
+        return None
+    flips = run.read("labels/flips.parquet")
+    if "method" not in flips.columns:
+        flips = flips.assign(method="")
+    labels, truth = run.labels(schema), run.truth()
+    tables = [
+        flip_table(schema, part, labels, truth).assign(method=method).reset_index(names="variable")
+        for method, part in flips.groupby("method")
+    ]
+    if not tables:
+        return None
+    table = pd.concat(tables, ignore_index=True).query("changed > 0")
+    order = {name: n for n, name in enumerate(schema.names)}
+    return table.sort_values("variable", key=lambda names: names.map(order), kind="stable")
+
+
+def costs(record: Mapping) -> pd.DataFrame | None:
+    """`seconds` and `gigabytes` (peak memory) of each notebook that was timed, indexed by its name."""
+    rows = {
+        stage: {"seconds": f["seconds"], "gigabytes": f.get("peak_gigabytes", 0.0)}
+        for stage, f in sorted(record["stages"].items())
+        if "seconds" in f
+    }
+    return pd.DataFrame.from_dict(rows, orient="index") if rows else None
+
+
+def parameters(record: Mapping) -> list[tuple[str, str, list[str]]]:
+    """Name, value and notebooks of each parameter; notebooks that share a value share the line."""
+    lines = {}
+    for stage, values in record["parameters"].items():
+        for name, value in values.items():
+            lines.setdefault((name, repr(value)), (value, []))[1].append(stage)
+    return sorted(
+        [(name, value, stages) for (name, _), (value, stages) in lines.items()], key=lambda row: row[0]
+    )

@@ -1,0 +1,136 @@
+"""The review page: the queue of doubted labels with their evidence, to be decided on by key press.
+
+What is shown lies in the page as one block of JSON, which a script sets as text: a
+narrative holding markup does nothing. Where a browser runs no script there is a table.
+Narratives are in the page only where the run was told `show_text`.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from narrutils.data.run import Run
+from narrutils.labels.review_queue import DOUBTFUL, FOLDER
+from narrutils.report.render import render
+
+NAME = "review.html"
+LEAST = 0.01  # effects below one point are not marked
+LEVELS = (2 / 3, 2 / 5, 1 / 5)  # shares of a doubt's strongest effect, for marks of strength 3, 2, 1
+MOST = 8  # sentences that are marked for one doubt
+
+
+def write_review(folder: Path, target: Path, shared: dict) -> bool:
+    """Write `target/review.html` for a run folder that holds a review queue.
+
+    Args:
+        shared: what `base.html.j2` asks for.
+
+    Returns:
+        Whether there was a queue.
+    """
+    run = Run(folder)
+    if not run.has(f"{FOLDER}/about.json"):
+        return False
+    page = contents(run)
+    html = render(
+        "review.html.j2",
+        shared | page | {"here": "review", "run": folder.name, "payload": embedded(page["payload"])},
+        styles=("report.css", "review.css"),
+        scripts=("report.js", "review.js"),
+    )
+    path = target / NAME
+    mode = 0o600 if page["show_text"] else 0o644  # like all that holds narratives
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "wb") as file:
+        file.write(html.encode("utf-8", "replace"))
+    return True
+
+
+def embedded(value: object) -> Markup:
+    """JSON that may stand in a script element: in ASCII, without a character that ends it."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def contents(run: Run) -> dict:
+    """What the page says: `doubts` for the table, `payload` for the script, and plain facts."""
+    about, queue = run.read(f"{FOLDER}/about.json"), run.read(f"{FOLDER}/queue.parquet")
+    members = [name for name in queue.columns if name.startswith("p_")]
+    doubts = [_doubt(row, about["variables"], members) for row in queue.to_dict("records")]
+    payload = {"key": about["key"], "variables": about["variables"], "texts": list(about["texts"].values())}
+    payload |= {"members": [name[2:] for name in members], "doubts": doubts}
+    marked = 0
+    if about["show_text"]:
+        payload["cases"] = _narratives(run, queue["uid"].unique(), list(about["texts"]))
+        evidence = dict(list(run.read(f"{FOLDER}/evidence.parquet").groupby(["uid", "column"])))
+        for doubt, column in zip(doubts, queue["column"]):
+            _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], list(about["texts"]))
+        marked = sum((uid, column) in evidence for uid, column in zip(queue["uid"], queue["column"]))
+    return {
+        "payload": payload,
+        "doubts": doubts,
+        "members": payload["members"],
+        "show_text": about["show_text"],
+        "evidence_rows": marked,
+        "evidence_model": about["evidence_model"],
+        "uid": about["uid"],
+    }
+
+
+def _doubt(row: dict, variables: dict, members: list[str]) -> dict:
+    codes = variables[row["variable"]]["codes"]
+    before, after = int(row["label_before"]), int(row["label_after"])
+    return {
+        "uid": str(row["uid"]),
+        "variable": row["variable"],
+        "before": before,
+        "after": after,
+        "given": f"{before} {codes[str(before)]}",
+        "proposed": f"{after} {codes[str(after)]}",
+        "probability": round(float(row["probability"]), 4),
+        "direction": row["direction"],
+        "reads": [round(float(row[name]), 4) for name in members],
+        "marks": [],
+    }
+
+
+def _narratives(run: Run, uids, columns: list[str]) -> dict[str, list[str]]:
+    cases = run.cases("train").loc[list(uids), columns].fillna("")
+    return dict(zip(cases.index, cases.to_numpy().tolist()))
+
+
+def _mark(doubt: dict, evidence: pd.DataFrame | None, cases: dict, columns: list[str]) -> None:
+    """Give a doubt the marks of its evidence; of a doubtful positive it is that of the given label."""
+    if evidence is not None:
+        sign = -1 if doubt["direction"] == DOUBTFUL else 1
+        doubt["marks"] = marks(evidence, dict(zip(columns, cases[doubt["uid"]])), sign)
+
+
+def marks(evidence: pd.DataFrame, texts: dict[str, str], sign: int = 1) -> list[list]:
+    """`[narrative, start, end, strength, points]` of the strongest sentences, in the order of the text.
+
+    Starts and ends count UTF-16 units, as the browser does. Strength is 1 to 3, below 0 where
+    the sentence speaks against the proposed label; points are those of its probability.
+
+    Args:
+        evidence: rows of `evidence.leave_one_out` for one case and column, the strongest first.
+        texts: text column -> narrative, in the order of the page.
+        sign: −1 where the effects are those on the given label's probability.
+    """
+    largest = max(evidence["effect"].abs().max(), LEAST)
+    found, order = [], list(texts)
+    for row in evidence.head(MOST).itertuples():
+        share = abs(row.effect) / largest
+        strength = next((3 - n for n, level in enumerate(LEVELS) if share >= level), 0)
+        if abs(row.effect) >= LEAST and strength:
+            toward = sign * row.effect
+            start, end = (_units(texts[row.text][:place]) for place in (row.start, row.end))
+            points = f"{100 * toward:+.0f}".replace("-", "−")
+            found.append([order.index(row.text), start, end, strength if toward > 0 else -strength, points])
+    return sorted(found)
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

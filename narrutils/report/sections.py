@@ -1,0 +1,167 @@
+"""The sections of the report's first page: `overview`'s tables with figures as text and charts beside them.
+
+A section whose artefact is missing is None or empty, and the page leaves it out.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.report import facts as overview
+from narrutils.report.charts import Axis, Mark, bar, curve, fit_axis, sparkline, strip
+from narrutils.report.ladder_view import headline, interval, ladder_panels, ladder_tables
+from narrutils.report.render import duration
+
+UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
+
+
+def sections(run: Run, record: Mapping) -> dict:
+    """Everything that `index.html.j2` shows of a run, by the names that it uses there.
+
+    Args:
+        record: the content of `run.json`.
+    """
+    ladder = run.read("ladder.json") if run.has("ladder.json") else []
+    schema = overview.read_schema(run, record)
+    found = {
+        "headline": headline(ladder),
+        "panels": ladder_panels(ladder, schema.name if schema else None),
+        "ladder": ladder_tables(ladder),
+        "costs": costs(record),
+        "parameters": overview.parameters(record),
+        "stand_ins": as_table(record.get("stand_ins", [])),
+        "flags": flags(run.read("flags.json")) if run.has("flags.json") else None,
+        "variables": variables(run, schema, ladder) if schema else None,
+        "generated": generated(run, schema) if schema else None,
+        "changes": changes(run, schema) if schema else None,
+    }
+    return found | {"facts": facts(run, schema, found)}
+
+
+def facts(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, str]]:
+    """Sizes of a run in one line: figure and what it counts."""
+    lines = []
+    if schema and run.has("cases.parquet"):
+        splits = run.cases()["split"].value_counts()
+        lines += [(f"{splits.sum():,}", "cases"), (str(len(schema.names)), "variables")]
+    if found["generated"]:
+        kept, rows = (sum(pool[k] for pool in found["generated"]) for k in ("kept", "rows"))
+        lines.append((f"{kept:,} of {rows:,}", "generated rows kept"))
+    if found["changes"]:
+        lines.append((f"{found['changes']['total']:,}", "labels changed"))
+    if found["costs"]:
+        lines += [(found["costs"]["time"], "in all"), (found["costs"]["memory"], "of memory at most")]
+    return lines
+
+
+def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None:
+    """A row a variable, or None."""
+    found = overview.variables(run, schema)
+    if found is None:
+        return None
+    table, curves = found
+    test = overview.scores_on_test(ladder)
+    return [_variable(name, row, curves[curves["variable"] == name], test) for name, row in table.iterrows()]
+
+
+def _variable(name: str, row: pd.Series, reliable: pd.DataFrame, test: Mapping[str, float]) -> dict:
+    shape = "dot" if row["metric"] == "F1" else "square"
+    return {
+        "name": name,
+        "meaning": row["meaning"],
+        "share": row["share"],
+        "positives": row["most"] or f"{row['positives']:,} cases",
+        "score": row["score"],
+        "metric": row["metric"],
+        "interval": interval(row["low"], row["high"]),
+        "strip": strip(UNIT, [Mark(row["score"], shape, row["low"], row["high"])]),
+        "test": f"{test[name]:.3f}" if name in test else "",
+        "precision": _three(row["precision"]),
+        "recall": _three(row["recall"]),
+        "threshold": "–" if pd.isna(row["threshold"]) else f"{row['threshold']:.2f}",
+        "error": row["error"],
+        "error_calibrated": row["error_calibrated"],
+        "spark": sparkline(reliable["said"], reliable["came"]),
+        "brier": _three(row["brier"]),
+    }
+
+
+def _three(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3f}"
+
+
+def generated(run: Run, schema: Schema) -> list[dict] | None:
+    """A row a pool, or None."""
+    table = overview.generated(run, schema)
+    if table is None:
+        return None
+    return [
+        {"name": name, **row, "share": row["kept"] / row["rows"], "bar": bar([row["kept"] / row["rows"]])}
+        for name, row in table.to_dict("index").items()
+    ]
+
+
+def changes(run: Run, schema: Schema) -> dict | None:
+    """The rows of changed labels, their total, whether methods and the truth are known; or None."""
+    table = overview.changed_labels(run, schema)
+    if table is None or table.empty:
+        return None
+    known, longest = "found" in table.columns, table["changed"].max()
+    return {
+        "rows": [_change(row, longest) for row in table.to_dict("records")],
+        "total": int(table["changed"].sum()),
+        "right": int(table["found"].sum()) if known else None,
+        "methods": bool(table["method"].ne("").any()),
+        "known": known,
+    }
+
+
+def _change(row: dict, longest: int) -> dict:
+    parts = [row["found"], row["changed"] - row["found"]] if "found" in row else [row["changed"]]
+    counts = {name.replace(" ", "_"): "–" if pd.isna(value) else value for name, value in row.items()}
+    return counts | {"bar": bar([n / longest for n in parts])}
+
+
+def costs(record: Mapping) -> dict | None:
+    """Time and peak memory of each notebook with bars, and both for the whole; or None."""
+    table = overview.costs(record)
+    if table is None:
+        return None
+    most = table.max().clip(lower=1e-9)
+    rows = [
+        {
+            "stage": stage,
+            "time": duration(row["seconds"]),
+            "time_bar": bar([row["seconds"] / most["seconds"]]),
+            "memory": f"{row['gigabytes']:.1f} GB",
+            "memory_bar": bar([row["gigabytes"] / most["gigabytes"]]),
+        }
+        for stage, row in table.iterrows()
+    ]
+    whole = {"time": duration(table["seconds"].sum()), "memory": f"{table['gigabytes'].max():.1f} GB"}
+    return {"rows": rows} | whole
+
+
+def flags(content: Mapping) -> dict | None:
+    """The curve of the share left to people against the accuracy of the rest; None where it is no line.
+
+    Args:
+        content: what `flags.summarise` gives.
+    """
+    points = sorted((p["flagged"], p["accuracy"]) for p in content["curve"] if p["accuracy"] is not None)
+    if len({share for share, _ in points}) < 2:
+        return None
+    across = Axis(0.0, 1.0, tuple(n / 5 for n in range(6)))
+    line = curve(points, across, fit_axis([accuracy for _, accuracy in points]), content["share"])
+    return {"curve": line} | {k: content[k] for k in ("share", "accuracy", "accuracy_of_all")}
+
+
+def as_table(rows: list[dict]) -> dict | None:
+    """Mappings as columns and rows of text, the columns in order of first use."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if not columns:
+        return None
+    cells = [["" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
+    return {"columns": [c.replace("_", " ") for c in columns], "rows": cells}

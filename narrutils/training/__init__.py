@@ -1,0 +1,1 @@
+"""How a neural model learns."""

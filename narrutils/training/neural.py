@@ -1,0 +1,213 @@
+"""Neural classifiers as learners: one backbone and one recipe, trained on phases, read, saved."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import set_seed
+
+from narrutils.data.files import digest
+from narrutils.data.schema import Schema
+from narrutils.data.sources import source_digest
+from narrutils.errors import InputError
+from narrutils.models.backbones import load_tokenizer, resolve
+from narrutils.models.classifier import (
+    Body,
+    Classifier,
+    Lora,
+    Start,
+    base_name,
+    build,
+    has_dropout,
+    save_base,
+    take_over,
+)
+from narrutils.models.learner import Phase
+from narrutils.models.linear import Probe, fit_probe
+from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
+from narrutils.models.reading import NeuralModel, read_lower
+from narrutils.training.launching import train_launched
+from narrutils.training.recipe import Recipe
+from narrutils.training.trainer import train
+
+
+@dataclass(frozen=True)
+class NeuralLearner:
+    """A learner for `CrossFit`: one backbone, one recipe.
+
+    Raises:
+        InputError: narratives that are read separately cannot be pooled by parts.
+    """
+
+    schema: Schema
+    body: Body
+    lora: Lora = field(default_factory=Lora)
+    recipe: Recipe = field(default_factory=Recipe)
+    start: Start | None = None  # further-pretrained weights of the body, trained as a whole
+    launch: dict = field(default_factory=dict)  # options of `accelerate launch`; empty: this process alone
+    states: Path | None = None  # where what frozen layers gave of cases is kept; None: computed every time
+
+    @property
+    def whole_machine(self) -> bool:
+        """Whether one training takes a GPU, or processes of its own."""
+        return bool(self.launch) or torch.cuda.is_available()
+
+    def __post_init__(self):
+        if self.body.pooling == "parts" and self.recipe.inputs == "separate":
+            raise InputError(
+                "pooling is 'parts', which reads joined narratives; set inputs to joined, or pooling to "
+                "mean or last"
+            )
+
+    @property
+    def stored(self) -> Body:
+        """The body as a model's files describe it.
+
+        Beside layers that learn, frozen ones are float32 too; with a start of its own, a body is
+        stored whole, as its lower layers are in no base that others share.
+        """
+        precision = self.body.precision if self.lora.rank else "float32"
+        return replace(self.body, precision=precision, top_layers=0 if self.start else self.body.top_layers)
+
+    @property
+    def base(self) -> str:
+        """Name of the frozen base that models share; empty where each has a whole body of its own."""
+        return base_name(self.stored) if self.lora.rank or self.stored.top_layers else ""
+
+    def save_base(self, folder: Path) -> None:
+        """Write the frozen base once for all folds."""
+        save_base(self.stored, folder)
+
+    def varied(self, **changes) -> "NeuralLearner":
+        """The same learner with other values for fields of `Body`, `Lora` or `Recipe`.
+
+        Raises:
+            InputError: a name that none of them has.
+        """
+        parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
+        known = {name for settings in parts.values() for name in vars(settings)}
+        for name in changes:
+            if name not in known:
+                raise InputError(
+                    f"{name} is not a setting of a classifier; there are {', '.join(sorted(known))}"
+                )
+        for owner, settings in parts.items():
+            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if n in vars(settings)})
+        return replace(self, **parts)
+
+    @property
+    def seed(self) -> int:
+        """Of the head's start, dropout and the order of batches."""
+        return self.recipe.seed
+
+    def reseeded(self, attempt: int) -> "NeuralLearner":
+        """The same learner for a further attempt, after one that diverged."""
+        return self.varied(seed=self.seed + attempt)
+
+    def config(self) -> dict:
+        """What the key of a training artefact holds of this learner."""
+        parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
+        weights = self.start.key if self.start else resolve(self.body.backbone).fingerprint
+        return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
+
+    def fit(self, phases: list[Phase], label: str = "") -> NeuralModel:
+        """Train one classifier; prints a line an epoch. Empty phases are passed over."""
+        phases = [p for p in phases if len(p.texts) and p.epochs]
+        if self.launch:
+            return self._fit_launched(phases, label)
+        tokenizer, classifier = self._fresh()
+        lower = self._lower(classifier, tokenizer, [phase.texts for phase in phases])
+        model = self._model(classifier, tokenizer, lower=lower)
+        self._start_head(model, phases)
+        model.history = train(classifier, tokenizer, self.schema, phases, self.recipe, label, model.lower)
+        return model
+
+    def prepare(self, tables: list[pd.DataFrame]) -> None:
+        """Let the frozen layers read these cases before several trainings need them, each table by itself."""
+        if self.states is None or not self.body.top_layers or self.launch:
+            return
+        tokenizer, classifier = self._fresh()
+        self._lower(classifier, tokenizer, tables)
+
+    def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
+        """States of the frozen layers, those of `tables` read; None where they are not always the same."""
+        body, cut = classifier.body, classifier.cut
+        varies = self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined"
+        threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
+        if self.states is None or not cut or varies or threads:
+            return None
+        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
+            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
+            return None
+        if has_dropout(modules_below(body, cut)):
+            return None
+        lower = LowerStates(self.states, self._states_key(body))
+        for texts in tables:
+            read_lower(classifier, tokenizer, texts, self.recipe, lower)
+        return lower
+
+    def _states_key(self, body: torch.nn.Module) -> str:
+        """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
+        read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
+        place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.rank))
+        code = source_digest("narrutils.models.reading")
+        return digest(read, self.config()["weights"], place, code)
+
+    def _fresh(self) -> tuple[object, Classifier]:
+        """Tokenizer and classifier as training finds them, but for the start of the head."""
+        body = self._body()  # first: pretraining it, if it is yet to be done, draws numbers too
+        set_seed(self.recipe.seed)
+        tokenizer = load_tokenizer(resolve(body.backbone))
+        recipe, narratives = self.recipe, len(self.schema.text_columns)
+        classifier = build(
+            body, self.lora, self.schema.width, recipe.head_dropout, recipe.checkpointing, narratives
+        )
+        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+        return tokenizer, classifier
+
+    def _start_head(self, model: NeuralModel, phases: list[Phase]) -> None:
+        """Start the head as the recipe says, from the last phase, the official rows."""
+        texts, targets = phases[-1].texts, phases[-1].targets
+        if self.recipe.head_start == "rates":
+            set_prevalence_bias(model.classifier, self.schema, targets)
+        elif self.recipe.head_start == "probe":
+            set_probe(
+                model.classifier, fit_probe(self.schema, model.pooled(texts), targets, self.recipe.probe_c)
+            )
+
+    def _fit_launched(self, phases: list[Phase], label: str) -> NeuralModel:
+        """The same training in processes of its own; the model then stands in this one."""
+        parts = {"body": vars(self._body()), "lora": vars(self.lora), "recipe": vars(self.recipe)}
+        outcome = train_launched(self.launch, self.schema, parts, phases, label)
+        model = self._model(*reversed(self._fresh()), history=outcome.history)
+        self._start_head(model, phases)
+        take_over(model.classifier, outcome.weights)
+        return model
+
+    def _model(self, classifier: Classifier, tokenizer, **more) -> NeuralModel:
+        return NeuralModel(self.schema, classifier, tokenizer, self.recipe, self.stored, self.lora, **more)
+
+    def _body(self) -> Body:
+        """The body that training starts from."""
+        if self.start is None:
+            return self.body
+        return replace(self.body, backbone=str(self.start.folder()), layers=0)  # cut already
+
+
+def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.DataFrame) -> None:
+    """Start each logit at the log-odds (or log-share) of its training rate, add-one smoothed."""
+    values = targets[schema.columns].to_numpy()
+    rates = (values.sum(0) + 1) / (len(values) + 2)
+    bias = np.log(rates)
+    bias[schema.binary_index] -= np.log1p(-rates[schema.binary_index])
+    with torch.no_grad():
+        classifier.head.bias.copy_(torch.tensor(bias))
+
+
+def set_probe(classifier: Classifier, probe: Probe) -> None:
+    """Start the head as the linear model that was fitted on what it reads."""
+    classifier.head.take(
+        {"centre": probe.centre, "spread": probe.spread, "weight": probe.weights.T, "bias": probe.bias}
+    )

@@ -1,0 +1,183 @@
+"""The training loop: Hugging Face's Trainer with our loss over our phases.
+
+All phases stand under one continuous learning-rate curve: the epochs of every
+phase are laid end to end as one list of batches, and the Trainer walks it once.
+"""
+
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedConfig, PrinterCallback, Trainer, TrainingArguments
+
+from narrutils.data.schema import Schema
+from narrutils.errors import InputError
+from narrutils.models.classifier import Classifier, has_dropout
+from narrutils.models.learner import Phase
+from narrutils.models.lower import LowerStates
+from narrutils.models.precision import training_flags
+from narrutils.training.averaging import WeightAverage
+from narrutils.training.batches import FixedBatches, epoch_ends, plan_batches
+from narrutils.training.distributed import gathered
+from narrutils.training.examples import Examples
+from narrutils.training.f1_loss import SoftF1Loss
+from narrutils.training.losses import AbstractionLoss, mean_divergence
+from narrutils.training.lovasz import LovaszLoss
+from narrutils.training.progress import EpochLines, Watching
+from narrutils.training.recipe import Recipe
+from narrutils.training.swap import draw_swaps
+
+
+class PhaseTrainer(Trainer):
+    """Trainer with our losses, one a phase, over a fixed list of batches."""
+
+    # Our loss is a mean over the batch: let the Trainer divide by the accumulation steps.
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self, *args, schema: Schema, phases: list[Phase], batches: FixedBatches, recipe: Recipe, **kwargs
+    ):
+        super().__init__(*args, **kwargs)
+        self.losses = [loss_of(schema, phase, recipe) for phase in phases]
+        self.schema, self.batches, self.recipe = schema, batches, recipe
+        sharded = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if sharded is not None:
+            # Autocast alone decides what is computed in 16 bits: FSDP would cast the head as well.
+            sharded.mixed_precision_policy = None
+
+    def get_train_dataloader(self) -> DataLoader:
+        loader = DataLoader(
+            self.train_dataset, batch_sampler=self.batches, collate_fn=self.train_dataset.collate
+        )
+        return loader  # not prepared by accelerate: `collate` divides a batch between processes
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss = self.losses[int(inputs["phase"][0])]
+        aims = [inputs["targets"], inputs["soft"]]
+        read = {name: value for name, value in inputs.items() if name not in ("targets", "soft", "phase")}
+        rows = len(inputs["targets"])
+        if not self.recipe.r_drop:
+            return loss(gathered(model(**read), rows), *aims)
+        twice = model(**{name: torch.cat([value, value]) for name, value in read.items()})
+        logits = torch.cat([gathered(half, rows) for half in twice.chunk(2)])
+        apart = mean_divergence(self.schema, *logits.chunk(2))
+        return loss(logits, *(torch.cat([aim, aim]) for aim in aims)) + self.recipe.r_drop * apart
+
+    def create_optimizer(self, model=None):
+        """AdamW over what learns; no decay on biases and norms; the head at its own rate."""
+        decay = {True: self.recipe.weight_decay, False: 0.0}
+        groups: dict[tuple, list] = {}
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                head = name.startswith("head.")
+                groups.setdefault((head, weight.ndim > 1), []).append(weight)
+        rates = {False: self.recipe.learning_rate}
+        rates[True] = self.recipe.head_learning_rate or self.recipe.learning_rate
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": w, "lr": rates[head], "weight_decay": decay[matrix]}
+                for (head, matrix), w in groups.items()
+            ],
+            fused=True,  # one pass over the weights: several times faster on a CPU too
+        )
+        return self.optimizer
+
+
+def train(
+    classifier: Classifier,
+    tokenizer,
+    schema: Schema,
+    phases: list[Phase],
+    recipe: Recipe,
+    label: str,
+    lower: LowerStates | None = None,
+) -> list[dict]:
+    """Train in place; returns a history entry an epoch: `phase`, `epoch`, `rows`, `loss`, `seconds`.
+
+    Args:
+        lower: what the frozen layers gave of every case, so that they are not computed again.
+
+    Raises:
+        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, a swap that
+            would change nothing, or what `text.encode` refuses.
+        Diverged: the loss or the gradient left its scale.
+    """
+    if recipe.r_drop and not has_dropout(classifier.modules()):
+        raise InputError(
+            "r_drop compares two dropout passes, but there is no dropout; set the encoder's, the "
+            "adapters' or the head's (encoder_dropout, lora_dropout, head_dropout), or r_drop to 0"
+        )
+    phases = with_finetuning(phases, recipe)
+    examples = Examples(phases, tokenizer, recipe, lower)
+    epochs = plan_batches(
+        phases, examples.inputs.lengths, recipe.batch_size, recipe.seed, recipe.accumulation
+    )
+    epochs = draw_swaps(epochs, len(examples), recipe.swap, recipe.seed)
+    ends = epoch_ends(phases, epochs, recipe.accumulation)
+    lines = EpochLines(ends, label)
+    averaging = [WeightAverage(recipe.ema)] if recipe.ema else []
+    with TemporaryDirectory() as scratch:
+        trainer = PhaseTrainer(
+            model=classifier,
+            args=trainer_arguments(recipe, classifier.body.config, scratch),
+            train_dataset=examples,
+            callbacks=[lines, Watching(ends), *averaging],
+            schema=schema,
+            phases=phases,
+            batches=FixedBatches([batch for epoch in epochs for batch in epoch], recipe.batch_size),
+            recipe=recipe,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return lines.history
+
+
+def with_finetuning(phases: list[Phase], recipe: Recipe) -> list[Phase]:
+    """The phases with the last epochs of the last one as a phase of their own, under the fine-tuning loss.
+
+    Raises:
+        InputError: the last phase has fewer epochs than are to be fine-tuned.
+    """
+    epochs = recipe.finetune_epochs
+    if not epochs:
+        return phases
+    *before, last = phases
+    if last.epochs < epochs:
+        raise InputError(f"finetune_epochs is {epochs}, but the last phase has only {last.epochs} epochs")
+    parts = [
+        replace(last, epochs=last.epochs - epochs),
+        replace(last, epochs=epochs, loss=recipe.finetune_loss),
+    ]
+    return [*before, *(p for p in parts if p.epochs)]
+
+
+def loss_of(schema: Schema, phase: Phase, recipe: Recipe) -> nn.Module:
+    """A fresh loss of a phase: `(logits, targets, soft)` to a scalar."""
+    return {
+        "cross_entropy": lambda: AbstractionLoss(schema, recipe.smoothing),
+        "f1": lambda: SoftF1Loss(schema),
+        "lovasz": lambda: LovaszLoss(schema, recipe.smoothing),
+    }[phase.loss or recipe.loss]()
+
+
+def trainer_arguments(recipe: Recipe, config: PreTrainedConfig, scratch: str) -> TrainingArguments:
+    """The Trainer's settings; nothing is saved, evaluated or reported by the Trainer itself."""
+    return TrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=1,  # the batches of all epochs are laid end to end
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        lr_scheduler_type="cosine",
+        lr_scheduler_kwargs={"num_cycles": recipe.cycles},
+        warmup_steps=recipe.warmup,
+        **training_flags(recipe.precision, config),
+        seed=recipe.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )

@@ -1,0 +1,204 @@
+"""Pseudo-labelling without a leak: the whole chain is run twice, with one fold's data changed.
+
+`HashLearner` answers otherwise as soon as one letter or one target of what it
+learned from is another. So if fold k's texts and labels are replaced and the model
+tested on fold k is the same to the last digit, then nothing of fold k reached it.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, HashLearner, random_labels, uids, word_texts
+
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import (
+    SoftLabels,
+    backbones_of,
+    corrected_labels,
+    given_labels,
+    nested_readings,
+    next_teacher,
+    pool_of_round,
+    read_soft_labels,
+    two_phases,
+)
+from narrutils.data.files import digest
+from narrutils.data.folds import for_fold, learns_from
+from narrutils.data.run import Run
+from narrutils.errors import InputError
+from narrutils.labels.correction import correct_by_fold
+
+N, K = 60, 4
+FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
+NO_POOL = pd.DataFrame(columns=["seen_folds", *TOY.text_columns], index=uids(0))
+TEST = word_texts(TOY, 4, seed=2).set_axis(uids(4, "t"))
+
+
+def generated(texts: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Two rows a fold whose text depends on all that fold's texts and labels."""
+    rows = []
+    for k in range(K):
+        own = FOLDS.index[FOLDS.eq(k)]
+        told = digest(texts.loc[own], labels.loc[own])
+        rows += [
+            {"First": f"{told} {n}", "Second": told, "seen_folds": [k], "pool": f"p{n}"} for n in range(2)
+        ]
+    return pd.DataFrame(rows, index=uids(2 * K, "g"))
+
+
+def chain(folder, texts, labels, strict=True):
+    """Teacher, correction, encoder, soft labels, two rounds of a student: notebooks 03 to 05."""
+    pool, learner = generated(texts, labels), HashLearner(TOY)
+
+    def model(name):
+        return CrossFit(Run(folder, "05_test"), name, TOY, learner, texts, FOLDS, TEST, pool)
+
+    reader = model("reader")
+    given = given_labels(reader, labels, 1)
+    reader.fit(given)
+    if strict:
+        reader.fit_pairs(given)
+    correction = correct_by_fold(TOY, labels, nested_readings(reader, strict), FOLDS, "author")
+    encoder = model("encoder")
+    encoder.fit(corrected_labels(encoder, correction.targets, 2))
+    if strict:
+        encoder.fit_pairs(given_labels(encoder, labels, 1))
+    teacher = SoftLabels(nested_readings(encoder, strict), encoder.pool_soft_labels(), "encoder")
+    students = []
+    for number in range(2):
+        students.append(model(f"student{number}"))
+        students[-1].fit(two_phases(students[-1], pool, teacher, correction.targets, 1, 2))
+        teacher = next_teacher(students[-1], teacher, pool, labels, (1, 1), strict)
+    return students, correction, learner
+
+
+def state(student: CrossFit, k: int) -> str:
+    return student.run.read(f"models/{student.name}/fold{k}/state.json")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return word_texts(TOY, N, seed=1), random_labels(TOY, N)
+
+
+def disturbed(world, k):
+    """The same cases with the texts and labels of fold k replaced."""
+    texts, labels = world[0].copy(), world[1].copy()
+    own = FOLDS.eq(k)
+    texts.loc[own] = word_texts(TOY, N, seed=9)[own.to_numpy()].to_numpy()
+    labels.loc[own] = random_labels(TOY, N, seed=8)[own.to_numpy()].to_numpy()
+    return texts, labels
+
+
+@pytest.fixture(scope="module")
+def honest(world, tmp_path_factory):
+    return chain(tmp_path_factory.mktemp("honest"), *world)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_nothing_of_fold_k_reaches_the_model_that_is_tested_on_it(world, honest, tmp_path, k):
+    students, correction, _ = honest
+    others, changed, _ = chain(tmp_path, *disturbed(world, k))
+    pd.testing.assert_frame_equal(for_fold(changed.targets, k), for_fold(correction.targets, k))
+    for student, other in zip(students, others, strict=True):
+        assert state(other, k) == state(student, k)
+        pd.testing.assert_frame_equal(other.fold_on_test(k), student.fold_on_test(k))
+        for j in set(range(K)) - {k}:  # the proof has teeth: everyone else did learn from fold k
+            assert state(other, j) != state(student, j)
+
+
+def test_the_correction_had_something_to_carry(honest):
+    flips = honest[1].flips
+    assert flips.groupby("held_out_fold").size().min() >= 2
+
+
+def test_no_model_was_ever_shown_a_held_out_uid(honest):
+    learner = honest[2]
+    assert {label.split()[0] for label in learner.learned} == {"reader", "encoder", "student0", "student1"}
+    for label, learned in learner.learned.items():
+        held_out = set(map(int, label.split()[1][4:].split("_")))
+        assert not {u for u in learned if u[0] == "u" and FOLDS[u] in held_out}
+        assert not {u for u in learned if u[0] == "g" and int(u[1:]) // 2 in held_out}
+        assert not {u for u in learned if u[0] == "t"}
+    assert "g007" in learner.learned["student0 fold0"]  # generated rows do take part
+
+
+def test_the_authors_way_does_leak_which_is_why_it_is_marked(world, tmp_path):
+    plain, *_ = chain(tmp_path / "a", *world, strict=False)
+    other, *_ = chain(tmp_path / "b", *disturbed(world, 0), strict=False)
+    assert state(other[0], 0) != state(plain[0], 0)
+
+
+def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(world, honest):
+    texts, labels = world
+    students, correction, _ = honest
+    pool = generated(texts, labels)
+    teacher = SoftLabels(nested_readings(students[0]), students[0].pool_soft_labels(), "student0")
+    soft, hard = two_phases(students[0], pool, teacher, correction.targets, 1, 4)((2,))
+    assert (soft.epochs, soft.soft, hard.epochs, hard.soft) == (1, True, 4, False)
+    official = learns_from(FOLDS, (2,))
+    assert set(hard.texts.index) == set(official)
+    assert set(soft.texts.index) == set(official) | (set(pool.index) - {"g004", "g005"})
+    pd.testing.assert_frame_equal(
+        hard.targets, for_fold(correction.targets, 2).loc[official], check_names=False
+    )
+    for uid in ("u000", "g000"):
+        source = teacher.official if uid[0] == "u" else teacher.pool
+        np.testing.assert_array_equal(soft.targets.loc[uid], source.loc[(uid, 2)])
+
+
+def test_without_generated_rows_the_soft_phase_is_the_official_rows(world, honest, tmp_path):
+    students, correction, _ = honest
+    student = CrossFit(
+        Run(tmp_path, "05_test"), "bare", TOY, HashLearner(TOY), world[0], FOLDS, TEST, NO_POOL
+    )
+    student.fit(given_labels(student, world[1], 1))
+    teacher = SoftLabels(nested_readings(students[0]), student.pool_soft_labels(), "student0")
+    teacher.save(student.run, "bare", TOY)
+    teacher = read_soft_labels(student.run, "bare", world[0].index)
+    soft, _ = two_phases(student, NO_POOL, teacher, correction.targets, 1, 4)((2,))
+    assert soft.soft
+    assert soft.texts.index.equals(learns_from(FOLDS, (2,)))
+
+
+def test_soft_labels_survive_the_disk(honest, world, tmp_path):
+    student, run = honest[0][0], Run(tmp_path, "04_test")
+    soft = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
+    soft.save(run, "student", TOY)
+    back = read_soft_labels(run, "student", world[0].index)
+    pd.testing.assert_frame_equal(back.official, soft.official)
+    pd.testing.assert_frame_equal(back.pool, soft.pool)
+
+
+def test_official_labels_can_stay_those_of_the_first_teacher(honest, world):
+    student = honest[0][0]
+    first = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
+    kept = next_teacher(honest[0][1], first, generated(*world), world[1], (1, 1), relabel=False)
+    pd.testing.assert_frame_equal(kept.official, first.official)
+    assert not kept.pool.equals(first.pool)
+    assert kept.nested == first.nested
+
+
+def test_a_rounds_nested_teachers_learn_from_the_former_ones(honest):
+    """Their soft labels of generated rows come from the teacher that left out the same two folds."""
+    learned = honest[2].learned
+    assert "g004" in learned["student0 pair0_1"]
+    assert not {"g000", "g001", "g002", "g003"} & set(learned["student0 pair0_1"])
+    first, second = (nested_readings(student) for student in honest[0])
+    assert not first.equals(second)
+
+
+def test_each_round_learns_from_its_own_pools(world):
+    pool = generated(*world)
+    assert pool_of_round(pool, [], 3) is pool
+    assert set(pool_of_round(pool, [["p0"], ["p0", "p1"]], 0)["pool"]) == {"p0"}
+    assert len(pool_of_round(pool, [["p0"], ["p0", "p1"]], 1)) == len(pool)
+    with pytest.raises(InputError, match="round 2 needs one"):
+        pool_of_round(pool, [["p0"], ["p1"]], 2)
+    with pytest.raises(InputError, match="p9"):
+        pool_of_round(pool, [["p9"]], 0)
+
+
+def test_backbones_are_named_once():
+    finals = [{"name": "a", "backbone": "big"}, {"name": "b", "seed": 3}, {"name": "c", "backbone": "big"}]
+    assert backbones_of("small", finals) == ["small", "big"]

@@ -1,0 +1,310 @@
+"""A finished run's models as teachers of the next: the right one reads, and nothing of fold k leaks."""
+
+import shutil
+import weakref
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, HashLearner, HashModel, random_labels, random_probabilities, uids, word_texts
+
+from narrutils.crossfit import stored, teachers
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import SoftLabels, given_labels, nested_readings, two_phases
+from narrutils.crossfit.teachers import Teachers
+from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, singles, stack
+from narrutils.data.run import Run
+from narrutils.data.tables import read_table, write_table
+from narrutils.errors import InputError
+from narrutils.models.classifier import Body, Lora
+from narrutils.models.tfidf import TfidfLearner
+from narrutils.training.neural import NeuralLearner, Recipe
+
+N, K = 48, 4
+FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
+TEXTS, LABELS = word_texts(TOY, N, seed=1), random_labels(TOY, N)
+TEST = word_texts(TOY, 6, seed=2, words=30).set_axis(uids(6, "t"))
+POOL = word_texts(TOY, 2 * K, seed=3).set_axis(uids(2 * K, "g"))
+POOL = POOL.assign(seen_folds=[[n % K] for n in range(2 * K)])
+
+
+def begun(folder, texts=TEXTS, labels=LABELS, folds=FOLDS):
+    """A run folder with cases and folds."""
+    run = Run(folder, "01_test")
+    train = texts.join(labels).assign(split="train")
+    run.write("cases.parquet", pd.concat([train, TEST.assign(split="test")]))
+    run.write("folds.parquet", folds.rename_axis("uid").reset_index())
+    return run
+
+
+def finished(folder, learner, name="tfidf", nested=True, pool=POOL[:0]):
+    """A run with one model, its nested teachers too where `nested`; the fitted model."""
+    model = CrossFit(begun(folder), name, TOY, learner, TEXTS, FOLDS, TEST, pool)
+    model.fit(given_labels(model, LABELS))
+    if nested:
+        model.fit_pairs(given_labels(model, LABELS))
+    model.publish(name)
+    return model
+
+
+@pytest.fixture(scope="module")
+def tfidf(tmp_path_factory):
+    """A finished run with TF-IDF models; only read."""
+    return finished(tmp_path_factory.mktemp("runs") / "demo", TfidfLearner(TOY, min_df=1), pool=POOL)
+
+
+@pytest.fixture
+def copy(tfidf, tmp_path):
+    """The same run to spoil."""
+    return Run(shutil.copytree(tfidf.run.folder, tmp_path / "demo"), "06_test")
+
+
+def close(one, other):
+    pd.testing.assert_frame_equal(one, other, check_names=False, atol=1e-6, rtol=0)
+
+
+def test_a_teacher_reads_as_the_model_did_when_it_was_trained(tfidf):
+    taught = Teachers(tfidf.run, "tfidf", TOY).check(TEXTS, FOLDS)
+    for k in range(K):
+        close(taught.read(k, TEST), tfidf.fold_on_test(k))
+    assert not np.allclose(taught.read(0, TEST), tfidf.fold_on_test(1))
+    assert taught.read(0, TEST[::-1]).index.equals(TEST.index[::-1])
+    assert taught.read(0, TEST[:0]).shape == (0, TOY.width)
+    assert taught.learned_from(2) == (0, 1, 3)
+    assert not taught.optimistic
+
+
+@pytest.mark.parametrize("kind", ["encoder", "adapters"])
+def test_a_neural_teacher_keeps_length_truncation_and_precision(kind, tiny_bert, tiny_gemma_folder, tmp_path):
+    """The test texts are longer than `max_tokens`, so another length or end would read otherwise."""
+    recipe = Recipe(max_tokens=12, truncation="right", learning_rate=1e-2, batch_size=4, precision="float32")
+    bodies = {"encoder": (Body(tiny_bert), Lora()), "adapters": (Body(tiny_gemma_folder), Lora(4, 8))}
+    learner = NeuralLearner(TOY, *bodies[kind], recipe)
+    model = CrossFit(begun(tmp_path), "model", TOY, learner, TEXTS, FOLDS, TEST)
+    model.fit(given_labels(model, LABELS), [(1,)])
+    if learner.base:
+        learner.save_base(tmp_path / "models/base" / learner.base)
+    close(Teachers(model.run, "model", TOY).read(1, TEST), model.fold_on_test(1))
+    note = tmp_path / "models/model/fold1/training.json"
+    write_json(note, read_json(note) | {"config": {"body": {"engine": "steam"}}})
+    with pytest.raises(InputError, match="stored by another version"):
+        Teachers(model.run, "model", TOY).read(1, TEST)
+
+
+def test_soft_labels_are_those_that_the_run_itself_would_give(tfidf):
+    taught = Teachers(tfidf.run, "tfidf", TOY)
+    close(taught.pool_soft_labels(POOL), tfidf.pool_soft_labels())
+    close(taught.official_soft_labels(), tfidf.official_soft_labels())
+    assert taught.pool_soft_labels(POOL[:0]).empty
+    soft = taught.soft_labels(POOL, "deberta")
+    assert isinstance(soft, SoftLabels)
+    assert soft.nested == "deberta"
+    close(soft.pool, tfidf.pool_soft_labels())
+
+
+def test_stored_soft_labels_go_before_nested_readings(copy, tfidf):
+    given = tfidf.official_soft_labels()
+    stored_ones = random_probabilities(TOY, given.index)
+    SoftLabels(stored_ones, tfidf.pool_soft_labels(), "x").save(copy, "tfidf", TOY)
+    close(Teachers(copy, "tfidf", TOY).official_soft_labels(), stored_ones)
+
+
+def test_an_ensemble_teaches_as_the_weighted_mean_of_its_members(copy, tfidf):
+    """A member without soft labels of official rows leaves those to the others."""
+    other = CrossFit(copy, "other", TOY, TfidfLearner(TOY, 0.5, min_df=1), TEXTS, FOLDS, TEST, POOL)
+    other.fit(given_labels(other, LABELS)).publish("other")
+    copy.write("ensemble.json", {"weights": {"tfidf": 3.0, "other": 1.0, "unused": 0.0}})
+    taught = Teachers(copy, "ensemble", TOY).check(TEXTS, FOLDS)
+    assert taught.members == {"tfidf": 0.75, "other": 0.25}
+    expected = 0.75 * tfidf.fold_on_test(2) + 0.25 * other.fold_on_test(2)
+    close(taught.read(2, TEST), expected)
+    close(taught.pool_soft_labels(POOL), 0.75 * tfidf.pool_soft_labels() + 0.25 * other.pool_soft_labels())
+    close(taught.official_soft_labels(), tfidf.official_soft_labels())
+    other.fit_pairs(given_labels(other, LABELS))
+    both = 0.75 * tfidf.official_soft_labels() + 0.25 * other.official_soft_labels()
+    close(taught.official_soft_labels(), both)
+
+
+def test_one_model_is_held_at_a_time(copy, monkeypatch):
+    held = []
+
+    def load(folder, schema):
+        assert all(model() is None for model in held)
+        model = stored.load_model(folder, schema)
+        held.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(teachers, "load_model", load)
+    Teachers(copy, "tfidf", TOY).pool_soft_labels(POOL)
+    assert len(held) == K
+
+
+def test_without_official_soft_labels_the_mend_is_named(tmp_path):
+    model = finished(tmp_path / "bare", HashLearner(TOY), "deberta", nested=False)
+    with pytest.raises(InputError, match="bare: deberta has no soft labels of the official rows; .*nested"):
+        Teachers(model.run, "deberta", TOY).official_soft_labels()
+
+
+def test_soft_labels_of_other_folds_are_refused(copy, tfidf):
+    folds = FOLDS.sample(frac=1, random_state=1).set_axis(FOLDS.index)
+    copy.write("folds.parquet", folds.reset_index())
+    with pytest.raises(InputError, match="nested teachers of tfidf left out other rows"):
+        Teachers(copy, "tfidf", TOY).official_soft_labels()
+    official = tfidf.official_soft_labels()
+    SoftLabels(official[official.index != ("u005", 0)], tfidf.pool_soft_labels(), "x").save(
+        copy, "tfidf", TOY
+    )
+    copy.write("folds.parquet", FOLDS.reset_index())
+    with pytest.raises(InputError, match="for fold 0 are not those of its folds"):
+        Teachers(copy, "tfidf", TOY).official_soft_labels()
+
+
+@pytest.mark.parametrize("note", ["models/tfidf/about.json", "labels/soft/tfidf.json"])
+def test_a_teacher_that_crossed_the_folds_says_so(copy, note):
+    copy.write(note, {"optimistic": True} if "about" in note else {"nested": False})
+    assert Teachers(copy, "tfidf", TOY).optimistic
+
+
+def other_folds():
+    return FOLDS.replace({0: 1, 1: 0})
+
+
+@pytest.mark.parametrize(
+    ("texts", "folds", "line"),
+    [
+        (TEXTS[1:], FOLDS[1:], "uid u000 is in only one"),
+        (TEXTS.assign(Second=TEXTS["First"]), FOLDS, "demo: Second of uid u000 differs"),
+        (TEXTS, other_folds(), "uid u000 is in fold 0 there and 1 here"),
+        (TEXTS, FOLDS.replace({3: 2}), "uid u003 is in fold 3 there and 2 here"),
+    ],
+)
+def test_other_cases_texts_or_folds_are_refused(tfidf, texts, folds, line):
+    with pytest.raises(InputError, match=line) as caught:
+        Teachers(tfidf.run, "tfidf", TOY).check(texts, folds)
+    assert "\n" not in str(caught.value)
+    assert not set(TEXTS.loc["u000", "Second"].split()) & set(str(caught.value).split())
+
+
+def test_rows_in_another_order_are_the_same_rows(tfidf):
+    Teachers(tfidf.run, "tfidf", TOY).check(TEXTS[::-1], FOLDS.sample(frac=1, random_state=2))
+
+
+def test_a_missing_model_another_schema_and_a_stale_model_are_refused(copy):
+    taught = Teachers(copy, "tfidf", TOY)
+    path = copy.path("models/tfidf/fold2/predictions.parquet")
+    table = read_table(path)
+    write_table(path, table.drop(columns="Sad"))
+    with pytest.raises(InputError, match="models/tfidf/fold2 was trained for another schema"):
+        taught.check(TEXTS, FOLDS)
+    write_table(path, table[table["uid"] != "u002"])
+    with pytest.raises(InputError, match="fold2 left out other rows than those of fold 2"):
+        taught.check(TEXTS, FOLDS)
+    shutil.rmtree(path.parent)
+    with pytest.raises(InputError, match="demo: models/tfidf/fold2 is missing"):
+        taught.check(TEXTS, FOLDS)
+    with pytest.raises(InputError, match="models/gemma/fold0 is missing"):
+        Teachers(copy, "gemma", TOY).check(TEXTS, FOLDS)
+    with pytest.raises(InputError, match="holds no stored model"):
+        taught.read(2, TEST)
+
+
+def test_screening_gets_each_teacher_with_its_folds_and_its_average(tfidf):
+    taught = Teachers(tfidf.run, "tfidf", TOY)
+    for k, teacher in enumerate(taught.for_screening(TEXTS, FOLDS)):
+        assert teacher.learned_from == tuple(j for j in range(K) if j != k)
+        close(teacher.read(TEST), taught.read(k, TEST))
+        own = TEXTS.loc[learns_from(FOLDS, (k,))]
+        pd.testing.assert_series_equal(teacher.prior, taught.read(k, own).mean())
+    with pytest.raises(InputError, match="its folds differ"):
+        taught.for_screening(TEXTS, other_folds())
+
+
+# The proof over runs: `HashLearner` answers otherwise as soon as one letter of what it learned
+# from is another, so a student that stays the same has learned nothing of the changed fold.
+
+
+def disturbed(k):
+    """The same cases with the texts and labels of fold k replaced."""
+    texts, labels, own = TEXTS.copy(), LABELS.copy(), FOLDS.eq(k)
+    texts.loc[own] = word_texts(TOY, N, seed=9)[own.to_numpy()].to_numpy()
+    labels.loc[own] = random_labels(TOY, N, seed=8)[own.to_numpy()].to_numpy()
+    return texts, labels
+
+
+def written_from(texts, labels, number):
+    """Two generated rows a fold whose text depends on all that fold's texts and labels."""
+    rows = []
+    for k in range(K):
+        own = FOLDS.index[FOLDS.eq(k)]
+        told = digest(texts.loc[own], labels.loc[own], number)
+        rows += [{"First": f"{told} {n}", "Second": told, "seen_folds": [k]} for n in range(2)]
+    return pd.DataFrame(rows, index=uids(2 * K, "g"))
+
+
+def series(folder, texts, labels, runs=3):
+    """Runs that each learn from generated rows as the last one's teachers read them; the students."""
+    students, targets = [], stack({k: TOY.to_targets(labels) for k in range(K)})
+    for number in range(runs):
+        run, pool = begun(folder / f"run{number}", texts, labels), written_from(texts, labels, number)
+        student = CrossFit(run, "student", TOY, HashLearner(TOY), texts, FOLDS, TEST, pool)
+        given = given_labels(student, labels)
+        if students:
+            teacher = Teachers(students[-1].run, "student", TOY).check(texts, FOLDS)
+            student.fit(two_phases(student, pool, teacher.soft_labels(pool, "student"), targets, 1, 1))
+        else:
+            student.fit(given)
+        student.fit_pairs(given)
+        SoftLabels(nested_readings(student), student.pool_soft_labels(), "student").save(run, "student", TOY)
+        students.append(student)
+    return students
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Stored models are `HashModel`s."""
+    load = lambda folder, schema: HashModel(schema, read_json(folder / "state.json"))  # noqa: E731
+    monkeypatch.setattr(teachers, "load_model", load)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_nothing_of_fold_k_reaches_its_model_over_a_series_of_runs(k, hashed, tmp_path):
+    plain = series(tmp_path / "a", TEXTS, LABELS)
+    others = series(tmp_path / "b", *disturbed(k))
+    for one, other in zip(plain, others, strict=True):
+        states = [[s.run.read(f"models/student/fold{j}/state.json") for j in range(K)] for s in (one, other)]
+        assert states[0][k] == states[1][k]
+        for j in set(range(K)) - {k}:  # the proof has teeth: everyone else did learn from fold k
+            assert states[0][j] != states[1][j]
+    taught = [Teachers(students[-1].run, "student", TOY) for students in (plain, others)]
+    priors = [t.for_screening(t.run.cases("train"), FOLDS)[k].prior for t in taught]
+    pd.testing.assert_series_equal(*priors)
+
+
+def test_rows_that_saw_a_fold_are_not_read_for_it(tfidf):
+    labels = Teachers(tfidf.run, "tfidf", TOY).pool_soft_labels(POOL)
+    for (k,) in singles(FOLDS):
+        assert set(for_fold(labels, k).index) == set(allowed(POOL, (k,)).index)
+    official = Teachers(tfidf.run, "tfidf", TOY).official_soft_labels()
+    for k in range(K):
+        assert set(for_fold(official, k).index) == set(learns_from(FOLDS, (k,)))
+    assert set(for_fold(official, PLAIN).index) == set(TEXTS.index)
+
+
+def test_tfidf_teachers_of_a_fold_do_not_depend_on_its_data(tmp_path):
+    readings = []
+    for name, (texts, labels) in {"a": (TEXTS, LABELS), "b": disturbed(1)}.items():
+        model = CrossFit(
+            begun(tmp_path / name, texts, labels),
+            "tfidf",
+            TOY,
+            TfidfLearner(TOY, min_df=1),
+            texts,
+            FOLDS,
+            TEST,
+        )
+        model.fit(given_labels(model, labels))
+        readings.append(Teachers(model.run, "tfidf", TOY).check(texts, FOLDS).pool_soft_labels(POOL))
+    one, other = readings
+    pd.testing.assert_frame_equal(for_fold(one, 1), for_fold(other, 1))
+    assert not for_fold(one, 0).equals(for_fold(other, 0))

@@ -1,0 +1,191 @@
+"""Good folders load exactly; every broken one is one line that names the place, never the text."""
+
+import pandas as pd
+import pytest
+
+from narrutils.data import cases, demo
+from narrutils.data.cases import load_data
+from narrutils.data.schema import parse_schema
+from narrutils.errors import InputError
+
+SCHEMA = parse_schema(
+    {
+        "text": [{"name": "First"}, {"name": "Second"}],
+        "variables": [
+            {"name": "Sad"},
+            {"name": "Note"},
+            {"name": "Place", "classes": {1: "in", 2: "out", 3: "?"}},
+        ],
+    },
+    "toy.yaml",
+)
+SECRET = "V was found"
+FILES = {
+    "train_features.csv": f'uid,First,Second\nNULL,"{SECRET}, alone",NA\n'
+    '0012,"two\nlines ""quoted""",\nCCCC,x,y\n',
+    "train_labels.csv": "uid,Sad,Note,Place\n0012,0,1,3\nNULL,1,0,1\nCCCC,0,0,2\n",
+    "test_features.csv": "uid,First,Second\nDDDD,a,b\nEEEE,c,d\n",
+    "test_labels.csv": "uid,Sad,Note,Place\nDDDD,1,1,1\nEEEE,0,0,2\n",
+    "submission_format.csv": "uid,Sad,Note,Place\nEEEE,0,0,1\nDDDD,0,0,1\n",
+    "truth.csv": "uid,Sad,Note,Place\n"
+    + "".join(f"{u},1,0,2\n" for u in ("DDDD", "EEEE", "CCCC", "NULL", "0012")),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in FILES.items():
+        tmp_path.joinpath(name).write_bytes(text.encode())
+    return tmp_path
+
+
+def test_values_arrive_as_they_were_written(folder):
+    found = load_data(folder, SCHEMA)
+    assert list(found.train.index) == ["NULL", "0012", "CCCC"]
+    assert found.train.loc["0012", "First"] == 'two\nlines "quoted"'
+    assert found.train.loc["NULL", "Second"] == "NA"
+    assert found.train.loc["0012", "Second"] == ""
+    assert found.train.loc["NULL", ["Sad", "Note", "Place"]].tolist() == [1, 0, 1]
+    assert found.submission_uids == ["EEEE", "DDDD"]
+    assert list(found.truth.index) == [*found.train.index, *found.test.index]
+    assert set(found.hashes) == set(FILES)
+    assert found.train.index.name == "uid"
+    assert (found.test.dtypes[SCHEMA.names] == "Int64").all()
+
+
+def test_optional_files_may_be_absent(folder):
+    for name in ("test_labels.csv", "submission_format.csv", "truth.csv"):
+        folder.joinpath(name).unlink()
+    found = load_data(folder, SCHEMA)
+    assert found.truth is None
+    assert found.submission_uids == ["DDDD", "EEEE"]
+    assert found.test[SCHEMA.names].isna().all(axis=None)
+
+
+def test_hash_changes_with_the_file_alone(folder):
+    before = load_data(folder, SCHEMA).hashes
+    path = folder / "train_features.csv"
+    path.write_text(path.read_text().replace("x,y", "x,z"))
+    after = load_data(folder, SCHEMA).hashes
+    assert {name for name in after if after[name] != before[name]} == {"train_features.csv"}
+
+
+BROKEN = {
+    "missing column": (
+        "train_features.csv",
+        "uid,First,Second",
+        "uid,First",
+        ["line 1", "Second is missing"],
+    ),
+    "extra column": ("truth.csv", "uid,Sad", "uid,Weight,Sad", ["line 1", "Weight", "remove it"]),
+    "misnamed column": ("train_labels.csv", "uid,Sad", "uid,Sadd", ["line 1", "Sadd", "did you mean Sad?"]),
+    "twice the same column": ("train_labels.csv", "Note,Place", "Note,Note", ["line 1", "Place"]),
+    "label out of range": (
+        "train_labels.csv",
+        "NULL,1,0,1",
+        "NULL,1,0,7",
+        ["line 3", "Place", "7", "1, 2, 3"],
+    ),
+    "label not an integer": (
+        "train_labels.csv",
+        "NULL,1,0,1",
+        "NULL,0.5,0,1",
+        ["line 3", "Sad", "0.5", "integer"],
+    ),
+    "label is text": ("train_labels.csv", "NULL,1,0,1", f"NULL,{SECRET},0,1", ["line 3", "Sad", "integer"]),
+    "label is empty": ("test_labels.csv", "DDDD,1,1,1", "DDDD,1,,1", ["line 2", "Note", "empty"]),
+    "uid twice": ("train_features.csv", "CCCC", "NULL", ["line 5", "NULL", "line 2"]),
+    "uid empty": ("train_features.csv", "CCCC", "", ["line 5", "uid", "empty"]),
+    "unlabelled case": ("train_labels.csv", "CCCC,0,0,2\n", "", ["train_features.csv: line 5", "CCCC"]),
+    "label without a case": ("test_features.csv", "EEEE,c,d\n", "", ["test_labels.csv: line 3", "EEEE"]),
+    "submission lacks a case": ("submission_format.csv", "DDDD,0,0,1\n", "", ["DDDD", "test_features.csv"]),
+    "submission in another order": (
+        "submission_format.csv",
+        "Sad,Note",
+        "Note,Sad",
+        ["column 2", "Note", "Sad"],
+    ),
+    "truth of an unknown case": ("truth.csv", "DDDD", "ZZZZ", ["line 2", "ZZZZ"]),
+    "too many fields": ("train_features.csv", "x,y", "x,y,z", ["line 5", "4 fields", "3"]),
+    "open quote": ("train_features.csv", "x,y", 'x,"y', ["line 5", "CSV"]),
+    "semicolons": ("test_features.csv", "uid,First,Second", "uid;First;Second", ["commas"]),
+    "no rows": ("test_features.csv", "DDDD,a,b\nEEEE,c,d\n", "", ["no rows"]),
+    "nothing": ("test_features.csv", FILES["test_features.csv"], "", ["empty"]),
+    "no header": (
+        "test_features.csv",
+        "uid,First,Second\n",
+        f'"{SECRET} on the first","b","c"\n',
+        ["line 1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_fault_is_one_line_that_names_its_place(folder, fault):
+    name, old, new, said = BROKEN[fault]
+    text = FILES[name]
+    assert old in text
+    folder.joinpath(name).write_bytes(text.replace(old, new, 1).encode())
+    with pytest.raises(InputError) as caught:
+        load_data(folder, SCHEMA)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert SECRET not in line
+    assert ".csv" in line
+    for part in said:
+        assert part in line
+
+
+def test_a_case_in_both_splits_is_refused(folder):
+    for name in ("train_features.csv", "train_labels.csv"):
+        folder.joinpath(name).write_bytes(FILES[name].replace("CCCC", "DDDD").encode())
+    with pytest.raises(InputError, match="uid DDDD is in train_features.csv too"):
+        load_data(folder, SCHEMA)
+
+
+def test_another_encoding_is_named_with_its_line(folder):
+    folder.joinpath("train_features.csv").write_bytes(
+        FILES["train_features.csv"].encode() + b"FFFF,caf\xe9,z\n"
+    )
+    with pytest.raises(InputError, match="line 6 is not UTF-8"):
+        load_data(folder, SCHEMA)
+
+
+def test_byte_order_mark_and_windows_lines_are_fine(folder):
+    text = FILES["test_features.csv"].replace("\n", "\r\n")
+    folder.joinpath("test_features.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load_data(folder, SCHEMA).test.loc["EEEE", "Second"] == "d"
+
+
+@pytest.mark.parametrize("name", cases.NEEDED)
+def test_a_missing_file_is_named(folder, name):
+    folder.joinpath(name).unlink()
+    with pytest.raises(InputError, match=f"{name}: no such file"):
+        load_data(folder, SCHEMA)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load_data(tmp_path / "none", SCHEMA)
+
+
+def test_embedded_corpus_is_made_once_and_whole(tmp_path, monkeypatch):
+    calls = []
+
+    def write(folder, cases, seed):
+        calls.append((cases, seed))
+        folder.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"uid": ["A"]}).to_csv(folder / "train_features.csv")
+        if len(calls) == 1:
+            raise OSError("disk full")
+
+    monkeypatch.setenv("NARRUTILS_CACHE", str(tmp_path))
+    monkeypatch.setattr(demo, "write_demo_data", write, raising=False)
+    with pytest.raises(OSError, match="disk full"):
+        cases.embedded_data(50, 3)
+    first, second = cases.embedded_data(50, 3), cases.embedded_data(50, 3)
+    assert first == second
+    assert first.joinpath("train_features.csv").exists()
+    assert first.is_relative_to(tmp_path)
+    assert calls == [(50, 3), (50, 3)]
+    assert cases.embedded_data(50, 4) != first

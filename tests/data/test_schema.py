@@ -1,0 +1,161 @@
+"""The target matrix: every column belongs to one variable, and no other module counts columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, random_labels, random_probabilities, uids
+
+from narrutils.data.schema import load_schema, parse_schema
+from narrutils.errors import InputError
+
+ONE_TEXT = parse_schema(
+    {"text": [{"name": "Report"}], "variables": [{"name": "Kind", "classes": {3: "a", 7: "b"}}]}, "one.yaml"
+)
+THREE_TEXTS = parse_schema(
+    {"uid": "case", "text": [{"name": n} for n in "ABC"], "variables": [{"name": "X"}, {"name": "Y"}]},
+    "three.yaml",
+)
+OSHA = load_schema("params/schemas/osha.yaml")
+
+
+def test_nvdrs_is_21_binary_variables_then_6_places_and_12_weapons(nvdrs):
+    assert (len(nvdrs.variables), len(nvdrs.binary), nvdrs.width) == (23, 21, 39)
+    assert nvdrs.text_columns == ["NarrativeLE", "NarrativeCME"]
+    assert nvdrs.names[0] == "DepressedMood"
+    assert nvdrs.names[-2:] == ["InjuryLocationType", "WeaponType1"]
+    assert nvdrs.slices["InjuryLocationType"] == slice(21, 27)
+    assert nvdrs.slices["WeaponType1"] == slice(27, 39)
+    assert nvdrs.binary_index.tolist() == list(range(21))
+    assert nvdrs.columns[20:22] == ["DisclosedToFriend", "InjuryLocationType_1"]
+    assert nvdrs.columns[-1] == "WeaponType1_12"
+    assert nvdrs["InjuryLocationType"].codes == tuple(range(1, 7))
+
+
+@pytest.mark.parametrize("schema", [TOY, ONE_TEXT, THREE_TEXTS, OSHA], ids=lambda s: s.name)
+class TestAnySchema:
+    def test_slices_tile_the_width_without_gap_or_overlap(self, schema):
+        positions = [p for v in schema.variables for p in range(schema.width)[schema.slices[v.name]]]
+        assert positions == list(range(schema.width))
+        assert [schema.columns[p] for p in positions] == [c for v in schema.variables for c in v.columns]
+        assert [schema.columns[p] for p in schema.binary_index] == [v.name for v in schema.binary]
+
+    def test_codes_survive_the_way_to_targets_and_back(self, schema):
+        labels = random_labels(schema, 50)
+        targets = schema.to_targets(labels)
+        assert targets.shape == (50, schema.width)
+        assert targets.columns.tolist() == schema.columns
+        pd.testing.assert_frame_equal(schema.to_labels(targets), labels, check_dtype=False)
+        for v in schema.categorical:
+            assert (targets[list(v.columns)].sum(axis=1) == 1).all()
+            for code in v.codes:
+                assert (targets[f"{v.name}_{code}"] == (labels[v.name] == code)).all()
+
+    def test_logits_become_probabilities_whose_classes_sum_to_one(self, schema):
+        logits = np.random.default_rng(0).normal(0, 50, (20, schema.width))
+        table = schema.from_logits(logits, uids(20))
+        for v in schema.categorical:
+            np.testing.assert_allclose(table[list(v.columns)].sum(axis=1), 1)
+            assert (
+                table[list(v.columns)].to_numpy().argmax(1) == logits[:, schema.slices[v.name]].argmax(1)
+            ).all()
+        for v in schema.binary:
+            assert ((table[v.name] > 0.5) == (logits[:, schema.slices[v.name].start] > 0)).all()
+        pd.testing.assert_frame_equal(schema.check_probabilities(table[schema.columns[::-1]]), table)
+
+
+def test_each_code_has_the_probability_that_its_column_speaks_of():
+    table = pd.DataFrame(
+        {"Sad": [0.2, 0.7], "Place_1": [0.5, 0.1], "Place_2": [0.3, 0.2], "Place_3": [0.2, 0.7]}
+    )
+    sad, place = TOY["Sad"], TOY["Place"]
+    assert (sad.column_of(0), sad.column_of(1), place.column_of(3)) == ("Sad", "Sad", "Place_3")
+    np.testing.assert_allclose(sad.by_code(table), [[0.8, 0.2], [0.3, 0.7]])
+    np.testing.assert_allclose(sad.of_codes(table, [0, 1]), [0.8, 0.7])
+    np.testing.assert_allclose(place.of_codes(table, pd.Series([3, 2])), [0.2, 0.2])
+
+
+def test_from_logits_is_sigmoid_and_softmax():
+    row = TOY.from_logits(np.log([[3.0, 1, 2, 5, 1, 1, 4]]), uids(1)).iloc[0]
+    expected = [3 / 4, 1 / 8, 2 / 8, 5 / 8, 1 / 2, 1 / 5, 4 / 5]
+    np.testing.assert_allclose(row, expected)
+
+
+def test_a_variable_is_1_only_above_its_threshold():
+    table = TOY.to_targets(random_labels(TOY, 3))
+    table["Sad"], table["Note"] = [0.3, 0.31, 0.9], [0.3, 0.6, 0.9]
+    labels = TOY.to_labels(table, {"Sad": 0.3, "Note": 0.85})
+    assert labels["Sad"].tolist() == [0, 1, 1]
+    assert labels["Note"].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "takes"), [("Note", 2, "0 or 1"), ("Place", 4, "1..3"), ("Tool", 1, "0 or 5")]
+)
+def test_a_bad_code_is_one_line_that_names_case_and_variable(variable, value, takes):
+    labels = random_labels(TOY, 4)
+    labels.loc["u002", variable] = value
+    with pytest.raises(InputError, match=rf"^{variable} of case u002 is {value}; it takes {takes}$"):
+        TOY.to_targets(labels)
+
+
+def test_a_missing_label_is_an_error():
+    labels = random_labels(TOY, 3).astype(float)
+    labels.loc["u001", "Sad"] = np.nan
+    with pytest.raises(InputError, match="Sad of case u001"):
+        TOY.to_targets(labels)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "line"),
+    [("Sad", 1.2, "outside"), ("Sad", np.nan, "outside"), ("Place_2", 0.0, "Place sum to")],
+)
+def test_a_table_that_is_not_probabilities_is_refused(column, value, line):
+    table = random_probabilities(TOY, uids(5))
+    table.loc["u003", column] = value
+    with pytest.raises(ValueError, match=line):
+        TOY.check_probabilities(table)
+
+
+def test_a_missing_probability_column_is_named():
+    with pytest.raises(ValueError, match="Tool_5"):
+        TOY.check_probabilities(random_probabilities(TOY, uids(2)).drop(columns="Tool_5"))
+
+
+def test_a_sentence_names_the_class(nvdrs):
+    assert OSHA["EventType"].sentence(5) == "The type of event was: shock."
+    assert nvdrs["DepressedMood"].sentence() == "The decedent was perceived as depressed at the time."
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ([], "a schema is a mapping"),
+        ({"text": [], "variables": [{"name": "A"}]}, "`text` must be a list"),
+        ({"text": [{"name": "T"}]}, "`variables` must be a list"),
+        ({"text": [{"name": "T"}], "variables": [{"title": "A"}]}, "entry 1 of `variables` has no `name`"),
+        ({"text": [{"name": "T"}], "variables": [{"name": "T"}]}, "T is named twice"),
+        ({"text": [{"name": "T"}], "variables": [{"name": "A", "classes": {1: "x"}}]}, "classes"),
+        ({"text": [{"name": "T"}], "variables": [{"name": "A", "classes": ["x", "y"]}]}, "classes"),
+        (
+            {
+                "text": [{"name": "T"}],
+                "variables": [{"name": "A_1"}, {"name": "A", "classes": {1: "x", 2: "y"}}],
+            },
+            "share a probability column",
+        ),
+    ],
+)
+def test_a_broken_schema_is_one_line(raw, line):
+    with pytest.raises(InputError, match=line) as raised:
+        parse_schema(raw, "my.yaml")
+    assert str(raised.value).startswith("my.yaml")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_schema_file_that_is_missing_or_no_yaml_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="no such schema file"):
+        load_schema(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("text: [\n  name")
+    with pytest.raises(InputError, match="not valid YAML") as raised:
+        load_schema(tmp_path / "bad.yaml")
+    assert "\n" not in str(raised.value)

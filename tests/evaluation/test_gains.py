@@ -1,0 +1,67 @@
+"""What each choice is worth: paired, cross-fitted, and the members' share in it."""
+
+import pandas as pd
+import pytest
+from test_stacking import EQUAL, FOLDS, LABELS, STEPS, found
+from toys import TOY
+
+from narrutils.evaluation.gains import member_gains, votes, ways_to_combine, ways_to_cut
+from narrutils.evaluation.ladder import decisions
+from narrutils.evaluation.metrics import average_f1
+from narrutils.evaluation.stacking import form
+
+
+def value(told: str) -> float:
+    return float(told.split(" [")[0])
+
+
+def test_the_best_member_is_missed_most():
+    table = member_gains(found()).set_index("member")
+    gained = table["gain of having it"].map(value)
+    assert gained.idxmax() == "good"
+    assert table["share"].sum() == pytest.approx(1)
+    codes = [
+        decisions(TOY, e.step(), LABELS, FOLDS)["oof", "cross_fitted"]
+        for e in (found(), found().without("good"))
+    ]
+    whole, rest = (average_f1(TOY, LABELS, c) for c in codes)
+    assert gained["good"] == pytest.approx(whole - rest, abs=1e-3)
+    assert member_gains(form(TOY, STEPS, {"good": 1.0}, LABELS, FOLDS)).empty
+
+
+def test_every_way_to_combine_is_held_against_the_plain_mean():
+    table = ways_to_combine(found()).set_index("way")
+    assert len(table) == 5
+    plain = form(TOY, STEPS, EQUAL, LABELS, FOLDS)
+    codes = decisions(TOY, plain.step(), LABELS, FOLDS)["oof", "cross_fitted"]
+    assert table["average F1"].iloc[0] == pytest.approx(average_f1(TOY, LABELS, codes), abs=1e-3)
+    fitted = table.loc["mean of calibrated probabilities, weights fitted"]
+    assert value(fitted["gain over the first"]) == pytest.approx(
+        fitted["average F1"] - table["average F1"].iloc[0], abs=2e-3
+    )
+
+
+def test_a_vote_is_the_majority_of_the_members_codes():
+    plain = form(TOY, STEPS, EQUAL, LABELS, FOLDS)
+    cast = [decisions(TOY, s, LABELS, FOLDS)["oof", "cross_fitted"] for s in STEPS]
+    got = votes(plain)
+    expected = (sum(c["Sad"] for c in cast) >= 2).astype(int)
+    pd.testing.assert_series_equal(got["Sad"], expected.loc[got.index], check_dtype=False)
+    heavy = votes(form(TOY, STEPS, {"good": 5.0, "fair": 1.0, "bad": 1.0}, LABELS, FOLDS))
+    pd.testing.assert_frame_equal(heavy, cast[0].loc[heavy.index], check_dtype=False)
+
+
+def test_each_search_is_scored_on_folds_that_it_did_not_see():
+    table, last = ways_to_cut(TOY, [*STEPS, found().step()], LABELS, FOLDS)
+    assert table.columns.tolist() == ["half", "grid", "shrunk", "grid, in-sample (optimistic)"]
+    codes = decisions(TOY, STEPS[0], LABELS, FOLDS)
+    for column, place in [
+        ("half", "half"),
+        ("grid", "cross_fitted"),
+        ("grid, in-sample (optimistic)", "in_sample"),
+    ]:
+        assert table.loc["Good", column] == pytest.approx(
+            average_f1(TOY, LABELS, codes["oof", place]), abs=1e-3
+        )
+    assert table.index[-1] == "mean over the steps"
+    assert last["way"].tolist() == ["half", "grid", "shrunk"]

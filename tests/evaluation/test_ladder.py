@@ -1,0 +1,244 @@
+"""The ladder: every way of scoring side by side, gains paired, no label of the test split in a threshold."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, random_labels, random_probabilities, uids
+
+from narrutils.data.run import Run
+from narrutils.evaluation.intervals import paired_gain, score_interval
+from narrutils.evaluation.ladder import (
+    Step,
+    answers_of,
+    by_thresholds,
+    climb,
+    decisions,
+    gaps,
+    over_first,
+    read_steps,
+    to_table,
+)
+from narrutils.evaluation.metrics import average_f1, count, per_variable
+from narrutils.evaluation.thresholds import cross_fitted, decide_cross_fitted, search, search_shrunk
+
+N = 80
+LABELS = random_labels(TOY, N)
+FOLDS = pd.Series(np.arange(N) % 4, index=LABELS.index)
+TEST_LABELS = random_labels(TOY, 30, 5).set_axis(uids(30, "t"))
+TRUTH = pd.concat([random_labels(TOY, N, 6), TEST_LABELS]).sample(frac=1, random_state=0)
+
+
+def step(name: str, seed: int) -> Step:
+    oof, test = (
+        random_probabilities(TOY, LABELS.index, seed),
+        random_probabilities(TOY, TEST_LABELS.index, seed),
+    )
+    return Step(name, name.lower(), oof.sample(frac=1, random_state=seed), test)
+
+
+STEPS = [step("A", 1), step("B", 2)]
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return climb(TOY, STEPS, answers_of(LABELS, TEST_LABELS, TRUTH), LABELS, FOLDS)
+
+
+def pick(entries, **wanted):
+    (found,) = [e for e in entries if all(e[key] == value for key, value in wanted.items())]
+    return found
+
+
+def test_an_entry_has_the_keys_of_the_contract(entries):
+    keys = (
+        "step model split against thresholds average_f1 ci_low ci_high gain gain_low gain_high n "
+        "optimistic per_variable"
+    )
+    assert all(list(e) == keys.split() for e in entries)
+    assert all(list(e["per_variable"]) == TOY.names for e in entries)
+
+
+def test_every_step_is_scored_every_way_but_never_in_sample_on_test(entries):
+    places = [(e["step"], e["split"], e["against"], e["thresholds"]) for e in entries]
+    assert len(set(places)) == len(places) == 2 * 2 * (3 + 2)
+    assert [p[0] for p in places] == ["A"] * 10 + ["B"] * 10
+    assert {p[3] for p in places if p[1] == "test"} == {"half", "cross_fitted"}
+    assert {p[3] for p in places if p[1] == "oof"} == {"half", "cross_fitted", "in_sample"}
+
+
+def test_scores_and_gains_are_those_of_the_pooled_rows(entries):
+    codes = [decide_cross_fitted(TOY, LABELS, s.out_of_fold, FOLDS) for s in STEPS]
+    a, b = (count(TOY, LABELS, c) for c in codes)
+    place = {"split": "oof", "against": "given", "thresholds": "cross_fitted"}
+    first, second = pick(entries, step="A", **place), pick(entries, step="B", **place)
+    assert first["gain"] is first["gain_low"] is first["gain_high"] is None
+    assert (first["average_f1"], first["n"]) == (pytest.approx(average_f1(TOY, LABELS, codes[0])), N)
+    score, gain = score_interval(b), paired_gain(b, a)
+    assert (second["average_f1"], second["ci_low"], second["ci_high"]) == (score.value, score.low, score.high)
+    assert (second["gain"], second["gain_low"], second["gain_high"]) == (gain.value, gain.low, gain.high)
+    assert second["per_variable"] == pytest.approx(per_variable(TOY, LABELS, codes[1]).to_dict())
+
+
+def test_a_gain_of_exactly_zero_is_a_number(entries):
+    twice = climb(TOY, [STEPS[0], STEPS[0]], {("oof", "given"): LABELS}, LABELS, FOLDS)
+    assert [e["gain"] for e in twice[3:]] == [e["gain_high"] for e in twice[3:]] == [0.0] * 3
+    assert to_table(twice)["gain"].tolist() == ["", "+0.000"]
+
+
+def test_test_thresholds_are_searched_on_all_out_of_fold_rows(entries):
+    decided = decisions(TOY, STEPS[0], LABELS, FOLDS)
+    assert set(decided) == {
+        ("oof", "half"),
+        ("oof", "cross_fitted"),
+        ("oof", "in_sample"),
+        ("test", "half"),
+        ("test", "cross_fitted"),
+    }
+    found = search(TOY, LABELS, STEPS[0].out_of_fold)
+    pd.testing.assert_frame_equal(decided["test", "cross_fitted"], TOY.to_labels(STEPS[0].test, found))
+    pd.testing.assert_frame_equal(decided["oof", "in_sample"], TOY.to_labels(STEPS[0].out_of_fold, found))
+    pd.testing.assert_frame_equal(decided["test", "half"], TOY.to_labels(STEPS[0].test, 0.5))
+    got = pick(entries, step="A", split="test", against="given", thresholds="cross_fitted")
+    assert got["average_f1"] == pytest.approx(
+        average_f1(TOY, TEST_LABELS, TOY.to_labels(STEPS[0].test, found))
+    )
+
+
+def test_in_sample_thresholds_flatter(entries):
+    """On pure noise the search on the scored rows beats the honest one: the optimism is visible."""
+    place = {"step": "A", "split": "oof", "against": "given"}
+    scores = {
+        t: pick(entries, thresholds=t, **place)["average_f1"] for t in ("cross_fitted", "in_sample", "half")
+    }
+    assert scores["in_sample"] >= max(scores["cross_fitted"], scores["half"])
+
+
+def test_a_folds_decisions_ignore_its_own_labels():
+    altered = LABELS.copy()
+    own = FOLDS.eq(2)
+    altered.loc[own, ["Sad", "Note"]] = 1 - altered.loc[own, ["Sad", "Note"]]
+    honest, again = (decisions(TOY, STEPS[0], labels, FOLDS) for labels in (LABELS, altered))
+    rows = LABELS.index[own]
+    place = ("oof", "cross_fitted")
+    pd.testing.assert_frame_equal(honest[place].loc[rows], again[place].loc[rows])
+    assert not honest[place].equals(again[place])
+
+
+def test_thresholds_see_all_rows_for_the_test_split_and_the_other_folds_for_a_fold():
+    """A step whose thresholds tell how many rows they were found on."""
+    seen = []
+
+    def find(part, way=None):
+        seen.append(set(part.index))
+        return {"Sad": 0.3, "Note": 0.7} if len(part) == N else {"Sad": 0.6, "Note": 0.4}
+
+    odd = Step("E", "e", STEPS[0].out_of_fold, STEPS[0].test, find)
+    decided = decisions(TOY, odd, LABELS, FOLDS)
+    whole, part = find(LABELS), find(LABELS[:9])
+    for split, thresholds, cuts in [
+        ("test", "cross_fitted", whole),
+        ("oof", "in_sample", whole),
+        ("oof", "cross_fitted", part),
+    ]:
+        table = odd.test if split == "test" else odd.out_of_fold
+        pd.testing.assert_frame_equal(decided[split, thresholds], TOY.to_labels(table, cuts))
+    folds = [set(LABELS.index[FOLDS.ne(k)]) for k in range(4)]
+    assert seen[:-2] == [set(LABELS.index), *folds]
+
+
+def test_what_is_unknown_is_not_scored():
+    assert list(answers_of(LABELS, None, None)) == [("oof", "given")]
+    answers = answers_of(LABELS, TEST_LABELS, TRUTH)
+    assert answers["oof", "truth"].index.equals(LABELS.index)
+    assert set(answers["test", "truth"].index) == set(TEST_LABELS.index)
+    only = climb(TOY, STEPS, answers_of(LABELS, None, None), LABELS, FOLDS)
+    assert {(e["split"], e["against"]) for e in only} == {("oof", "given")}
+
+
+def test_tables_read_well(entries):
+    table = to_table(entries)
+    assert table["step"].tolist() == ["A", "B"]
+    assert table["cases"].tolist() == [N, N]
+    assert table["gain"].iloc[0] == ""
+    assert table["gain"].iloc[1][0] in "+-"
+    ways = by_thresholds(entries)
+    assert ways.columns.tolist() == ["half", "cross_fitted", "in_sample"]
+    assert ways.index.tolist() == [
+        "A",
+        "B",
+    ]
+    assert by_thresholds(entries, "test").columns.tolist() == ["half", "cross_fitted"]
+    got = pick(entries, step="B", split="oof", against="given", thresholds="in_sample")["average_f1"]
+    assert math.isclose(ways.loc["B", "in_sample"], got, abs_tol=5e-4)
+
+
+def test_the_gap_between_test_and_out_of_fold_has_an_interval(entries):
+    table = gaps(TOY, STEPS, LABELS, TEST_LABELS, FOLDS)
+    place = {"step": "A", "against": "given", "thresholds": "cross_fitted"}
+    test, oof = (pick(entries, split=s, **place)["average_f1"] for s in ("test", "oof"))
+    assert table["test − out-of-fold"].iloc[0].startswith(f"{test - oof:.3f} [")
+    assert gaps(TOY, STEPS, LABELS, None, FOLDS).empty
+
+
+def test_single_fold_models_tell_what_averaging_gains():
+    """Their mean score on test is held against the out-of-fold score, at each fold's own thresholds."""
+    by_fold = {k: random_probabilities(TOY, TEST_LABELS.index, 20 + k) for k in range(4)}
+    one = Step("A", "a", STEPS[0].out_of_fold, sum(by_fold.values()) / 4, by_fold=by_fold)
+    row = gaps(TOY, [one], LABELS, TEST_LABELS, FOLDS).iloc[0]
+    found = cross_fitted(lambda part: search(TOY, part, one.out_of_fold), LABELS, FOLDS)
+    single = np.mean([average_f1(TOY, TEST_LABELS, TOY.to_labels(by_fold[k], found[k])) for k in range(4)])
+    codes = decisions(TOY, one, LABELS, FOLDS)
+    oof = average_f1(TOY, LABELS, codes["oof", "cross_fitted"])
+    mean = average_f1(TOY, TEST_LABELS, codes["test", "cross_fitted"])
+    assert row["single models − out-of-fold"].startswith(f"{single - oof:.3f} [")
+    assert row["gain of averaging"].startswith(f"{mean - single:.3f} [")
+    assert gaps(TOY, STEPS[:1], LABELS, TEST_LABELS, FOLDS).iloc[0]["gain of averaging"] == ""
+
+
+def test_a_step_is_cut_in_the_way_that_it_names():
+    shrunk = replace(STEPS[0], way=search_shrunk)
+    assert shrunk.thresholds(TOY, LABELS) == search_shrunk(TOY, LABELS, STEPS[0].out_of_fold)
+    assert shrunk.thresholds(TOY, LABELS) != STEPS[0].thresholds(TOY, LABELS)
+
+
+def test_gains_over_the_first_step_are_paired():
+    steps = [STEPS[0], STEPS[1], STEPS[0]]
+    table = over_first(TOY, steps, LABELS, TEST_LABELS, FOLDS)
+    assert table["step"].tolist() == [STEPS[1].name, STEPS[0].name]
+    for split in ("out of fold", "test"):
+        gains = table[f"gain over {STEPS[0].name}, {split}"]
+        assert gains[1] == "0.000 [0.000, 0.000]" != gains[0]  # a step against itself
+    assert over_first(TOY, steps, LABELS, None, FOLDS).equals(table.iloc[:, :2])
+
+
+def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
+    for stage, name, order in [
+        ("05_b", "late", 1),
+        ("05_b", "early", 0),
+        ("01_a", "first", 0),
+        ("06_c", "own", 0),
+    ]:
+        run = Run(tmp_path, stage)
+        about = {"model": name, "step": name.title(), "stage": stage, "order": order}
+        about |= {"optimistic": name == "late", "instead": "early" if name == "late" else ""}
+        if name == "first":
+            about["folds"] = [0, 1]
+            for k in (0, 1):
+                path = f"models/{name}/fold{k}/predictions.parquet"
+                both = pd.concat([STEPS[k].out_of_fold, STEPS[k].test])
+                run.write_probabilities(path, both, TOY)
+        run.write(f"models/{name}/about.json", about)
+        run.write_probabilities(f"predictions/{name}_oof.parquet", STEPS[0].out_of_fold, TOY)
+        run.write_probabilities(f"predictions/{name}_test.parquet", STEPS[0].test, TOY)
+    steps = read_steps(Run(tmp_path, "06_c"), TOY)
+    assert [s.optimistic for s in steps] == [False, False, True]
+    assert [s.instead for s in steps] == ["", "", "early"]
+    assert [s.name for s in steps] == ["First", "Early", "Late (refused)"]
+    assert list(steps[0].by_fold) == [0, 1]
+    assert not steps[1].by_fold
+    pd.testing.assert_frame_equal(steps[0].by_fold[1], STEPS[1].test)
+    assert [s.model for s in steps] == ["first", "early", "late"]  # a notebook reads only earlier ones
+    pd.testing.assert_frame_equal(steps[0].out_of_fold, STEPS[0].out_of_fold)

@@ -1,0 +1,125 @@
+"""Cheap companions: they learn, are stored without a pickle, and read nothing twice and nothing cut."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from test_tfidf import LABELS, TARGETS, TEXTS, told
+from toys import TOY, random_labels, word_texts
+
+from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.stored import load_model
+from narrutils.data.run import Run
+from narrutils.errors import InputError
+from narrutils.evaluation.metrics import average_f1
+from narrutils.models import frozen
+from narrutils.models.backbones import load_tokenizer, resolve
+from narrutils.models.classifier import Body, base_name
+from narrutils.models.frozen import FrozenLearner, companions
+from narrutils.models.learner import Phase
+from narrutils.models.linear import NEVER, by_column
+from narrutils.models.tfidf import LINEAR, TfidfLearner, ratios
+
+
+@pytest.fixture(scope="module", params=list(LINEAR))
+def model(request):
+    return TfidfLearner(TOY, **LINEAR[request.param][1]).fit([Phase(TEXTS, TARGETS)])
+
+
+def test_a_companion_learns_every_kind_of_variable(model):
+    labels = random_labels(TOY, 60, seed=7)
+    table = model.predict(told(labels, 9))
+    TOY.check_probabilities(table)
+    assert average_f1(TOY, labels, TOY.to_labels(table)) > 0.9
+
+
+def test_a_companion_is_stored_and_read_like_the_baseline(model, tmp_path):
+    model.save(tmp_path)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors"}
+    pd.testing.assert_frame_equal(load_model(tmp_path, TOY).predict(TEXTS), model.predict(TEXTS))
+
+
+def test_few_terms_are_left_under_the_absolute_penalty():
+    dense, sparse = (TfidfLearner(TOY, **LINEAR[n][1]).fit([Phase(TEXTS, TARGETS)]) for n in ("nb", "lasso"))
+    assert (sparse.weights != 0).mean() < 0.5 * (dense.weights != 0).mean()
+
+
+def test_a_term_of_positive_cases_is_scaled_up():
+    """By hand: shares (2+1)/(2+2) and (0+1)/(2+2), then equal ones."""
+    features = csr_matrix(np.array([[0.3, 0.1], [0.9, 0.0], [0.0, 0.2], [0.0, 0.0]]))
+    got = ratios(features, np.array([1, 1, 0, 0]))
+    np.testing.assert_allclose(got, [np.log(3), 0.0], atol=1e-12)
+
+
+def test_a_column_of_one_answer_asks_no_regression():
+    targets = TOY.to_targets(LABELS.assign(Sad=1, Place=2))
+    weights, bias = by_column(TOY, targets, lambda answers: (np.ones(3), float(answers.mean())))
+    places = {c: n for n, c in enumerate(TOY.columns)}
+    assert [bias[places[c]] for c in ("Sad", "Place_1", "Place_2")] == [-NEVER, NEVER, -NEVER]
+    assert not weights[:, places["Sad"]].any()
+    assert weights[:, places["Note"]].all()
+
+
+def test_an_unknown_companion_is_one_line():
+    with pytest.raises(InputError, match="no 'trees'; there are tfidf, nb, lasso, chars, frozen"):
+        companions(TOY, ["nb", "trees"], "minilm")
+    assert list(companions(TOY, ["chars", "nb", "chars"], "minilm")) == ["chars", "nb"]
+
+
+@pytest.fixture
+def reader(tiny_bert):
+    return FrozenLearner(TOY, Body(str(tiny_bert)), 4), frozen._reader(
+        Body(str(tiny_bert)), 4, resolve(str(tiny_bert)).fingerprint
+    )
+
+
+def test_a_long_narrative_is_read_to_its_end(reader):
+    """Its windows are equal, hold every token once, and its last word changes its state."""
+    words = " ".join(f"w{n}" for n in range(10))
+    windows, owner = reader[1]._windows([words, "", "w1"])
+    assert owner == [0, 0, 0, 1, 2]
+    inside = [ids[1:-1] for ids in windows[:3]]
+    assert sorted(map(len, inside)) == [3, 3, 4]
+    ids = load_tokenizer(resolve(reader[0].body.backbone))(words, add_special_tokens=False)["input_ids"]
+    assert [t for part in inside for t in part] == ids
+    texts = pd.DataFrame({"First": [words, words[:-2] + "w0"], "Second": ["w1", "w1"]})
+    states = reader[1].states(texts)
+    assert np.abs(states[0] - states[1]).max() > 1e-4
+
+
+def test_a_state_is_the_mean_over_all_tokens_of_all_windows(reader):
+    texts = pd.DataFrame({"First": ["w1 w2 w3 w4 w5"]})
+    windows, _ = reader[1]._windows(texts["First"].tolist())
+    import torch
+
+    with torch.inference_mode():
+        rows = [reader[1].body(input_ids=torch.tensor([w])).last_hidden_state[0] for w in windows]
+    expected = torch.cat(rows).mean(0).numpy()
+    np.testing.assert_allclose(reader[1].states(texts)[0], expected, atol=1e-5)
+
+
+def test_a_text_is_read_once(reader, monkeypatch):
+    texts = word_texts(TOY, 6, seed=3)
+    first = reader[1].states(texts)
+    monkeypatch.setattr(reader[1], "_read", lambda narratives: pytest.fail("read twice"))
+    np.testing.assert_array_equal(reader[1].states(texts[::-1])[::-1], first)
+
+
+def test_the_stored_model_reads_alike_from_its_run_folder(tiny_bert, tmp_path):
+    texts, labels = word_texts(TOY, 30), random_labels(TOY, 30)
+    folds = pd.Series(np.arange(30) % 3, index=texts.index)
+    test = word_texts(TOY, 5, seed=8).set_axis([f"t{n}" for n in range(5)]).rename_axis("uid")
+    learner = FrozenLearner(TOY, Body(str(tiny_bert)), 4)
+    model = CrossFit(Run(tmp_path, "01_eda"), "frozen", TOY, learner, texts, folds, test)
+    model.fit(given_labels(model, labels)).publish("frozen")
+    assert (tmp_path / "models/base" / base_name(learner.body) / "config.json").exists()
+    back = load_model(tmp_path / "models/frozen/fold1", TOY)
+    pd.testing.assert_frame_equal(back.predict(test), model.fold_on_test(1), check_names=False, atol=1e-6)
+    assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pkl"))
+
+
+def test_the_backbone_is_part_of_the_key(tiny_bert):
+    a, b = FrozenLearner(TOY, Body(str(tiny_bert))), FrozenLearner(TOY, Body(str(tiny_bert)), 8)
+    assert a.config() != b.config()
+    assert a.config()["weights"] == resolve(str(tiny_bert)).fingerprint

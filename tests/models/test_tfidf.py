@@ -1,0 +1,95 @@
+"""The TF-IDF baseline: it learns, means its probabilities, and is stored without a pickle."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, random_labels, uids
+
+from narrutils.evaluation.metrics import average_f1
+from narrutils.models.learner import Phase
+from narrutils.models.tfidf import TfidfLearner, TfidfModel
+
+
+def told(labels: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Texts that state each code as a word, half of them in the second narrative."""
+    rng = np.random.default_rng(seed)
+    first, second = [], []
+    for codes in labels.itertuples(index=False):
+        words = [f"{name.lower()}{code}" for name, code in zip(labels.columns, codes, strict=True)]
+        words += [f"noise{n}" for n in rng.integers(0, 30, 4)]
+        rng.shuffle(words)
+        first.append(" ".join(words[:4]))
+        second.append(" ".join(words[4:]))
+    return pd.DataFrame({"First": first, "Second": second}, index=labels.index)
+
+
+LABELS = random_labels(TOY, 150)
+TEXTS, TARGETS = told(LABELS), TOY.to_targets(LABELS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TfidfLearner(TOY).fit([Phase(TEXTS, TARGETS)])
+
+
+def test_it_reads_both_narratives_and_learns_every_kind_of_variable(model):
+    labels = random_labels(TOY, 60, seed=7)
+    table = model.predict(told(labels, 9))
+    TOY.check_probabilities(table)
+    assert table.index.equals(labels.index)
+    assert average_f1(TOY, labels, TOY.to_labels(table)) > 0.95
+
+
+def test_a_prediction_depends_on_its_own_text_alone(model):
+    together, alone = model.predict(TEXTS[:5]), model.predict(TEXTS[3:4])
+    pd.testing.assert_frame_equal(together[3:4], alone)
+
+
+def test_the_last_phase_is_learned_and_corrected_targets_count():
+    flipped = TARGETS.assign(Sad=1 - TARGETS["Sad"])
+    other = Phase(TEXTS, flipped, soft=True)
+    model = TfidfLearner(TOY).fit([other, Phase(TEXTS, TARGETS)])
+    assert ((model.predict(TEXTS)["Sad"] > 0.5) == (LABELS["Sad"] == 1)).mean() > 0.95
+    assert TfidfLearner(TOY).fit([other]).predict(TEXTS)["Sad"].gt(0.5).eq(LABELS["Sad"] == 0).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "expected"),
+    [
+        ({"Sad": 0}, "Sad", 0),
+        ({"Sad": 1}, "Sad", 1),
+        ({"Place": 2}, "Place_2", 1),
+        ({"Tool": 5}, "Tool_5", 1),
+    ],
+)
+def test_a_variable_of_one_code_is_answered_with_it(changes, column, expected):
+    targets = TOY.to_targets(LABELS.assign(**changes))
+    table = TfidfLearner(TOY).fit([Phase(TEXTS, targets)]).predict(TEXTS)
+    TOY.check_probabilities(table)
+    assert (table[column] - expected).abs().max() < 1e-6
+
+
+def test_a_class_never_seen_is_never_expected():
+    labels = LABELS.assign(Place=LABELS["Place"].replace(2, 3))
+    table = TfidfLearner(TOY).fit([Phase(TEXTS, TOY.to_targets(labels))]).predict(TEXTS)
+    assert table["Place_2"].max() < 1e-6
+    found = TOY.to_labels(table)["Place"]
+    assert (found == labels["Place"]).mean() > 0.95
+    assert set(found) == {1, 3}
+
+
+def test_it_is_stored_as_json_and_safetensors(model, tmp_path):
+    model.save(tmp_path)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors"}
+    back = TfidfModel.load(tmp_path, TOY)
+    pd.testing.assert_frame_equal(back.predict(TEXTS), model.predict(TEXTS), atol=1e-5)
+
+
+def test_its_settings_are_its_key():
+    assert TfidfLearner(TOY).config() != TfidfLearner(TOY, min_df=3).config()
+    assert "schema" not in TfidfLearner(TOY).config()
+
+
+def test_uids_play_no_part(model):
+    renamed = model.predict(TEXTS.set_axis(uids(150, "z")))
+    np.testing.assert_array_equal(renamed.to_numpy(), model.predict(TEXTS).to_numpy())

@@ -1,0 +1,200 @@
+"""A profile fits what the notebooks declare, or one line says what does not and what would."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from narrutils.data.values import coerce, from_text
+from narrutils.errors import InputError
+from narrutils.pipeline.parameters import declared, parse_parameters
+from narrutils.pipeline.profiles import NOTEBOOKS, PATHS, find_stage, load_profile
+
+FIXTURES = Path(__file__).parents[1] / "notebooks"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a profile's text against the notebooks 01_makes and 02_uses."""
+    shutil.copy(FIXTURES / "makes.ipynb", tmp_path / "01_makes.ipynb")
+    shutil.copy(FIXTURES / "uses.ipynb", tmp_path / "02_uses.ipynb")
+
+    def load(text="", *overrides):
+        path = tmp_path / "toy.yaml"
+        path.write_text(text or "description: toy")
+        return load_profile(path, overrides, tmp_path)
+
+    return load
+
+
+def test_declarations_carry_default_type_and_help():
+    found = parse_parameters(
+        'epochs: int = 3  # passes\nrate = 1e-4\nnames: list[str] = [\n    "a",\n]  # who\n', "n"
+    )
+    assert [(p.default, p.kind, p.help) for p in found.values()] == [
+        (3, "int", "passes"),
+        (1e-4, "float", ""),
+        (["a"], "list[str]", "who"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("untagged", "parameters"), ("computes_parameter", "line 3"), ("lacks_run_dir", "run_dir")],
+)
+def test_a_notebook_that_declares_badly_is_refused(name, said):
+    with pytest.raises(InputError, match=said) as caught:
+        declared(FIXTURES / f"{name}.ipynb")
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("float", "1e-5", 1e-5),
+        ("float", 2, 2.0),
+        ("int | None", None, None),
+        ("list[float]", [1, "2e-1"], [1.0, 0.2]),
+        ("dict[str, int]", {"a": 1}, {"a": 1}),
+        ("dict", {"a": [1]}, {"a": [1]}),
+        ("bool", False, False),
+        ("str | None", "x", "x"),
+    ],
+)
+def test_values_that_fit(kind, value, expected):
+    found = coerce(value, parse_parameters(f"x: {kind} = 0", "n")["x"])
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("float", "fast"),
+        ("float", True),
+        ("float", "nan"),
+        ("float", [1]),
+        ("float", None),
+        ("int", 1.5),
+        ("int", "3"),
+        ("int", True),
+        ("bool", 1),
+        ("bool", "true"),
+        ("str", 3),
+        ("list[int]", ["a"]),
+        ("list", "a"),
+        ("dict", []),
+        ("int | None", "x"),
+    ],
+)
+def test_values_that_do_not_fit(kind, value):
+    with pytest.raises(TypeError):
+        coerce(value, parse_parameters(f"x: {kind} = 0", "n")["x"])
+
+
+def test_override_beats_section_beats_shared_beats_default(load):
+    text = "shared: {rows: 4}\n02_uses: {rows: 5}\n"
+    assert load("run: x").parameters["01_makes"]["rows"] == 3
+    assert [p["rows"] for p in load(text).parameters.values()] == [4, 5]
+    assert [p["rows"] for p in load(text, ("rows", "6")).parameters.values()] == [6, 6]
+    assert [p["rows"] for p in load(text, ("02.rows", "6")).parameters.values()] == [4, 6]
+    assert [p["rows"] for p in load(text, ("02_uses.rows", "null")).parameters.values()] == [4, None]
+
+
+def test_only_what_differs_from_the_default_is_injected(load):
+    profile = load("shared: {rows: 3}\n01_makes: {rate: 1e-1}")
+    assert profile.injected("01_makes") == {"rate": 0.1}
+    assert profile.injected("02_uses") == {"rows": 3}
+    assert "run_dir" not in profile.parameters["01_makes"]
+
+
+def test_run_is_named_by_the_profile_its_file_or_an_override(load):
+    assert load().run == "toy"
+    assert load("run: other").run == "other"
+    assert load("run: other", ("run", "third")).run == "third"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("shared: {rwos: 3}", ["rwos", "did you mean rows?"]),
+        ("01_make: {rows: 3}", ["01_make", "did you mean 01_makes?"]),
+        ("01_makes: {scale: 3}", ["scale", "02_uses declares it"]),
+        ("01_makes: {rats: 3}", ["01_makes", "rats", "did you mean rate?"]),
+        ("01_makes: {rate: fast}", ["01_makes", "rate", "'fast'", "float", "share"]),
+        ("01_makes: [rate]", ["01_makes", "mapping"]),
+        ("shared: {run_dir: /tmp}", ["run_dir"]),
+        ("estimate: {01_makes: 30}", ["estimate.01_makes"]),
+        ("run: ../demo", ["run", "folder name"]),
+        ("shared: {rows: 3, rows: 4}", ["rows", "twice"]),
+        ("- rows", ["mapping"]),
+        ("shared: {", ["YAML"]),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_one_line(load, text, said):
+    with pytest.raises(InputError) as caught:
+        load(text)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "toy.yaml" in line
+    for part in said:
+        assert part in line
+
+
+@pytest.mark.parametrize("key", ["rwos", "03.rows", "02.rate", "run_dir", "0.rows"])
+def test_an_override_of_nothing_is_refused(load, key):
+    with pytest.raises(InputError, match="-p"):
+        load("", (key, "3"))
+
+
+def test_a_word_that_looks_like_a_number_stays_a_word_where_a_word_is_wanted():
+    word = parse_parameters('note: str = "x"', "n")["note"]
+    assert from_text("0012", word, 10) == "0012"
+    assert from_text("", word, None) == ""
+    assert from_text("'12'", word, "12") == "12"
+    assert from_text("", parse_parameters("note: str | None = None", "n")["note"], None) is None
+
+
+def test_paths_reach_the_kernel_absolute_and_empty_stays_empty(tmp_path, monkeypatch):
+    shutil.copy(FIXTURES / "reads_data.ipynb", tmp_path / "01_reads_data.ipynb")
+    tmp_path.joinpath("mine").mkdir()
+    tmp_path.joinpath("toy.yaml").write_text("shared: {data_dir: mine}")
+    monkeypatch.chdir(tmp_path)
+    injected = load_profile("toy.yaml", notebooks=tmp_path).injected("01_reads_data")
+    assert injected["data_dir"] == str(tmp_path / "mine")
+    assert Path(injected["schema"]).is_absolute()
+    assert load_profile("toy.yaml", [("data_dir", "")], tmp_path).injected("01_reads_data")["data_dir"] == ""
+
+
+def test_a_missing_profile_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(InputError, match="no such profile"):
+        load_profile(tmp_path / "dem.yaml")
+
+
+def test_a_stage_is_found_by_number_or_name():
+    stages = ["01_eda", "02_generation", "03_relabeling"]
+    assert find_stage("02", stages, "--from") == "02_generation"
+    assert find_stage("03_relabeling", stages, "--from") == "03_relabeling"
+    for word in ("0", "", "07", "03_relabelling"):
+        with pytest.raises(InputError, match="--from"):
+            find_stage(word, stages, "--from")
+
+
+def test_a_file_that_is_no_notebook_is_named(tmp_path):
+    tmp_path.joinpath("01_x.ipynb").write_text(json.dumps({"cells": 3}))
+    with pytest.raises(InputError, match="not a notebook"):
+        declared(tmp_path / "01_x.ipynb")
+
+
+def test_the_notebooks_defaults_are_the_demo_s():
+    """So that a notebook opened by hand after `make demo` finds its models trained."""
+    profile = load_profile("params/demo.yaml")
+    for stage in profile.stages:
+        chosen = profile.injected(stage).keys() - set(PATHS)
+        assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_parameter_says_what_it_is(path):
+    assert [name for name, parameter in declared(path).items() if not parameter.help] == []

@@ -1,0 +1,90 @@
+"""What the explorer shows: kinds of error, readings, neighbours, and a table without a kernel."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, random_labels, random_probabilities, word_texts
+
+from narrutils.data.run import Run
+from narrutils.errors import InputError
+from narrutils.report.casebook import ADDED, AGREE, ALL, MISSED, OTHER, Casebook
+from narrutils.report.explore import UNATTENDED, Explorer, explore
+from narrutils.report.show import HIDDEN
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of 30 cases with two models."""
+    run = Run(tmp_path / "run", stage="test")
+    labels, texts = random_labels(TOY, 30), word_texts(TOY, 30)
+    texts.iloc[3] = texts.iloc[7]  # the nearest neighbours there can be
+    run.write("cases.parquet", pd.concat([texts, labels], axis=1).assign(split="train"))
+    run.write("folds.parquet", pd.Series(np.arange(30) % 3, labels.index, name="fold").to_frame())
+    for seed, model in enumerate(["tfidf", "ensemble"]):
+        table = random_probabilities(TOY, labels.index, seed)
+        run.write_probabilities(f"predictions/{model}_oof.parquet", table, TOY)
+    return run
+
+
+def test_the_kinds_of_error_share_the_cases_out(run):
+    book = Casebook(run, TOY)
+    assert book.models == ["ensemble", "tfidf"]
+    for v in TOY.variables:
+        kinds = {kind: book.select(v.name, "tfidf", kind) for kind in book.errors(v.name)}
+        parts = [set(chosen.index) for kind, chosen in kinds.items() if kind != ALL]
+        assert sum(map(len, parts)) == len(kinds[ALL]) == 30 and set().union(*parts) == set(kinds[ALL].index)
+        assert all(chosen.is_monotonic_increasing for chosen in kinds.values())
+        assert set(kinds) == ({ALL, MISSED, ADDED, AGREE} if v.is_binary else {ALL, OTHER, AGREE})
+    missed = book.select("Sad", "tfidf", MISSED).index
+    assert (book.labels.loc[missed, "Sad"] == 1).all() and (book.codes("tfidf").loc[missed, "Sad"] == 0).all()
+
+
+def test_a_reading_is_the_probability_of_the_given_code(run):
+    book = Casebook(run, TOY)
+    table, uid = book.readings("u003"), "u003"
+    p = book.probabilities("tfidf").loc[uid]
+    for name in ("Sad", "Place"):
+        given, v = book.labels.loc[uid, name], TOY[name]
+        wanted = (p[name] if given == 1 else 1 - p[name]) if v.is_binary else p[f"{name}_{given}"]
+        read = book.codes("tfidf").loc[uid, name]
+        assert table.loc[name, "tfidf"] == f"{wanted:.2f}" + ("" if read == given else f" → {read}")
+        assert book.select(name, "tfidf")[uid] == pytest.approx(wanted)
+
+
+def test_the_nearest_case_is_its_double_and_never_itself(run):
+    near = Casebook(run, TOY).neighbours("u003", 4)
+    assert near.index[0] == "u007" and near.iloc[0] == pytest.approx(1)
+    assert "u003" not in near.index and near.is_monotonic_decreasing and len(near) == 4
+
+
+def test_without_a_live_kernel_there_is_a_table_without_text(run, monkeypatch):
+    monkeypatch.setenv(UNATTENDED, "1")
+    page = explore(run, TOY, show_text=True).data
+    assert "<table" in page and all(name in page for name in TOY.names)
+    assert not [text for text in Casebook(run, TOY).cases["First"] if text in page]
+
+
+def test_widgets_follow_what_is_chosen(run):
+    seen = Explorer(Casebook(run, TOY), show_text=True)
+    assert seen.case.value == Casebook(run, TOY).select("Sad", "ensemble").index[0]
+    text = Casebook(run, TOY).cases.loc[seen.case.value, "First"]
+    assert text in seen.text.value and seen.table.value.index("Sad") < seen.table.value.index("Place")
+    seen.variable.value = "Place"
+    assert seen.error.options == (ALL, OTHER, AGREE)
+    seen.error.value = OTHER
+    assert len(seen.case.options) == len(Casebook(run, TOY).select("Place", "ensemble", OTHER))
+    assert "u" in seen.near.value
+
+
+def test_hidden_narratives_stay_hidden(run):
+    seen = Explorer(Casebook(run, TOY), show_text=False)
+    assert HIDDEN in seen.text.value and seen.button.disabled
+    assert not [text for text in Casebook(run, TOY).cases["First"] if text in seen.text.value]
+
+
+def test_a_run_without_predictions_says_so(tmp_path):
+    run = Run(tmp_path, stage="test")
+    labels = random_labels(TOY, 6)
+    run.write("cases.parquet", pd.concat([word_texts(TOY, 6), labels], axis=1).assign(split="train"))
+    with pytest.raises(InputError, match="no predictions"):
+        explore(run, TOY, show_text=False)

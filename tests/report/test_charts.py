@@ -1,0 +1,70 @@
+"""Charts place marks where the values are, stay within their column, and hold well-formed markup."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from narrutils.report.charts import Axis, Mark, bar, curve, fit_axis, scale, sign, sparkline, strip
+
+
+@pytest.mark.parametrize("values", [(0.3, 0.61), (0.845, 0.869), (0.5, 0.5), (-0.2, 0.0), (0.0, 1.0)])
+def test_an_axis_holds_its_values_and_a_few_round_ticks(values):
+    axis = fit_axis(values)
+    assert axis.low < min(values) <= max(values) < axis.high
+    assert 2 <= len(axis.ticks) <= 7
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks)
+
+
+def test_a_value_stands_at_its_share_of_the_axis_and_never_beyond():
+    axis = Axis(0.2, 0.6, ())
+    assert [axis.place(v) for v in (0.2, 0.3, 0.6, 0.7, 0.0)] == [0, 25, 100, 100, 0]
+
+
+def test_a_mark_lies_within_its_interval():
+    text = strip(Axis(0.0, 1.0, (0.5,)), [Mark(0.4, "dot", 0.3, 0.6), Mark(0.2, "cross")])
+    drawn = ET.fromstring(text)
+    whisker = drawn.find(".//line[@class='whisker']")
+    assert (whisker.get("x1"), whisker.get("x2")) == ("30.0%", "60.0%")
+    assert [inner.get("x") for inner in drawn.findall(".//g/svg")] == ["40.0%", "20.0%"]
+    assert len(drawn.findall(".//line[@class='whisker']")) == 1
+
+
+def test_segments_of_a_bar_follow_one_another():
+    parts = ET.fromstring(bar([0.25, 0.5, 0.125])).findall("rect")
+    assert [p.get("x") for p in parts] == ["0.00%", "25.00%", "75.00%"]
+    assert [p.get("width") for p in parts] == ["25.00%", "50.00%", "12.50%"]
+
+
+def test_the_perfect_curve_lies_on_the_diagonal():
+    points = re.search(r'points="([^"]+)"', sparkline([0, 0.5, 1], [0, 0.5, 1], size=46))[1]
+    assert points == "3,43 23.0,23.0 43,3"
+
+
+def test_a_curve_is_one_line_over_both_axes():
+    axis = Axis(0.0, 1.0, (0.0, 1.0))
+    lines = ET.fromstring(curve([(0, 0.5), (0.5, 0.75), (1, 1)], axis, axis, chosen=0.25))
+    drawn = [
+        (e.get("x1"), e.get("y1"), e.get("x2"), e.get("y2")) for e in lines.findall("line[@class='line']")
+    ]
+    assert drawn == [("0.0%", "100.0", "50.0%", "50.0"), ("50.0%", "50.0", "100.0%", "0.0")]
+    assert lines.find("line[@class='chosen']").get("x1") == "25.0%"
+
+
+def test_ticks_are_written_with_the_digits_that_they_need():
+    assert re.findall(r">([\d.]+)<", scale(Axis(0, 1, (0.2, 0.4)))) == ["0.2", "0.4"]
+    assert re.findall(r">([\d.]+)<", scale(Axis(0, 1, (0.845, 0.85)))) == ["0.845", "0.850"]
+
+
+def test_charts_carry_no_style_of_their_own():
+    axis = Axis(0.0, 1.0, (0.5,))
+    for chart in (
+        strip(axis, []),
+        scale(axis),
+        sign("dot"),
+        bar([1]),
+        sparkline([0], [1]),
+        curve([], axis, axis),
+    ):
+        assert "style" not in chart
+        assert 'aria-hidden="true"' in chart

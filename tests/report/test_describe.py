@@ -1,0 +1,135 @@
+"""Descriptions of a set of cases, on tables small enough to count by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import TOY, random_probabilities, uids
+
+from narrutils.data.folds import stack
+from narrutils.data.schema import parse_schema
+from narrutils.report import describe
+
+CASES = pd.DataFrame(
+    {"First": ["V was home.", "one two three", "", "A b"], "Second": ["Home was v", "four", "x", "b c"]},
+    index=uids(4),
+)
+LABELS = pd.DataFrame(
+    {"Sad": [1, 1, 0, 0], "Place": [1, 1, 1, 3], "Note": [1, 1, 0, 0], "Tool": [0, 0, 5, 5]}, index=uids(4)
+)
+
+
+def test_lengths_are_counted_in_words():
+    assert describe.word_counts(CASES, TOY)["First"].tolist() == [3, 3, 0, 2]
+    table = describe.length_summary(CASES, TOY)
+    assert table.index.tolist() == ["First", "Second"]
+    assert table.loc["First", ["cases", "empty", "longest"]].tolist() == [4, 1, 3]
+    assert table.loc["Second", "empty"] == 0
+
+
+def test_identical_texts_overlap_fully_and_empty_ones_are_left_out():
+    overlap = describe.overlap(CASES, TOY)
+    assert overlap.index.tolist() == ["u000", "u001", "u003"]
+    assert overlap.tolist() == pytest.approx([1.0, 0.0, 1 / 3])
+    one = parse_schema({"text": [{"name": "First"}], "variables": [{"name": "Sad"}]}, "one.yaml")
+    assert describe.overlap(CASES, one).empty
+
+
+def test_prevalence_lists_positives_and_every_class():
+    table = describe.prevalence(TOY, LABELS).set_index(["variable", "class"])
+    assert table.loc[("Sad", ""), "cases"] == 2
+    assert table.loc[("Note", ""), "share"] == 0.5
+    assert table.loc["Place", "cases"].to_dict() == {"in": 3, "out": 0, "unknown": 1}
+    assert len(table) == 2 + 3 + 2
+
+
+def test_co_occurrence_is_the_phi_coefficient():
+    table = describe.co_occurrence(TOY, LABELS)
+    assert table.index.tolist() == ["Sad", "Note"]
+    assert np.isnan(np.diag(table)).all()
+    assert table.loc["Sad", "Note"] == pytest.approx(1)
+    assert describe.co_occurrence(TOY, LABELS.assign(Note=[0, 0, 1, 1])).loc["Sad", "Note"] == pytest.approx(
+        -1
+    )
+    assert describe.co_occurrence(TOY, LABELS.assign(Note=1)).isna().all().all()
+
+
+def test_fold_balance_names_the_widest_gap():
+    folds = pd.Series([0, 0, 1, 1], index=LABELS.index).iloc[::-1]
+    table = describe.fold_balance(TOY, LABELS.assign(Sad=[1, 0, 1, 0], Tool=[0, 5, 0, 5]), folds)
+    assert table["cases"].tolist() == [2, 2]
+    assert table["widest gap"].tolist() == [0.5, 0.5]
+    assert (table["in column"] == "Note").all()
+
+
+def test_scores_come_with_intervals_precision_and_recall():
+    guess = LABELS.assign(Sad=[1, 0, 0, 0], Note=0, Place=1).iloc[::-1]
+    table = describe.score_table(TOY, LABELS, guess)
+    assert table.loc["Sad", ["score", "precision", "recall"]].tolist() == pytest.approx([2 / 3, 1, 0.5])
+    assert table.loc["Sad", ["positives", "called"]].tolist() == [2, 1]
+    assert np.isnan(table.loc["Note", "precision"])
+    assert table.loc["Note", "recall"] == 0
+    assert table.loc["Place", "score"] == 0.75
+    assert table.loc["Place", "metric"] == "accuracy"
+    assert (table["low"] <= table["score"]).all()
+    assert (table["score"] <= table["high"]).all()
+
+
+def test_each_folds_generated_rows_are_counted():
+    pool = pd.DataFrame({"seen_folds": [[0], [0, 1], [2]]})
+    folds = pd.Series([0, 1, 2, 0], index=uids(4))
+    assert describe.rows_for_fold(pool, folds)["generated rows"].to_dict() == {0: 1, 1: 2, 2: 2}
+
+
+def test_soft_labels_are_counted_by_held_out_fold():
+    official = stack({-1: random_probabilities(TOY, uids(4)), 0: random_probabilities(TOY, uids(2)) * 0 + 1})
+    pool = stack({0: random_probabilities(TOY, uids(3, "g")) * 0 + 0.5})
+    table = describe.soft_label_table(TOY, official, pool)
+    assert table.index.tolist() == [0]
+    assert table.loc[0].tolist() == [2, 0.5, 3, 0.0]
+
+
+WORDS = [f"w{n}" for n in range(40)]
+
+
+def told(n: int, vocabulary: int, pool: str) -> pd.DataFrame:
+    """n kept cases of 12 words a part, out of the first words of `WORDS`."""
+    rng = np.random.default_rng(n)
+    texts = {c: [" ".join(rng.choice(WORDS[:vocabulary], 12)) for _ in range(n)] for c in TOY.text_columns}
+    return pd.DataFrame(texts, index=uids(n, pool)).assign(pool=pool, kept=True)
+
+
+def test_a_pool_that_repeats_itself_is_less_diverse():
+    loop = told(1, 40, "loop").iloc[[0] * 4].set_axis(uids(4, "loop"))
+    rows = pd.concat(
+        [loop, told(20, 4, "narrow"), told(20, 40, "wide").assign(kept=[True] * 15 + [False] * 5)]
+    )
+    table = describe.diversity(rows, TOY, official=told(30, 40, "o"), most=18)
+    assert table.index.tolist() == ["loop", "narrow", "wide", "official"]
+    assert table["kept"].tolist() == [4, 20, 15, 30]
+    assert table["looked at"].tolist() == [4, 18, 15, 18]
+    assert table.loc["loop", "distinct-3"] == pytest.approx(1 / 4)
+    assert table.loc["loop", "nearest similarity"] == pytest.approx(1)
+    assert table.loc["narrow", "distinct-3"] < table.loc["wide", "distinct-3"] <= 1
+    assert table.loc["narrow", "nearest similarity"] > table.loc["wide", "nearest similarity"]
+
+
+def test_runs_of_words_do_not_cross_the_parts_of_a_case():
+    rows = pd.DataFrame({"First": ["a b c"], "Second": ["d e f"], "pool": "p", "kept": True})
+    table = describe.diversity(pd.concat([rows, rows], ignore_index=True), TOY)
+    assert table.loc["p", "distinct-3"] == 2 / 4
+    alone = describe.diversity(rows.assign(First="a", Second=""), TOY)
+    assert alone.loc["p", ["distinct-3", "nearest similarity"]].isna().all()
+    assert describe.diversity(rows.head(0), TOY).empty
+
+
+def test_the_landscape_shows_official_kept_and_refused():
+    rows = told(20, 40, "p").assign(kept=[True] * 15 + [False] * 5)
+    table = describe.landscape(rows, told(30, 40, "o")[TOY.text_columns], TOY, most=18)
+    assert table["group"].value_counts().to_dict() == {"official": 18, "p": 18}
+    assert table.loc[table["group"] == "official", "kept"].all()
+    assert table.loc[table["group"] == "p", "kept"].equals(
+        rows.loc[table.index[table["group"] == "p"], "kept"]
+    )
+    assert np.isfinite(table[["x", "y"]]).all(axis=None)
+    again = describe.landscape(rows, told(30, 40, "o")[TOY.text_columns], TOY, most=18)
+    pd.testing.assert_frame_equal(table, again)

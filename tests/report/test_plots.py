@@ -1,0 +1,70 @@
+"""What the figures show, read back from their axes."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+from matplotlib.colors import to_hex  # noqa: E402
+
+from narrutils.report import plots  # noqa: E402
+
+PLACES = pd.DataFrame(
+    {
+        "group": ["official"] * 3 + ["one"] * 3 + ["two"] * 2,
+        "kept": [True, True, True, True, True, False, True, False],
+        "x": range(8),
+        "y": range(8),
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def marks(axis):
+    return {c.get_label(): c for c in axis.collections}
+
+
+def test_the_landscape_draws_every_case_once():
+    shown = marks(plots.landscape(PLACES))
+    counts = {name: len(c.get_offsets()) for name, c in shown.items()}
+    assert counts == {"official": 3, "refused": 2, "one, kept": 2, "two, kept": 1}
+    assert shown["refused"].get_offsets().tolist() == [[5, 5], [7, 7]]
+
+
+def test_pools_of_the_landscape_differ_in_mark_and_colour():
+    shown = marks(plots.landscape(PLACES))
+    one, two = shown["one, kept"], shown["two, kept"]
+    assert to_hex(one.get_edgecolor()[0]) != to_hex(two.get_edgecolor()[0])
+    assert one.get_paths()[0].vertices.shape != two.get_paths()[0].vertices.shape
+
+
+def test_a_landscape_without_generated_rows_is_drawn():
+    assert list(marks(plots.landscape(PLACES.head(3)))) == ["official"]
+
+
+class Shell:
+    """What runs a notebook, as far as figures go."""
+
+    kernel = "one"
+
+    def __init__(self):
+        self.magics = []
+
+    def run_line_magic(self, *words):
+        self.magics.append(words)
+
+
+def test_figures_have_twice_the_pixels_in_a_notebook_only(monkeypatch):
+    shell = Shell()
+    monkeypatch.setattr(plots, "get_ipython", lambda: shell)
+    plots.use_style()
+    assert shell.magics == [("config", "InlineBackend.figure_format = 'retina'")]
+    monkeypatch.setattr(plots, "get_ipython", lambda: None)
+    plots.use_style()

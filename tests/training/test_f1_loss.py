@@ -1,0 +1,146 @@
+"""The metric as a loss: it is the metric at the corners, and rare variables learn to be denied."""
+
+import numpy as np
+import pytest
+import torch
+from toys import TOY, random_labels, random_probabilities, uids
+
+from narrutils.evaluation.metrics import average_f1
+from narrutils.training.f1_loss import SoftF1Loss
+from narrutils.training.losses import AbstractionLoss
+
+SURE = 30.0  # a logit whose probability is 1 in float32
+NONE = torch.tensor([])
+
+
+def corner(labels):
+    """Logits that say these codes for certain."""
+    return torch.tensor((TOY.to_targets(labels).to_numpy() * 2 - 1) * SURE, dtype=torch.float32)
+
+
+def targets_of(labels):
+    return torch.tensor(TOY.to_targets(labels).to_numpy(), dtype=torch.float32)
+
+
+def only(schema_column: int, logit: torch.Tensor) -> torch.Tensor:
+    """Logits where one column is as given and the others are 0."""
+    return torch.nn.functional.pad(logit[:, None], (schema_column, TOY.width - 1 - schema_column))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_for_certain_codes_it_is_one_minus_the_metric(seed):
+    truth, said = random_labels(TOY, 60, seed), random_labels(TOY, 60, seed + 10)
+    loss = SoftF1Loss(TOY)(corner(said), targets_of(truth))
+    assert float(loss) == pytest.approx(1 - average_f1(TOY, truth, said), abs=2e-3)
+    assert float(SoftF1Loss(TOY)(corner(truth), targets_of(truth))) == pytest.approx(0, abs=1e-3)
+
+
+def test_with_soft_labels_it_counts_what_is_to_be_expected():
+    """The mean counts of codes drawn from p and labels drawn from y, against the closed form."""
+    p, y = (
+        random_probabilities(TOY, uids(40), 1).to_numpy(),
+        random_probabilities(TOY, uids(40), 2).to_numpy(),
+    )
+    rng = np.random.default_rng(0)
+    codes, labels = (rng.random((4000, *t.shape)) < t for t in (p, y))
+    expected = []
+    for column in (0, 4):  # the binary ones
+        said, true = codes[..., column], labels[..., column]
+        expected.append(2 * (said & true).sum() / (said.sum() + true.sum()))
+    for columns in (slice(1, 4), slice(5, 7)):
+        expected.append((p[:, columns] * y[:, columns]).sum(1).mean())
+    logits = torch.tensor(np.log(p) - np.log1p(-p))
+    for columns in (slice(1, 4), slice(5, 7)):
+        logits[:, columns] = torch.tensor(np.log(p[:, columns]))
+    assert float(SoftF1Loss(TOY)(logits, torch.tensor(y))) == pytest.approx(1 - np.mean(expected), abs=5e-3)
+
+
+def test_within_the_horizon_batches_add_up_to_the_whole():
+    labels = random_labels(TOY, 48)
+    logits = torch.tensor(np.random.default_rng(3).normal(0, 2, (48, TOY.width)), dtype=torch.float32)
+    binary = torch.tensor(TOY.binary_index)
+    whole, loss = SoftF1Loss(TOY), SoftF1Loss(TOY, horizon=48)
+    whole(logits, targets_of(labels))
+    for rows in torch.arange(48).split(4):
+        loss(logits[rows], targets_of(labels)[rows])
+    torch.testing.assert_close(loss.running, whole.running)
+    assert loss.running.shape == (3, len(binary))
+    for rows in torch.arange(48).split(4):
+        loss(logits[rows] * 0 - SURE, targets_of(labels)[rows])
+    assert (loss.running[1] < 0.5 * whole.running[1]).all()  # beyond it, the past fades
+
+
+def test_the_gradient_is_that_of_the_running_f1_at_the_scale_of_the_batch():
+    """d loss / dp = −(2y − F1) / (n · (mean p + mean y)) / variables, n the batch and the means running."""
+    loss, labels = SoftF1Loss(TOY), random_labels(TOY, 64)
+    y = targets_of(labels)
+    loss(torch.zeros(60, TOY.width), y[:60])
+    logits = torch.zeros(4, TOY.width, requires_grad=True)
+    loss(logits, y[60:]).backward()
+    said, true, both = 0.5, y[:, 0].mean(), 0.5 * y[:, 0].mean()
+    f1 = 2 * both / (said + true)
+    by_hand = -(2 * y[60:, 0] - f1) / (4 * (said + true)) / 4 * 0.25
+    torch.testing.assert_close(logits.grad[:, 0], by_hand, rtol=5e-3, atol=0)
+
+
+def test_a_batch_without_a_positive_still_teaches_to_say_no():
+    """By itself such a batch has no gradient worth the name: that is how rare variables ran away to 1."""
+    y = torch.zeros(4, TOY.width)
+    pulls = {}
+    for horizon in (0, 512):
+        loss = SoftF1Loss(TOY, horizon)
+        known = torch.zeros(64, TOY.width)
+        known[:6, 0] = 1
+        loss(only(0, torch.where(known[:, 0] > 0, 2.0, -2.0)), known)
+        logits = torch.zeros(4, TOY.width, requires_grad=True)
+        loss(logits, y).backward()
+        pulls[horizon] = float(logits.grad[:, 0].mean())
+    assert pulls[512] > 0  # a step against the gradient lowers the logit
+    assert pulls[512] > 50 * abs(pulls[0])
+
+
+def test_an_uninformed_model_is_pushed_to_all_ones_and_an_informed_one_is_not():
+    """Why the loss is for fine-tuning: without knowledge of the case, saying 1 is the best answer."""
+    y = torch.zeros(100, TOY.width)
+    y[:20, 0] = 1
+    for level in (-3.0, 0.0, 3.0):
+        bias = torch.tensor(level, requires_grad=True)
+        SoftF1Loss(TOY)(only(0, bias.expand(100)), y).backward()
+        assert bias.grad < 0
+    informed = torch.where(y[:, 0] > 0, 2.0, -2.0).requires_grad_()
+    SoftF1Loss(TOY)(only(0, informed), y).backward()
+    assert (informed.grad[:20] < 0).all()
+    assert (informed.grad[20:] > 0).all()
+
+
+def test_after_cross_entropy_it_converges_on_a_rare_variable_in_small_batches():
+    """A tenth of the cases, batches of 4: it ends better than it began, and far from all ones."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.zeros(400, TOY.width)
+    y[torch.randperm(400, generator=generator)[:40], 0] = 1
+    y[:, [1, 5]] = 1
+    x = torch.randn(400, 3, generator=generator)
+    x[:, 0] += 2 * y[:, 0]
+    model = torch.nn.Linear(3, TOY.width)
+    torch.nn.init.zeros_(model.weight)
+
+    def learn(loss, epochs):
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(epochs):
+            for rows in torch.randperm(400, generator=generator).split(4):
+                optimizer.zero_grad()
+                loss(model(x[rows]), y[rows], torch.zeros(len(rows), dtype=torch.bool)).backward()
+                optimizer.step()
+        said = model(x)[:, 0].detach() > 0
+        return float(said.float().mean()), float(2 * (said * y[:, 0]).sum() / (said.sum() + 40))
+
+    ones, before = learn(AbstractionLoss(TOY, 0.0), 4)
+    assert ones < 0.1
+    ones, after = learn(SoftF1Loss(TOY), 8)
+    assert after > before + 0.05
+    assert 0.05 < ones < 0.2
+
+
+def test_a_negative_horizon_is_refused():
+    with pytest.raises(ValueError, match="horizon is -1"):
+        SoftF1Loss(TOY, horizon=-1)
