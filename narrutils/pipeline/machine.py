@@ -90,7 +90,7 @@ def kernel(prefix: Path = Path(sys.prefix)) -> Finding:
     named = prefix / "share/jupyter/kernels/python3/kernel.json"
     program = read_json(named)["argv"][0] if named.exists() else "python"
     # A bare name means the Python that asks.
-    if "/" in program and Path(program).resolve() != Path(sys.executable).resolve():
+    if Path(program).is_absolute() and Path(program).resolve() != Path(sys.executable).resolve():
         mend = f"`{sys.executable} -m ipykernel install --sys-prefix`"
         return Finding(PROBLEM, "kernel", f"python3 of {named} is {program}, another Python", mend)
     return Finding(GOOD, "kernel", f"python3 (ipykernel {installed('ipykernel')})")

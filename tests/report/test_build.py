@@ -164,6 +164,7 @@ def test_index_says_what_scores_mean_and_where_help_is(folder):
         "never replaces",
         "Toy task",
         "1 min 05 s, 1.5 GB",
+        "6 May 2024",
         "large",
     ):
         assert part in text
