@@ -19,6 +19,7 @@ from narrutils.paths import PROJECT
 from narrutils.pipeline.machine import ON_SOME_MACHINES, installed, pins
 from narrutils.pipeline.profiles import Profile
 
+
 def describe(profile: Profile, data: dict) -> dict:
     """The part of `run.json` that is known before the first notebook.
 
