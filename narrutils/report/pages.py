@@ -1,8 +1,8 @@
 """One executed notebook as a page: prose, folded code, and what the cells showed.
 
-nbconvert's filters make HTML of Markdown, code and terminal colours. All of it is data: whatever a
-cell displayed, its sanitiser has the last word, and no script, frame, form, handler, style or link to
-elsewhere is left. It is a second wall behind the escaping of `show`.
+nbconvert's filters make HTML of Markdown, code and terminal colours, and its sanitiser has the last
+word on what a cell displayed: no script, frame, form, handler, style or link to elsewhere is left. It
+is a second wall behind the escaping of `show`.
 """
 
 import base64
@@ -122,10 +122,9 @@ def _display(form: str, value: str, heading: str) -> dict:
     if form == "text/markdown":
         return {"kind": "markdown", "html": _markdown(value)}
     if form.startswith("image/"):
-        coded = (
-            base64.b64encode(value.encode()).decode() if form == "image/svg+xml" else "".join(value.split())
-        )
-        return {"kind": "image", "source": f"data:{form};base64,{coded}", "alt": f"Figure: {heading}"}
+        coded = base64.b64encode(value.encode()).decode() if form == "image/svg+xml" else value
+        source = f"data:{form};base64,{''.join(coded.split())}"
+        return {"kind": "image", "source": source, "alt": f"Figure: {heading}"}
     return {"kind": "text", "html": _ansi(value)}
 
 
@@ -189,7 +188,7 @@ def _merge_names(rows: list) -> None:
     """Put the index's name, which pandas gives a row of its own, into the empty corner above it."""
     cells = [row("th") for row in rows]
     said = [[cell.get_text().strip() for cell in row] for row in cells]
-    if len(rows) == 2 and not said[0][0] and said[1][0] and not any(said[1][1:]):
+    if len(rows) == 2 and all(said) and not said[0][0] and said[1][0] and not any(said[1][1:]):
         cells[0][0].replace_with(cells[1][0])
         rows[1].decompose()
 

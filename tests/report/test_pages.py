@@ -93,6 +93,19 @@ def test_pandas_and_its_styler_make_the_same_table(name):
     assert headings(plain) == [name or "", "word", "n", "x", "y"]
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<table><thead><tr><td>a</td></tr><tr></tr></thead></table>",
+        "<table><tr></tr><tr><td>a<table><tr><th>b</td></table>",
+        "<table><thead></thead><td>a",
+        "<div>" * 3000 + "a",
+    ],
+)
+def test_any_table_and_what_is_none_keeps_its_text(html):
+    assert "a" in re.sub("<[^>]*>", "", tidied(html))
+
+
 def test_names_of_columns_keep_their_row():
     table = pd.DataFrame({"n": [1]}, index=pd.Index(["x"], name="row")).rename_axis(columns="column")
     assert headings(tidied(table.to_html())) == ["column", "n", "row", "", "x"]
