@@ -5,7 +5,6 @@ word on what a cell displayed: no script, frame, form, handler, style or link to
 is a second wall behind the escaping of `show`.
 """
 
-import base64
 import re
 from dataclasses import dataclass
 from io import StringIO
@@ -13,6 +12,8 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 from markupsafe import Markup
+
+from narrutils.report.render import embedded
 
 #: What a cell may display, the best form first.
 FORMS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain")
@@ -122,9 +123,7 @@ def _display(form: str, value: str, heading: str) -> dict:
     if form == "text/markdown":
         return {"kind": "markdown", "html": _markdown(value)}
     if form.startswith("image/"):
-        coded = base64.b64encode(value.encode()).decode() if form == "image/svg+xml" else value
-        source = f"data:{form};base64,{''.join(coded.split())}"
-        return {"kind": "image", "source": source, "alt": f"Figure: {heading}"}
+        return {"kind": "image", "source": embedded(form, value), "alt": f"Figure: {heading}"}
     return {"kind": "text", "html": _ansi(value)}
 
 
