@@ -19,9 +19,8 @@ from transformers import AutoTokenizer
 
 from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.errors import InputError, one_of
-from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, resolve
+from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, quiet, resolve
 from narrutils.models.lower import above
-from narrutils.models.packaged import quiet
 from narrutils.models.precision import weights_dtype
 
 #: The layers that learned, of a body whose others are a frozen base.
