@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import PLAIN, draw_folds
 from narrutils.data.run import Run

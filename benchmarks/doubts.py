@@ -17,12 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
-from narrutils.crossfit.teachers import ENSEMBLE
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import draw_folds
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.labels.rankings import compare_orders
 from narrutils.labels.review_queue import find_doubts
 from narrutils.models.tfidf import TfidfLearner

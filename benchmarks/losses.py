@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.schema import Schema
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count

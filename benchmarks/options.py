@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
 from narrutils.evaluation.intervals import paired_gain

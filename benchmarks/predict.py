@@ -23,7 +23,7 @@ import psutil
 
 from narrutils import predict as predicting
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.run import Run
 from narrutils.data.tables import table_writer
 from narrutils.evaluation import flags

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.folds import draw_folds
 from narrutils.models.classifier import Body, Lora
 from narrutils.training.neural import NeuralLearner

@@ -13,8 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import generated_phase, official_phase
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import generated_phase, given_labels, official_phase
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.cases import embedded_data, load_data, stack_splits
 from narrutils.data.folds import HeldOut, draw_folds, for_fold

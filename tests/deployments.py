@@ -4,7 +4,7 @@ import pandas as pd
 from toys import TOY, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.run import Run
 from narrutils.evaluation import flags
 from narrutils.evaluation.calibration import fit_calibration

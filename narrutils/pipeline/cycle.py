@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.rounds import counts_of, gain_over
-from narrutils.crossfit.teachers import ENSEMBLE
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
 from narrutils.errors import InputError
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import gain_entries
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import OUTPUTS, shown

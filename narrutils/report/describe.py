@@ -11,8 +11,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from narrutils.data.folds import allowed
 from narrutils.data.schema import Schema
-from narrutils.evaluation.intervals import variable_intervals
-from narrutils.evaluation.metrics import count
 from narrutils.generation.pools import Pool
 from narrutils.generation.reference import words as words_of
 
@@ -80,24 +78,6 @@ def fold_balance(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.D
     table["widest gap"] = gaps.max(axis=1)
     table["in column"] = gaps.idxmax(axis=1)
     return table
-
-
-def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
-    intervals = variable_intervals(count(schema, labels, predicted))
-    rows = []
-    for v, interval in zip(schema.variables, intervals):
-        truth, guess = labels[v.name], predicted.loc[labels.index, v.name]
-        row = {"variable": v.name, "metric": "F1" if v.is_binary else "accuracy"}
-        row |= {"score": interval.value, "low": interval.low, "high": interval.high}
-        if v.is_binary:
-            hits = int(((truth == 1) & (guess == 1)).sum())
-            positives, called = int((truth == 1).sum()), int((guess == 1).sum())
-            row |= {"positives": positives, "called": called}
-            row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
-        rows.append(row)
-    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
-    return pd.DataFrame(rows).set_index("variable").astype(counts)
 
 
 def rows_for_fold(pool: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
@@ -210,7 +190,3 @@ def soft_label_table(schema: Schema, official: pd.DataFrame, pool: pd.DataFrame)
         sure = (readings[binary] - 0.5).abs().mean(axis=1).groupby(level="held_out_fold")
         table[f"{kind} rows"], table[f"{kind}, distance from one half"] = sure.size(), sure.mean().round(3)
     return table.fillna({"generated rows": 0})
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")

@@ -10,7 +10,7 @@ from toys import TOY, HashLearner
 from narrutils.crossfit import deployed
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.errors import InputError

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, uids, word_texts
 
-from narrutils.crossfit.requested import draw_rows, is_labelled, with_requested
+from narrutils.crossfit.phases import draw_rows, is_labelled, with_requested
 from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 

@@ -13,8 +13,8 @@ import torch
 from toys import TOY, random_labels
 
 from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.side_by_side import at_once, for_each, shares
-from narrutils.crossfit.soft_labels import given_labels
 from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.models.classifier import Body

@@ -11,11 +11,9 @@ import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import corrected_labels, given_labels
 from narrutils.crossfit.soft_labels import (
     SoftLabels,
-    backbones_of,
-    corrected_labels,
-    given_labels,
     nested_readings,
     next_teacher,
     pool_of_round,
@@ -27,6 +25,7 @@ from narrutils.data.folds import for_fold, learns_from
 from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.labels.correction import correct_by_fold
+from narrutils.training.neural import backbones_of
 
 N, K = 60, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")

@@ -10,7 +10,8 @@ from toys import TOY, HashLearner, HashModel, random_labels, random_probabilitie
 
 from narrutils.crossfit import stored, teachers
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import SoftLabels, given_labels, nested_readings, two_phases
+from narrutils.crossfit.phases import given_labels
+from narrutils.crossfit.soft_labels import SoftLabels, nested_readings, two_phases
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, singles, stack

@@ -8,7 +8,7 @@ from test_tfidf import LABELS, TARGETS, TEXTS, told
 from toys import TOY, random_labels, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.stored import load_model
 from narrutils.data.run import Run
 from narrutils.errors import InputError

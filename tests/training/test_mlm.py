@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from toys import TOY, random_labels, save_tiny_bert, tokenizer, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json
 from narrutils.data.run import Run
