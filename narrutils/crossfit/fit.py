@@ -96,7 +96,7 @@ class CrossFit:
 
     def official_soft_labels(self) -> pd.DataFrame:
         """Readings of official rows for each held-out fold, see the function of this name."""
-        return official_soft_labels(self.stored, self.schema, self.folds)
+        return official_soft_labels(self.stored, self.schema, self.folds.loc[self.study.train.index])
 
     def pool_soft_labels(self) -> pd.DataFrame:
         """Readings of generated rows for each held-out fold k, by the model that left k out."""

@@ -200,7 +200,8 @@ class Teachers:
     def _is_optimistic(self, member: str) -> bool:
         soft = f"labels/soft/{member}.json"
         crossed = self.run.has(soft) and not self.run.read(soft)["nested"]
-        return crossed or StoredModel(self.run, member).about["optimistic"]
+        model = StoredModel(self.run, member)
+        return crossed or (model.about_file.exists() and model.about["optimistic"])
 
 
 def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema) -> None:

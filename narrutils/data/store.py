@@ -46,6 +46,10 @@ class StoredModel:
         return self.run.read_probabilities(f"{self.fold(held_out)}/predictions.parquet", schema, uids)
 
     @property
+    def about_file(self) -> Path:
+        return self.run.path(f"{MODELS}/{self.name}/about.json")
+
+    @property
     def about(self) -> dict:
         """What was published with it: `model`, `step`, `stage`, `order`, `folds`, `base`, `optimistic`,
         `instead`.

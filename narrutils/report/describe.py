@@ -136,7 +136,7 @@ def diversity(
 def _distinct(cases: list[list[list[str]]], n: int) -> float:
     """Distinct runs of n words as a share of all; runs do not cross from one part to the next."""
     runs = [run for parts in cases for part in parts for run in zip(*(part[k:] for k in range(n)))]
-    return _ratio(len(set(runs)), len(runs))
+    return len(set(runs)) / len(runs) if runs else float("nan")
 
 
 def _nearest(cases: list[list[list[str]]]) -> float:
