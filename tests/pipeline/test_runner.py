@@ -14,8 +14,8 @@ from narrutils.errors import InputError
 from narrutils.pipeline import runner, skipping
 from narrutils.pipeline.preflight import check_inputs, forecast, preflight, shown
 from narrutils.pipeline.profiles import load_profile
-from narrutils.pipeline.redaction import NOT_SHOWN
 from narrutils.pipeline.provenance import versions
+from narrutils.pipeline.redaction import NOT_SHOWN
 from narrutils.pipeline.runner import RunFailed, run_profile
 
 FIXTURES = Path(__file__).parents[1] / "notebooks"
