@@ -41,7 +41,7 @@ def defined(path):
     """Names that a module or its classes define, methods and fields among them."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names |= {getattr(node, "name", None)}
+        names |= {node.name} if isinstance(node, (ast.ClassDef, ast.FunctionDef)) else set()
         names |= {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
     return names
 
