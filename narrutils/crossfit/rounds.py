@@ -13,7 +13,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import thresholds_by_fold
-from narrutils.evaluation.intervals import Interval, gain_entries, paired_gain
+from narrutils.evaluation.intervals import Interval, in_columns, paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import (
     Search,
@@ -51,7 +51,7 @@ def judge(
         "model": student.name,
         "against": kept and kept.name,
         "average_f1": float(counts.scores().mean()),
-        **gain_entries(gain),
+        **in_columns("gain", gain),
         "kept": gain is None or gain.value > 0 or not gaining_only,
     }
 

@@ -15,11 +15,11 @@ from narrutils.evaluation.calibration import cross_fitted_calibration
 from narrutils.evaluation.ensemble import thresholds_by_fold
 from narrutils.evaluation.ladder import select
 from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
+from narrutils.evaluation.scores import score_table
 from narrutils.evaluation.thresholds import decide_by_fold
 from narrutils.generation import screening
 from narrutils.labels.changes import flip_table
 from narrutils.paths import locate
-from narrutils.report.describe import score_table
 
 
 def read_schema(run: Run, record: Mapping) -> Schema | None:
