@@ -10,7 +10,7 @@ from IPython.display import Markdown
 
 from narrutils.crossfit.rounds import gain_over
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import columns_of, in_columns
 from narrutils.evaluation.ladder import to_table
 from narrutils.report.tables import figure, percent, with_interval
@@ -73,11 +73,11 @@ def gain(table: pd.DataFrame) -> Markdown:
     return Markdown(said)
 
 
-def previous(run: Run, name: str, schema: Schema) -> Markdown:
+def previous(study: Study, name: str) -> Markdown:
     """What the ensemble of a run gains over that of the previous one, whose folder is `name`, if any."""
     if not name:
         return Markdown("This run goes on from no other.")
-    found = in_columns("gain", gain_over(run, Run(name), schema))
+    found = in_columns("gain", gain_over(study, Study.open(Run(name))))
     return Markdown(f"The ensemble {_difference(found, f'that of {Run(name).folder.name}')}")
 
 

@@ -31,6 +31,7 @@ from narrutils.data.files import digest, write_json
 from narrutils.data.folds import HeldOut, allowed, folder_name, learns_from
 from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, load_masked, load_tokenizer, resolve
 from narrutils.models.classifier import Start, set_dropout
@@ -60,18 +61,12 @@ class Pretraining:
 
 
 def pretrained(
-    run: Run,
-    learner: NeuralLearner,
-    texts: pd.DataFrame,
-    folds: pd.Series,
-    pool: pd.DataFrame,
-    settings: Pretraining,
+    study: Study, learner: NeuralLearner, settings: Pretraining
 ) -> Callable[[HeldOut], NeuralLearner]:
     """`learner_of` for a `CrossFit`: for each set of held-out folds, the learner with a body of its own.
 
     Args:
-        texts: the text columns of the official training rows, indexed by uid; `folds`: their folds.
-        pool: kept generated rows with `seen_folds`.
+        study: whose narratives are learned from.
         settings: with 0 epochs, every set of folds gets the learner as it is.
 
     Raises:
@@ -82,8 +77,9 @@ def pretrained(
     _check(learner)
 
     def learner_of(held_out: HeldOut) -> NeuralLearner:
-        rows = visible(texts, folds, pool if settings.generated else pool[:0], held_out, learner)
-        return replace(learner, start=start_of(run, learner, rows, held_out, settings))
+        pool = study.pool if settings.generated else study.pool[:0]
+        rows = visible(study.train, study.folds, pool, held_out, learner)
+        return replace(learner, start=start_of(study.run, learner, rows, held_out, settings))
 
     return learner_of
 

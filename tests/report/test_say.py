@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from narrutils.data.run import Run
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
 from narrutils.report import say
 from narrutils.report.pages import read_page
@@ -183,8 +182,8 @@ def test_changed_labels_are_judged_only_where_the_truth_is_known():
     assert "truth" not in say.changed(table[["changed"]], 2000).data
 
 
-def test_no_previous_run_is_said_to_be_none(tmp_path):
-    assert "no other" in say.previous(Run(tmp_path), "", None).data
+def test_no_previous_run_is_said_to_be_none():
+    assert "no other" in say.previous(None, "").data
 
 
 def test_the_conclusion_repeats_what_was_said():
