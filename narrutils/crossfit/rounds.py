@@ -14,10 +14,11 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected
 from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
 from narrutils.crossfit.teachers import same_cases
+from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.evaluation.intervals import Interval, gain_entries, paired_gain
+from narrutils.evaluation.intervals import Interval, in_columns, paired_gain
 from narrutils.evaluation.scores import score, score_stored
 from narrutils.models.learner import Learner
 
@@ -145,7 +146,7 @@ def judge(student: CrossFit, kept: CrossFit | None, gaining_only: bool = True) -
         "model": student.name,
         "against": kept and kept.name,
         "average_f1": scored.average_f1,
-        **gain_entries(gain),
+        **in_columns("gain", gain),
         "kept": gain is None or gain.value > 0 or not gaining_only,
     }
 
@@ -162,3 +163,8 @@ def gain_over(study: Study, previous: Study, model: str = ENSEMBLE) -> Interval:
     same_cases(previous.run, study.run.cases("train"), study.folds, study.schema)
     previous = replace(previous, labels=study.labels)
     return paired_gain(score_stored(study, model).counts, score_stored(previous, model).counts)
+
+
+def gain_since(study: Study, folder: str) -> Interval | None:
+    """The ensemble's gain over that of the run in a folder; None where no folder is named."""
+    return gain_over(study, Study.open(Run(folder))) if folder else None

@@ -8,6 +8,7 @@ from itertools import product
 
 from narrutils.evaluation.ladder import select
 from narrutils.report.charts import Mark, fit_axis, scale, sign, strip
+from narrutils.report.tables import figure, interval
 
 SPLITS = {"oof": "Official cases, out of fold", "test": "Test cases"}
 AGAINST = {"given": "against the given labels", "truth": "against the planted truth"}
@@ -108,9 +109,9 @@ def ladder_tables(entries: list[dict]) -> list[dict]:
 def _rung(entry: dict) -> dict:
     return {
         "step": entry["step"],
-        "value": f"{entry['average_f1']:.3f}",
+        "value": figure(entry["average_f1"]),
         "interval": interval(entry["ci_low"], entry["ci_high"]),
-        "gain": signed(entry["gain"]),
+        "gain": figure(entry["gain"], "+"),
         "gain_interval": interval(entry["gain_low"], entry["gain_high"], "+"),
         "optimistic": bool(entry.get("optimistic")),
     }
@@ -125,13 +126,3 @@ def headline(entries: list[dict]) -> list[dict]:
         last = select(entries, split, against, "cross_fitted")[-1:]
         figures += [_rung(e) | {"where": f"{where}, {labels}", "n": e["n"]} for e in last]
     return figures
-
-
-def interval(low: float | None, high: float | None, sign: str = "") -> str:
-    """`[0.701, 0.744]`, or "" where it is not known."""
-    return "" if low is None or high is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]".replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """`+0.012`, `−0.003`, or "" where it is not known."""
-    return "" if value is None else f"{value:+.3f}".replace("-", "−")

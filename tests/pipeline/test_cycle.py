@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from toys import random_probabilities
 
-from narrutils.crossfit.rounds import gain_over
+from narrutils.crossfit.rounds import gain_over, gain_since
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
@@ -156,7 +156,7 @@ def test_the_gain_is_the_ladder_s_own(quick):
 
     def of_ladder(steps):
         answers = {("oof", "given"): after.labels(task)}
-        entries = ladder.climb(task, steps, answers, after.labels(task), after.folds())
+        entries = ladder.Ladder(task, steps, after.labels(task), after.folds(), answers).climb()
         found = ladder.select(entries, "oof", "given", "cross_fitted")[-1]
         return found["gain"], found["gain_low"], found["gain_high"]
 
@@ -353,3 +353,5 @@ def test_both_sides_are_scored_against_the_labels_given_here(quick):
     gain, cases = gain_over(Study.open(after), Study.open(before)), before.read("cases.parquet")
     before.write("cases.parquet", cases.assign(Sad=1 - cases["Sad"]))
     assert gain_over(Study.open(after), Study.open(before)) == gain
+    assert gain_since(Study.open(after), str(before.folder)) == gain
+    assert gain_since(Study.open(after), "") is None
