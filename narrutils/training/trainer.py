@@ -19,13 +19,12 @@ from narrutils.models.learner import Phase
 from narrutils.models.lower import LowerStates
 from narrutils.models.precision import training_flags
 from narrutils.training.averaging import WeightAverage
-from narrutils.training.batches import FixedBatches, epoch_ends, plan_batches
+from narrutils.training.callbacks import EpochLines, Watching
 from narrutils.training.distributed import gathered
-from narrutils.training.examples import Examples
+from narrutils.training.examples import Examples, FixedBatches, epoch_ends, plan_batches
 from narrutils.training.f1_loss import SoftF1Loss
 from narrutils.training.losses import AbstractionLoss, mean_divergence
 from narrutils.training.lovasz import LovaszLoss
-from narrutils.training.progress import EpochLines, Watching
 from narrutils.training.recipe import Recipe
 from narrutils.training.swap import draw_swaps
 

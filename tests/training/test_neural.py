@@ -15,8 +15,7 @@ from narrutils.models.classifier import Body, Lora, load_classifier
 from narrutils.models.learner import Phase
 from narrutils.models.reading import read_logits
 from narrutils.training import neural
-from narrutils.training.batches import plan_batches
-from narrutils.training.examples import Examples
+from narrutils.training.examples import Examples, plan_batches
 from narrutils.training.f1_loss import SoftF1Loss
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner
