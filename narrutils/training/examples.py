@@ -12,9 +12,9 @@ from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 from narrutils.models.lower import LowerStates
 from narrutils.models.reading import Inputs
+from narrutils.training import extras
 from narrutils.training.distributed import share
 from narrutils.training.recipe import Recipe
-from narrutils.training.swap import check_swap, reordered
 
 
 class Examples(Dataset):
@@ -25,9 +25,7 @@ class Examples(Dataset):
 
     def __init__(self, phases: list[Phase], tokenizer, recipe: Recipe, lower: LowerStates | None = None):
         texts = pd.concat([p.texts for p in phases])
-        check_swap(recipe, texts.shape[1])
-        orders = [texts, reordered(texts, recipe.seed)] if recipe.swap else [texts]
-        self.inputs = Inputs(pd.concat(orders), tokenizer, recipe, lower)
+        self.inputs = Inputs(extras.all_orders(texts, recipe), tokenizer, recipe, lower)
         self.targets = np.concatenate([p.targets.to_numpy(dtype=np.float32) for p in phases])
         self.soft = np.concatenate([np.full(len(p.texts), p.soft) for p in phases])
         self.phase = np.concatenate([np.full(len(p.texts), n) for n, p in enumerate(phases)])

@@ -6,7 +6,7 @@ from toys import TOY, random_labels, word_texts
 
 from narrutils.models.classifier import Body
 from narrutils.models.learner import Phase
-from narrutils.training import trainer
+from narrutils.training import extras
 from narrutils.training.divergence import Diverged, Watch
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner
@@ -52,7 +52,7 @@ def test_a_gradient_that_stays_out_of_scale_is_seen_and_an_outlier_is_not():
 
 
 def test_an_exploding_loss_ends_a_real_training(tiny_bert, monkeypatch):
-    monkeypatch.setattr(trainer, "loss_of", lambda *args: Exploding(TOY))
+    monkeypatch.setattr(extras, "loss_of", lambda *args: Exploding(TOY))
     many = Phase(word_texts(TOY, 12), TOY.to_targets(random_labels(TOY, 12)), epochs=12)
     neural = NeuralLearner(
         TOY, Body(tiny_bert), recipe=Recipe(max_tokens=24, batch_size=4, precision="float32", seed=7)
