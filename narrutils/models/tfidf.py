@@ -72,7 +72,10 @@ class TfidfLearner(Learner):
         return TfidfModel(self.schema, *terms, self.analyzer, self.ngrams)
 
     def _regress(self, features: csr_matrix, answers: np.ndarray) -> tuple[np.ndarray, float]:
-        scale = ratios(features, answers) if self.scaled else np.ones(features.shape[1])
+        if not self.scaled:
+            model = self._logistic(features, answers)
+            return model.coef_[0], model.intercept_[0]
+        scale = ratios(features, answers)
         model = self._logistic(features @ diags(scale), answers)
         return model.coef_[0] * scale, model.intercept_[0]
 
