@@ -50,7 +50,8 @@ def train_and_read(
         try:
             model = candidate.fit(phases, label)
             predictions = _finite(pd.concat([model.predict(part) for part in texts]), schema)
-            trouble = constant(predictions, phases[-1].targets) if _differ(pd.concat(texts)) else ""
+            several = len(pd.concat(texts).drop_duplicates()) > 1
+            trouble = constant(predictions, phases[-1].targets) if several else ""
         except Diverged as diverged:
             trouble = str(diverged)
         attempts.append({"seed": candidate.seed, "trouble": trouble})
@@ -82,11 +83,6 @@ def constant(predictions: pd.DataFrame, targets: pd.DataFrame, least: float = 1e
     if spread >= least:
         return ""
     return f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
-
-
-def _differ(texts: pd.DataFrame) -> bool:
-    """Whether there are two different cases among these."""
-    return len(texts.drop_duplicates()) > 1
 
 
 def _finite(predictions: pd.DataFrame, schema: Schema) -> pd.DataFrame:
