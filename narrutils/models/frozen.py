@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
-from narrutils.errors import InputError
+from narrutils.errors import one_of
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, resolve
 from narrutils.models.classifier import Body, base_name, load_base, pool_mean, save_base
 from narrutils.models.learner import Learner, Model, Phase
@@ -182,13 +182,13 @@ class FrozenModel(Model):
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
 
 
-def companions(
-    schema: Schema, names: list[str], backbone: str, precision: str = "float32"
+def cheap_models(
+    schema: Schema, companions: list[str], backbone: str, precision: str = "float32"
 ) -> dict[str, tuple[str, Learner]]:
-    """The cheap models of these names: name -> step of the ladder, and its learner.
+    """The baseline and its companions: name -> step of the ladder, and its learner.
 
     Args:
-        names: of `LINEAR`, and `frozen`.
+        companions: names of `LINEAR` beside `tfidf`, and `frozen`.
         backbone: whose states `frozen` stands on; precision: in which it computes them.
 
     Raises:
@@ -197,7 +197,6 @@ def companions(
     body = Body(backbone, precision=precision)
     known = {name: (title, TfidfLearner(schema, **how)) for name, (title, how) in LINEAR.items()}
     known["frozen"] = (f"linear model on frozen {backbone}", FrozenLearner(schema, body))
-    for name in names:
-        if name not in known:
-            raise InputError(f"companions: there is no {name!r}; there are {', '.join(known)}")
-    return {name: known[name] for name in dict.fromkeys(names)}
+    for name in companions:
+        one_of(known, name, "companions")
+    return {name: known[name] for name in dict.fromkeys(["tfidf", *companions])}

@@ -213,3 +213,23 @@ def set_probe(classifier: Classifier, probe: Probe) -> None:
     classifier.head.take(
         {"centre": probe.centre, "spread": probe.spread, "weight": probe.weights.T, "bias": probe.bias}
     )
+
+
+def final_learners(learner: NeuralLearner, finals: list[dict]) -> dict[str, NeuralLearner]:
+    """The further models of a profile: name -> the rounds' learner with the settings that differ.
+
+    Raises:
+        InputError: an entry without a name, a name twice, or an unknown setting.
+    """
+    named = {}
+    for final in finals:
+        name = final.get("name")
+        if not name or name in named:
+            raise InputError(f"finals: every entry needs a name of its own; got {name!r}")
+        named[name] = learner.varied(**{key: value for key, value in final.items() if key != "name"})
+    return named
+
+
+def backbones_of(backbone: str, finals: list[dict]) -> list[str]:
+    """Every backbone that the rounds and the further models use, each once."""
+    return list(dict.fromkeys([backbone, *(f["backbone"] for f in finals if "backbone" in f)]))
