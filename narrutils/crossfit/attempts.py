@@ -80,9 +80,8 @@ def constant(predictions: pd.DataFrame, targets: pd.DataFrame, least: float = 1e
     if not len(learned) or len(predictions) < 2:
         return ""
     spread = float(predictions[learned].std(ddof=0).max())
-    if spread >= least:
-        return ""
-    return f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
+    alike = f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
+    return "" if spread >= least else alike
 
 
 def _finite(predictions: pd.DataFrame, schema: Schema) -> pd.DataFrame:

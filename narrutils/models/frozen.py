@@ -132,11 +132,9 @@ class FrozenLearner(Learner):
         return base_name(self.body)
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.body, folder)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         settings = {"window": self.window, "inverse_regularisation": self.inverse_regularisation}
         return settings | {"body": asdict(self.body), "weights": self.backbone_fingerprint}
 

@@ -79,7 +79,6 @@ class NeuralLearner(Learner):
         return base_name(self.stored) if self.lora.rank or self.stored.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.stored, folder)
 
     def varied(self, **changes) -> "NeuralLearner":
@@ -105,11 +104,9 @@ class NeuralLearner(Learner):
         return self.recipe.seed
 
     def reseeded(self, attempt: int) -> "NeuralLearner":
-        """The same learner for a further attempt, after one that diverged."""
         return self.varied(seed=self.seed + attempt)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
         weights = self.start.key if self.start else resolve(self.body.backbone).fingerprint
         return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
