@@ -2,8 +2,7 @@
 
 `CrossFit` gives every notebook the same three tables of a model: out-of-fold
 predictions, test predictions (the mean of the fold models), and soft labels of
-what the model may teach. A learner is anything with `config()`,
-`fit(phases, label)` and, on what it returns, `predict(texts)` and `save(folder)`.
+what the model may teach. What it trains is a `models.learner.Learner`.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from narrutils.crossfit.attempts import Trained, train_and_read
 from narrutils.crossfit.side_by_side import at_once, for_each
 from narrutils.data.files import digest, write_json
 from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
@@ -21,7 +21,6 @@ from narrutils.data.store import StoredModel, base_folder
 from narrutils.data.study import Study
 from narrutils.data.tables import write_table
 from narrutils.models.learner import Learner, Phase
-from narrutils.training.divergence import Trained, train_and_read
 
 
 @dataclass
@@ -72,8 +71,7 @@ class CrossFit:
             held_outs: `singles(folds)` unless told otherwise.
         """
         held_outs = held_outs or singles(self.folds)
-        whole_machine = getattr(self.learner, "whole_machine", True)
-        abreast = at_once(self.at_once, len(held_outs), whole_machine)
+        abreast = at_once(self.at_once, len(held_outs), self.learner.whole_machine)
         for_each(self._fit_one, self._tasks(phases_of, held_outs), len(held_outs), abreast)
         return self
 
@@ -136,13 +134,16 @@ class CrossFit:
             learner = self.learner_of(held_out) if self.learner_of else self.learner
             reads = self._reads(held_out)
             key = digest(
-                learner.config(), source_digest(type(learner).__module__), [p.key() for p in phases], reads
+                learner.config(),
+                source_digest(type(learner).__module__, train_and_read.__module__),
+                [p.key() for p in phases],
+                reads,
             )
             if self.study.run.take_folder(self.stored.fold(held_out), key):
                 print(f"{self._label(held_out)}: already trained", flush=True)
                 yield None
             else:
-                if not prepared and hasattr(learner, "prepare"):
+                if not prepared:
                     learner.prepare([table[self.schema.text_columns] for table in self._tables()])
                 prepared = True
                 yield held_out, learner, phases, reads, key
@@ -168,7 +169,7 @@ class CrossFit:
             "held_out": held_out,
             "config": learner.config(),
             "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
-            "history": getattr(trained.model, "history", []),
+            "history": trained.model.history,
             "attempts": trained.attempts,
         }
 

@@ -21,7 +21,7 @@ from narrutils.data.schema import Schema
 from narrutils.errors import one_of
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
 from narrutils.models.classifier import Body, base_name, load_base, pool_mean, save_base
-from narrutils.models.learner import Learner, Phase
+from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import fit_probe
 from narrutils.models.precision import weights_dtype
 from narrutils.models.text import pad, special_ids
@@ -113,7 +113,7 @@ def _reader(body: Body, window: int, fingerprint: str) -> Reader:
 
 
 @dataclass(frozen=True)
-class FrozenLearner:
+class FrozenLearner(Learner):
     """Logistic regression on standardised states, one a variable or class."""
 
     schema: Schema
@@ -131,11 +131,9 @@ class FrozenLearner:
         return base_name(self.body)
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.body, folder)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         settings = {"window": self.window, "inverse_regularisation": self.inverse_regularisation}
         return settings | {"body": asdict(self.body), "weights": self.backbone_fingerprint}
 
@@ -149,7 +147,7 @@ class FrozenLearner:
 
 
 @dataclass(frozen=True)
-class FrozenModel:
+class FrozenModel(Model):
     """A fitted linear model, and the reader of the states that it stands on."""
 
     schema: Schema

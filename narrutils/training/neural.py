@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from narrutils.models.classifier import (
     save_base,
     take_over,
 )
-from narrutils.models.learner import Phase
+from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.models.reading import NeuralModel, read_lower
@@ -34,7 +35,7 @@ from narrutils.training.trainer import train
 
 
 @dataclass(frozen=True)
-class NeuralLearner:
+class NeuralLearner(Learner):
     """A learner for `CrossFit`: one backbone, one recipe.
 
     Raises:
@@ -48,6 +49,7 @@ class NeuralLearner:
     start: Start | None = None  # further-pretrained weights of the body, trained as a whole
     launch: dict = field(default_factory=dict)  # options of `accelerate launch`; empty: this process alone
     states: Path | None = None  # where what frozen layers gave of cases is kept; None: computed every time
+    attempts: ClassVar[int] = 3  # some seeds diverge, or end up reading all cases alike
 
     @property
     def whole_machine(self) -> bool:
@@ -77,7 +79,6 @@ class NeuralLearner:
         return base_name(self.stored) if self.lora.rank or self.stored.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.stored, folder)
 
     def varied(self, **changes) -> "NeuralLearner":
@@ -103,11 +104,9 @@ class NeuralLearner:
         return self.recipe.seed
 
     def reseeded(self, attempt: int) -> "NeuralLearner":
-        """The same learner for a further attempt, after one that diverged."""
         return self.varied(seed=self.seed + attempt)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
         weights = self.start.key if self.start else resolve(self.body.backbone).fingerprint
         return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
