@@ -52,13 +52,23 @@ def propose(
     """
     wrong = probability_wrong(schema, labels, probabilities, folds)
     read = by_uid(probabilities, labels.index, "teacher's readings")
+    found = proposals(schema, labels, read, wrong)
+    return found[found["probability"] > least].reset_index(drop=True)
+
+
+def proposals(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
+    """Another code for every label, by variable: `uid`, `variable`, `before`, `after`, `probability`.
+
+    Args:
+        read: readings that the code comes from, in the order of `labels`.
+        wrong: the probability that each label is wrong, as of `probability_wrong`.
+    """
     parts = []
     for v in schema.variables:
-        uids = wrong.index[wrong[v.name] > least]
-        before = labels.loc[uids, v.name].to_numpy(dtype=int)
-        after = other_code(v, before, read.loc[uids, list(v.columns)].to_numpy())
-        columns = {"uid": uids, "variable": v.name, "before": before, "after": after}
-        parts.append(pd.DataFrame(columns | {"probability": wrong.loc[uids, v.name].to_numpy()}))
+        before = labels[v.name].to_numpy(dtype=int)
+        after = _other_code(v, before, read[list(v.columns)].to_numpy())
+        columns = {"uid": labels.index, "variable": v.name, "before": before, "after": after}
+        parts.append(pd.DataFrame(columns | {"probability": wrong[v.name].to_numpy()}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -95,8 +105,7 @@ def _pooled(fits: dict[str, NoisyLogistic]) -> Rates:
     """The mean rates of all variables, towards which each of them is shrunk."""
     if not fits:
         return PRIOR
-    rates = [(fit.rates.missed, fit.rates.added) for fit in fits.values()]
-    return Rates(*np.mean(rates, axis=0))
+    return Rates(*np.mean([fit.rates for fit in fits.values()], axis=0))
 
 
 def _wrong_codes(
@@ -129,7 +138,7 @@ def _wrong_code(right: np.ndarray, rate: float, classes: int) -> np.ndarray:
     return astray / (astray + (1 - rate) * right)
 
 
-def other_code(v: Variable, before: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _other_code(v: Variable, before: np.ndarray, p: np.ndarray) -> np.ndarray:
     """What to write instead: the other code, or the likeliest other class; `p` is `[n, columns]`."""
     if v.is_binary:
         return 1 - before
