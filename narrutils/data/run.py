@@ -36,9 +36,6 @@ class Run:
         if stage is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, stage={self.stage!r})"
-
     def path(self, name: str) -> Path:
         return self.folder / name
 
