@@ -52,7 +52,7 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
         files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
     for member, base in deployed.bases.items():
         note = deployed.base_folder(member) / "hub.json"
-        if base and note.exists():
+        if note.exists():
             files |= {f"run/{base_folder(base)}/{path.name}": path for path in hub_files(**read_json(note))}
     return files
 
@@ -62,7 +62,7 @@ def _run_files(deployed: Deployed) -> Iterable[Path]:
     run = deployed.run
     yield from (run.path(SCHEMA), run.path(ENSEMBLE))
     yield from (StoredModel(run, member).about_file for member in deployed.members)
-    bases = {deployed.base_folder(member) for member, base in deployed.bases.items() if base}
+    bases = set(map(deployed.base_folder, deployed.bases))
     for folder in (*deployed.models, *bases):
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 

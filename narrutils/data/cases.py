@@ -158,9 +158,7 @@ def _check_same(texts: Sheet, labels: Sheet) -> None:
 def _check_known(sheet: Sheet, known, source: str, mend: str) -> None:
     odd = [uid for uid in sheet.uids if uid not in known]
     if odd:
-        raise InputError(
-            f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}"
-        )
+        raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
 
 
 def _check_uids(sheet: Sheet, uids, source: str) -> None:

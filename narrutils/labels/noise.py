@@ -20,7 +20,7 @@ from scipy.special import logit
 from narrutils.data.schema import Schema, Variable
 from narrutils.data.tables import by_uid
 from narrutils.evaluation.calibration import fit_calibration
-from narrutils.labels.noisy_logistic import LEAST, PRIOR, NoisyLogistic, Rates, fit_noisy_logistic
+from narrutils.labels.noisy_logistic import LEAST, PRIOR, Rates, fit_noisy_logistic
 
 WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
 
@@ -77,7 +77,7 @@ def _judge(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.
     features = _features(schema, labels, read, others)
     given = {name: labels[name].to_numpy(dtype=int) for name in schema.names}
     fits = {n: fit_noisy_logistic(x[others], given[n][others]) for n, x in features.items()}
-    pooled = _pooled(fits)
+    pooled = Rates(*np.mean([fit.rates for fit in fits.values()] or [PRIOR], axis=0))
     wrong = {}
     for v in schema.variables:
         if v.is_binary:
@@ -99,13 +99,6 @@ def _features(
         z = (z - z[others].mean()) / max(z[others].std(), LEAST)
         features[v.name] = np.column_stack([z, centred.drop(columns=v.name).to_numpy()])
     return features
-
-
-def _pooled(fits: dict[str, NoisyLogistic]) -> Rates:
-    """The mean rates of all variables, towards which each of them is shrunk."""
-    if not fits:
-        return PRIOR
-    return Rates(*np.mean([fit.rates for fit in fits.values()], axis=0))
 
 
 def _wrong_codes(

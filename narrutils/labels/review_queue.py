@@ -90,7 +90,7 @@ def direction(v: Variable, given: int) -> str:
 
 
 def share_wrong(doubts: pd.DataFrame, truth: pd.DataFrame | None) -> float | None:
-    """Share of the doubted labels that the true codes contradict, in [0, 1]; None where they are not known."""
+    """Share of the doubted labels that the truth contradicts, in [0, 1]; None where it is not known."""
     if truth is None:
         return None
     true = truth.stack().loc[pd.MultiIndex.from_frame(doubts[["uid", "variable"]])]
