@@ -14,7 +14,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.models.backbones import load_body, load_tokenizer, resolve
 from narrutils.models.classifier import pool_mean
-from narrutils.models.learner import Phase
+from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.precision import autocast, fastest
 from narrutils.models.reading import Inputs
 from narrutils.training.recipe import Recipe
@@ -49,7 +49,7 @@ def mean_states(backbone, texts: pd.DataFrame, size: int = 32) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HeadLearner:
+class HeadLearner(Learner):
     """A learner for `CrossFit`: AdamW under a cosine, with a loss for each stretch of epochs.
 
     Args:
@@ -69,7 +69,6 @@ class HeadLearner:
     warmup: float = 0.1
     from_rates: bool = True
     seed: int = 0
-    sources, base = ("losses", "f1_loss", "lovasz", "schema"), ""
 
     def config(self) -> dict:
         """What decides a training besides the cases; this file among it."""
@@ -110,7 +109,7 @@ class HeadLearner:
 
 
 @dataclass
-class HeadModel:
+class HeadModel(Model):
     """What `HeadLearner` gives."""
 
     learner: HeadLearner

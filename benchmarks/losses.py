@@ -32,10 +32,9 @@ from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
 from narrutils.models.classifier import Body
 from narrutils.models.learner import Learner
-from narrutils.training.f1_loss import SoftF1Loss
 from narrutils.training.losses import AbstractionLoss
-from narrutils.training.lovasz import LovaszLoss
 from narrutils.training.neural import NeuralLearner
+from narrutils.training.other_losses import LovaszLoss, SoftF1Loss
 
 from .demo_corpus import EPOCHS, RECIPE, show
 from .frozen import HeadLearner, embed

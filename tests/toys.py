@@ -16,6 +16,7 @@ from transformers import (
 
 from narrutils.data.files import digest, write_json
 from narrutils.data.schema import Schema, parse_schema
+from narrutils.models.learner import Learner, Model
 
 #: Binary and categorical variables alternate, and codes do not start at 1: a fixed slice would be wrong.
 TOY = parse_schema(
@@ -130,15 +131,13 @@ def save_tiny_writer(folder: Path) -> str:
     return save_tiny_gemma(folder, letter_tokenizer())
 
 
-class HashLearner:
+class HashLearner(Learner):
     """A learner whose every prediction depends on every text and target that it learned from.
 
     The seed of its random predictions is a digest of its phases and of the text read.
     So if changed data leaves one prediction as it was, the model has not learned from
     them, however many steps lie between.
     """
-
-    sources, base = ("curriculum",), ""
 
     def __init__(self, schema: Schema, setting: int = 0, fail_on: str = ""):
         self.schema, self.setting, self.fail_on = schema, setting, fail_on
@@ -156,7 +155,7 @@ class HashLearner:
         return HashModel(self.schema, digest(self.config(), [p.key() for p in phases]))
 
 
-class HashModel:
+class HashModel(Model):
     """What `HashLearner` gives."""
 
     def __init__(self, schema: Schema, state: str):

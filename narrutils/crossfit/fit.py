@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from narrutils.crossfit.attempts import Trained, train_and_read
 from narrutils.crossfit.side_by_side import at_once, for_each
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
@@ -20,7 +21,6 @@ from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
 from narrutils.data.tables import read_table, write_table
 from narrutils.models.learner import Learner, Phase
-from narrutils.training.divergence import Trained, train_and_read
 
 
 @dataclass
@@ -60,8 +60,7 @@ class CrossFit:
             held_outs: `singles(folds)` unless told otherwise.
         """
         held_outs = held_outs or singles(self.folds)
-        whole_machine = getattr(self.learner, "whole_machine", True)
-        abreast = at_once(self.at_once, len(held_outs), whole_machine)
+        abreast = at_once(self.at_once, len(held_outs), self.learner.whole_machine)
         for_each(self._fit_one, self._tasks(phases_of, held_outs), len(held_outs), abreast)
         return self
 
@@ -137,13 +136,16 @@ class CrossFit:
             learner = self.learner_of(held_out) if self.learner_of else self.learner
             reads = self._reads(held_out)
             key = digest(
-                learner.config(), source_digest(type(learner).__module__), [p.key() for p in phases], reads
+                learner.config(),
+                source_digest(type(learner).__module__, train_and_read.__module__),
+                [p.key() for p in phases],
+                reads,
             )
             if self.run.take_folder(self._folder(held_out), key):
                 print(f"{self._label(held_out)}: already trained", flush=True)
                 yield None
             else:
-                if not prepared and hasattr(learner, "prepare"):
+                if not prepared:
                     learner.prepare([table[self.schema.text_columns] for table in self._tables()])
                 prepared = True
                 yield held_out, learner, phases, reads, key
@@ -169,7 +171,7 @@ class CrossFit:
             "held_out": held_out,
             "config": learner.config(),
             "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
-            "history": getattr(trained.model, "history", []),
+            "history": trained.model.history,
             "attempts": trained.attempts,
         }
 

@@ -21,7 +21,7 @@ from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, resolve
 from narrutils.models.classifier import Body, base_name, load_base, pool_mean, save_base
-from narrutils.models.learner import Learner, Phase
+from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import fit_probe
 from narrutils.models.packaged import quiet
 from narrutils.models.precision import weights_dtype
@@ -114,7 +114,7 @@ def _reader(body: Body, window: int, fingerprint: str) -> Reader:
 
 
 @dataclass(frozen=True)
-class FrozenLearner:
+class FrozenLearner(Learner):
     """Logistic regression on standardised states, one a variable or class."""
 
     schema: Schema
@@ -150,7 +150,7 @@ class FrozenLearner:
 
 
 @dataclass(frozen=True)
-class FrozenModel:
+class FrozenModel(Model):
     """A fitted linear model, and the reader of the states that it stands on."""
 
     schema: Schema

@@ -1,8 +1,9 @@
 """What `crossfit` trains: a learner, the model that it makes, and the phases that it learns from."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 
@@ -37,26 +38,43 @@ class Phase:
         return digest(self.texts, self.targets, self.epochs, self.soft, self.loss)
 
 
-class Model(Protocol):
+class Model(ABC):
     """A trained model."""
 
-    def predict(self, texts: pd.DataFrame) -> pd.DataFrame: ...
+    history: Sequence[dict] = ()  # an entry an epoch, where it was trained in epochs
 
-    def save(self, folder: Path) -> None: ...
+    @abstractmethod
+    def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
+        """Probabilities, `schema.columns` wide, in the order of `texts`."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write into an existing folder what `stored.load_model` reads."""
 
 
-class Learner(Protocol):
-    """Something that can be trained on phases.
+class Learner(ABC):
+    """Something that can be trained on phases; its module, and what that imports, decide what comes of it."""
 
-    Its module, and what that imports, decide what a training gives. `base` names the frozen
-    weights that all its models share, empty where there are none. One that can
-    read cases ahead for all its trainings has `prepare(tables)`.
-    """
+    base: str = ""  # name of the frozen weights that all its models share; empty where there are none
+    seed: int | None = None  # of what a training draws; None where it draws nothing
+    attempts: int = 1  # trainings of one model at most, each with the next seed, where they go wrong
+    whole_machine: bool = True  # whether one training leaves no room for another beside it
 
-    base: str
+    @abstractmethod
+    def config(self) -> dict:
+        """What the key of a training artefact holds of it; where there is a base, `weights` among it."""
 
-    def config(self) -> dict: ...
+    @abstractmethod
+    def fit(self, phases: list[Phase], label: str = "") -> Model:
+        """Train one model; lines of progress open with `label`."""
 
-    def fit(self, phases: list[Phase], label: str) -> Model: ...
+    def reseeded(self, attempt: int) -> "Learner":
+        """The same learner for a further attempt, numbered from 0; the first is as it is."""
+        return self
 
-    def save_base(self, folder: Path) -> None: ...
+    def prepare(self, tables: list[pd.DataFrame]) -> None:  # noqa: B027 (most have nothing to do)
+        """Read cases ahead for several trainings, each table by itself, where that spares them work."""
+
+    def save_base(self, folder: Path) -> None:
+        """Write the weights that `base` names, once for all folds."""
+        raise NotImplementedError

@@ -23,6 +23,7 @@ from narrutils.data.files import read_json
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.classifier import Body, Classifier, Lora, load_classifier, save_classifier
+from narrutils.models.learner import Model
 from narrutils.models.lower import LowerStates, states_below
 from narrutils.models.precision import PRECISIONS, autocast
 from narrutils.models.text import encode, pad
@@ -191,7 +192,7 @@ def _batches(texts: pd.DataFrame, lengths: Sequence[int], size: int) -> Iterator
 
 
 @dataclass
-class NeuralModel:
+class NeuralModel(Model):
     """A trained classifier with its tokenizer; `body` and `lora` are what its files say of its making."""
 
     schema: Schema

@@ -14,7 +14,6 @@ All are stored and read alike: scales and selections end up in the weights.
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,12 +24,12 @@ from sklearn.linear_model import LogisticRegression
 
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
-from narrutils.models.learner import Phase
+from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import NEVER, by_column
 
 
 @dataclass(frozen=True)
-class TfidfLearner:
+class TfidfLearner(Learner):
     """Sublinear TF-IDF and logistic regression; the defaults are the baseline's.
 
     No class weights: they inflate the probabilities of rare variables, which as a
@@ -46,9 +45,6 @@ class TfidfLearner:
     scaled: bool = False  # terms scaled by their naive Bayes ratio
     sparse: bool = False  # absolute penalty in place of the quadratic one
     multinomial: bool = True  # the classes of a variable in one model; else each against all others
-
-    base: ClassVar[str] = ""
-    whole_machine: ClassVar[bool] = True
 
     def config(self) -> dict:
         """What the key of a training artefact holds of this learner."""
@@ -125,7 +121,7 @@ def ratios(features: csr_matrix, answers: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class TfidfModel:
+class TfidfModel(Model):
     """A fitted model: vocabulary, inverse document frequencies, one linear head."""
 
     schema: Schema

@@ -1,21 +1,11 @@
-"""Trainings that went wrong: noticed, begun again with another seed, recorded.
+"""A training that goes wrong, noticed while it runs.
 
-A training diverges when its loss or gradient is no number any more, when they leave their
-scale for good, or when the model ends up saying the same of every case (DeBERTa does on
-some seeds). None of it can be mended by going on; another seed often can.
+Its loss or gradient is no number any more, or has left its scale for good.
 """
 
-import gc
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-
-from narrutils.data.schema import Schema
-from narrutils.errors import InputError
-
-ATTEMPTS = 3  # trainings of one model at most, each with the next seed
 
 
 class Diverged(Exception):
@@ -76,82 +66,3 @@ class Watch:
             raise Diverged(
                 f"the gradient norm stays at {norm:.3g} by step {step}, where {scale:.3g} was usual"
             )
-
-
-def constant(predictions: pd.DataFrame, targets: pd.DataFrame, least: float = 1e-3) -> str:
-    """Why these readings count as constant, or nothing where they do not.
-
-    Args:
-        predictions: of cases that the model did not learn from, at least two different ones.
-        targets: what the model learned from. Only columns that vary there can be learned.
-        least: standard deviation over the cases that some column has to reach. A model
-            that has barely left the training rates is still above it.
-    """
-    learned = targets.columns[targets.nunique() > 1]
-    if not len(learned) or len(predictions) < 2:
-        return ""
-    spread = float(predictions[learned].std(ddof=0).max())
-    if spread >= least:
-        return ""
-    return f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model, its readings, and the attempts it took.
-
-    `attempts` has an entry a training, the kept one last: `seed`, and `trouble`, why it
-    was given up, empty where nothing was wrong. A kept model with trouble reads all cases alike.
-    """
-
-    model: object
-    predictions: pd.DataFrame
-    attempts: list[dict]
-
-
-def train_and_read(learner, phases: list, texts: list[pd.DataFrame], schema: Schema, label: str) -> Trained:
-    """Train a learner and read with it; begin again with another seed where that went wrong.
-
-    A model that reads all cases alike is kept if the last attempt gave no better. One that
-    is not finite never is. A learner without `reseeded` has one attempt.
-
-    Args:
-        texts: what is read, none of it learned from; each table by itself.
-
-    Raises:
-        InputError: the last attempt diverged.
-    """
-    attempts, seeds = [], ATTEMPTS if hasattr(learner, "reseeded") else 1
-    for number in range(seeds):
-        candidate = learner.reseeded(number) if number else learner
-        model = predictions = None  # let go of the former model before the next one is trained
-        if seeds > 1:  # a neural one, whose parts hold one another; looking for them takes half a second
-            gc.collect()
-        try:
-            model = candidate.fit(phases, label)
-            predictions = _finite(pd.concat([model.predict(part) for part in texts]), schema)
-            trouble = constant(predictions, phases[-1].targets) if differ(pd.concat(texts)) else ""
-        except Diverged as diverged:
-            trouble = str(diverged)
-        seed = getattr(candidate, "seed", None)
-        attempts.append({"seed": seed, "trouble": trouble})
-        if not trouble:
-            break
-        print(f"{label} · attempt {number + 1} of {seeds}, seed {seed}: {trouble}", flush=True)
-    if predictions is None:
-        raise InputError(
-            f"{label}: every training diverged, the last of {len(attempts)} because {trouble}; "
-            "lower learning_rate or raise warmup"
-        )
-    return Trained(model, predictions, attempts)
-
-
-def differ(texts: pd.DataFrame) -> bool:
-    """Whether there are two different cases among these."""
-    return len(texts.drop_duplicates()) > 1
-
-
-def _finite(predictions: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    if predictions.isna().any(axis=None):
-        raise Diverged("a prediction is not a number")
-    return schema.check_probabilities(predictions)

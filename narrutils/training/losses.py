@@ -54,26 +54,3 @@ class AbstractionLoss(nn.Module):
         smoothing = self.smoothing * (~soft).float()[:, None]
         y = targets * (1 - smoothing) + smoothing / targets.shape[1]
         return -(y * logits.log_softmax(dim=1)).sum(1).mean()
-
-
-def mean_divergence(schema: Schema, one: Tensor, other: Tensor) -> Tensor:
-    """Symmetric Kullback–Leibler divergence of two readings, mean over variables and cases.
-
-    (KL(p ‖ q) + KL(q ‖ p)) / 2, the regulariser of R-Drop (Liang et al. 2021), between
-    the Bernoulli or categorical distributions of each variable.
-
-    Args:
-        one, other: logits `[batch, schema.width]` of the same cases.
-    """
-    total = torch.zeros((), device=one.device)
-    for v in schema.variables:
-        p, q = (_log_distribution(logits.float()[:, schema.slices[v.name]]) for logits in (one, other))
-        total = total + ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2
-    return total / len(schema.variables)
-
-
-def _log_distribution(logits: Tensor) -> Tensor:
-    """Log-probabilities of a variable's classes; of no and yes where it has one logit."""
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    return logits.log_softmax(dim=1)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from narrutils.models.classifier import (
     save_base,
     take_over,
 )
-from narrutils.models.learner import Phase
+from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.models.reading import NeuralModel, read_lower
@@ -34,7 +35,7 @@ from narrutils.training.trainer import train
 
 
 @dataclass(frozen=True)
-class NeuralLearner:
+class NeuralLearner(Learner):
     """A learner for `CrossFit`: one backbone, one recipe.
 
     Raises:
@@ -48,6 +49,7 @@ class NeuralLearner:
     start: Start | None = None  # further-pretrained weights of the body, trained as a whole
     launch: dict = field(default_factory=dict)  # options of `accelerate launch`; empty: this process alone
     states: Path | None = None  # where what frozen layers gave of cases is kept; None: computed every time
+    attempts: ClassVar[int] = 3  # some seeds diverge, or end up reading all cases alike
 
     @property
     def whole_machine(self) -> bool:

@@ -4,30 +4,22 @@ All phases stand under one continuous learning-rate curve: the epochs of every
 phase are laid end to end as one list of batches, and the Trainer walks it once.
 """
 
-from dataclasses import replace
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedConfig, PrinterCallback, Trainer, TrainingArguments
 
 from narrutils.data.schema import Schema
-from narrutils.errors import InputError
-from narrutils.models.classifier import Classifier, has_dropout
+from narrutils.models.classifier import Classifier
 from narrutils.models.learner import Phase
 from narrutils.models.lower import LowerStates
 from narrutils.models.precision import training_flags
-from narrutils.training.averaging import WeightAverage
-from narrutils.training.batches import FixedBatches, epoch_ends, plan_batches
+from narrutils.training import extras
+from narrutils.training.callbacks import EpochLines, Watching
 from narrutils.training.distributed import gathered
-from narrutils.training.examples import Examples
-from narrutils.training.f1_loss import SoftF1Loss
-from narrutils.training.losses import AbstractionLoss, mean_divergence
-from narrutils.training.lovasz import LovaszLoss
-from narrutils.training.progress import EpochLines, Watching
+from narrutils.training.examples import Examples, FixedBatches, epoch_ends, plan_batches
 from narrutils.training.recipe import Recipe
-from narrutils.training.swap import draw_swaps
 
 
 class PhaseTrainer(Trainer):
@@ -40,7 +32,8 @@ class PhaseTrainer(Trainer):
         self, *args, schema: Schema, phases: list[Phase], batches: FixedBatches, recipe: Recipe, **kwargs
     ):
         super().__init__(*args, **kwargs)
-        self.losses = [loss_of(schema, phase, recipe) for phase in phases]
+        # `AbstractionLoss`, unless the recipe or the phase names another.
+        self.losses = [extras.loss_of(schema, phase, recipe) for phase in phases]
         self.schema, self.batches, self.recipe = schema, batches, recipe
         sharded = getattr(self.accelerator.state, "fsdp_plugin", None)
         if sharded is not None:
@@ -57,13 +50,9 @@ class PhaseTrainer(Trainer):
         loss = self.losses[int(inputs["phase"][0])]
         aims = [inputs["targets"], inputs["soft"]]
         read = {name: value for name, value in inputs.items() if name not in ("targets", "soft", "phase")}
-        rows = len(inputs["targets"])
-        if not self.recipe.r_drop:
-            return loss(gathered(model(**read), rows), *aims)
-        twice = model(**{name: torch.cat([value, value]) for name, value in read.items()})
-        logits = torch.cat([gathered(half, rows) for half in twice.chunk(2)])
-        apart = mean_divergence(self.schema, *logits.chunk(2))
-        return loss(logits, *(torch.cat([aim, aim]) for aim in aims)) + self.recipe.r_drop * apart
+        if self.recipe.r_drop:
+            return extras.two_passes(self.recipe.r_drop, self.schema, loss, model, read, aims)
+        return loss(gathered(model(**read), len(aims[0])), *aims)
 
     def create_optimizer(self, model=None):
         """AdamW over what learns; no decay on biases and norms; the head at its own rate."""
@@ -104,26 +93,21 @@ def train(
             would change nothing, or what `text.encode` refuses.
         Diverged: the loss or the gradient left its scale.
     """
-    if recipe.r_drop and not has_dropout(classifier.modules()):
-        raise InputError(
-            "r_drop compares two dropout passes, but there is no dropout; set the encoder's, the "
-            "adapters' or the head's (encoder_dropout, lora_dropout, head_dropout), or r_drop to 0"
-        )
-    phases = with_finetuning(phases, recipe)
+    extras.check_dropout(recipe, classifier)
+    phases = extras.with_finetuning(phases, recipe)
     examples = Examples(phases, tokenizer, recipe, lower)
     epochs = plan_batches(
         phases, examples.inputs.lengths, recipe.batch_size, recipe.seed, recipe.accumulation
     )
-    epochs = draw_swaps(epochs, len(examples), recipe.swap, recipe.seed)
+    epochs = extras.draw_swaps(epochs, len(examples), recipe.swap, recipe.seed)
     ends = epoch_ends(phases, epochs, recipe.accumulation)
     lines = EpochLines(ends, label)
-    averaging = [WeightAverage(recipe.ema)] if recipe.ema else []
     with TemporaryDirectory() as scratch:
         trainer = PhaseTrainer(
             model=classifier,
             args=trainer_arguments(recipe, classifier.body.config, scratch),
             train_dataset=examples,
-            callbacks=[lines, Watching(ends), *averaging],
+            callbacks=[lines, Watching(ends), *extras.averaging(recipe)],
             schema=schema,
             phases=phases,
             batches=FixedBatches([batch for epoch in epochs for batch in epoch], recipe.batch_size),
@@ -132,34 +116,6 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return lines.history
-
-
-def with_finetuning(phases: list[Phase], recipe: Recipe) -> list[Phase]:
-    """The phases with the last epochs of the last one as a phase of their own, under the fine-tuning loss.
-
-    Raises:
-        InputError: the last phase has fewer epochs than are to be fine-tuned.
-    """
-    epochs = recipe.finetune_epochs
-    if not epochs:
-        return phases
-    *before, last = phases
-    if last.epochs < epochs:
-        raise InputError(f"finetune_epochs is {epochs}, but the last phase has only {last.epochs} epochs")
-    parts = [
-        replace(last, epochs=last.epochs - epochs),
-        replace(last, epochs=epochs, loss=recipe.finetune_loss),
-    ]
-    return [*before, *(p for p in parts if p.epochs)]
-
-
-def loss_of(schema: Schema, phase: Phase, recipe: Recipe) -> nn.Module:
-    """A fresh loss of a phase: `(logits, targets, soft)` to a scalar."""
-    return {
-        "cross_entropy": lambda: AbstractionLoss(schema, recipe.smoothing),
-        "f1": lambda: SoftF1Loss(schema),
-        "lovasz": lambda: LovaszLoss(schema, recipe.smoothing),
-    }[phase.loss or recipe.loss]()
 
 
 def trainer_arguments(recipe: Recipe, config: PreTrainedConfig, scratch: str) -> TrainingArguments:

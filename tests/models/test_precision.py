@@ -46,9 +46,9 @@ from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile
 from narrutils.predict import Outputs, predict
+from narrutils.training.callbacks import Watching
 from narrutils.training.mlm import Pretraining, start_of
 from narrutils.training.neural import NeuralLearner
-from narrutils.training.progress import Watching
 from narrutils.training.recipe import Recipe
 
 BERT = SimpleNamespace(model_type="bert")

@@ -20,11 +20,10 @@ from narrutils.models.learner import Phase
 from narrutils.training import distributed, launching, worker
 from narrutils.training.distributed import gathered, share
 from narrutils.training.divergence import Diverged
-from narrutils.training.f1_loss import SoftF1Loss
 from narrutils.training.launching import accelerate_options, read_job, train_launched
 from narrutils.training.losses import AbstractionLoss
-from narrutils.training.lovasz import LovaszLoss
 from narrutils.training.neural import NeuralLearner
+from narrutils.training.other_losses import LovaszLoss, SoftF1Loss
 from narrutils.training.recipe import Recipe
 
 DDP = {"num_processes": 2}

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.training.losses import AbstractionLoss, mean_divergence
+from narrutils.training.losses import AbstractionLoss
 
 
 def tensors(schema, n=8, soft=False, seed=0):
@@ -103,18 +103,3 @@ def test_it_is_computed_in_float32_and_is_finite_far_out():
 def test_an_impossible_smoothing_is_refused(smoothing):
     with pytest.raises(ValueError, match="smoothing is"):
         AbstractionLoss(TOY, smoothing)
-
-
-def test_the_divergence_of_two_readings_is_the_mean_over_variables_by_hand():
-    one, other = (tensors(TOY, seed=n)[0] for n in (1, 2))
-    p, q = (TOY.from_logits(t.numpy(), uids(8)).to_numpy() for t in (one, other))
-    by_hand = []
-    for v in TOY.variables:
-        a, b = p[:, TOY.slices[v.name]], q[:, TOY.slices[v.name]]
-        if v.is_binary:
-            a, b = np.hstack([a, 1 - a]), np.hstack([b, 1 - b])
-        both = (a * np.log(a / b)).sum(1) + (b * np.log(b / a)).sum(1)
-        by_hand.append(both.mean() / 2)
-    assert float(mean_divergence(TOY, one, other)) == pytest.approx(np.mean(by_hand), rel=1e-4)
-    assert float(mean_divergence(TOY, one, one)) == 0
-    assert torch.isfinite(mean_divergence(TOY, one * 1000, other * 1000))

@@ -15,11 +15,10 @@ from narrutils.models.classifier import Body, Lora, load_classifier
 from narrutils.models.learner import Phase
 from narrutils.models.reading import read_logits
 from narrutils.training import neural
-from narrutils.training.batches import plan_batches
-from narrutils.training.examples import Examples
-from narrutils.training.f1_loss import SoftF1Loss
+from narrutils.training.examples import Examples, plan_batches
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner
+from narrutils.training.other_losses import SoftF1Loss
 from narrutils.training.recipe import LOSSES, Recipe
 
 RECIPE = Recipe(max_tokens=24, batch_size=4, precision="float32", learning_rate=1e-3, seed=5)

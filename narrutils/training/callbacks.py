@@ -1,4 +1,4 @@
-"""What is made of a training's log while it runs: one line an epoch, a history, and a watch on it."""
+"""What is made of a training's log while it runs: a line and an entry an epoch, and a watch on it."""
 
 import time
 from bisect import bisect_left
