@@ -24,8 +24,8 @@ from narrutils.data.schema import Schema, load_schema
 from narrutils.evaluation import gains, ladder
 from narrutils.evaluation.stacking import Ensemble, form
 from narrutils.evaluation.thresholds import search_named
-from narrutils.models.classifier import Body
 from narrutils.models.precision import precision_of
+from narrutils.models.settings import Body
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import Profile, find_stage, load_profile

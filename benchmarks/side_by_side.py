@@ -19,7 +19,7 @@ import torch
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.soft_labels import given_labels
 from narrutils.data.folds import draw_folds
-from narrutils.models.classifier import Body, Lora
+from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import RECIPE, show

@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from narrutils.errors import InputError, one_of
+from narrutils.errors import InputError
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -226,10 +227,11 @@ def _cycle(given: argparse.Namespace) -> int:
 
 
 def _models(given: argparse.Namespace) -> int:
+    from narrutils.data.settings import fitting
     from narrutils.models.packaged import PACKAGED, make_ready, place_of
 
     for name in given.names:
-        one_of(PACKAGED, name, "NAME")
+        fitting(name, Literal[*PACKAGED], "NAME")
     names = given.names or list(PACKAGED)
     make_ready(names)
     print("\n".join(f"{name}: ready in {place_of(name)}" for name in names))

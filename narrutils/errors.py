@@ -21,16 +21,3 @@ def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff
     """
     near = difflib.get_close_matches(str(word), [str(name) for name in names], n=1, cutoff=cutoff)
     return f"did you mean {near[0]}?" if near else otherwise
-
-
-def one_of(options: dict, name: str, parameter: str):
-    """The option of that name.
-
-    Raises:
-        InputError: there is none; the line names the parameter and what it takes.
-    """
-    if name not in options:
-        *others, last = options
-        listed = f"{', '.join(others)} or {last}" if others else last
-        raise InputError(f"{parameter} is {name!r}; it takes {listed}")
-    return options[name]

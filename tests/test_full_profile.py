@@ -74,7 +74,7 @@ def shrunk(models: dict[str, str]) -> dict:
         gemma["round_pools"][-1].append(family)
     for final in gemma["finals"]:
         final["max_tokens"] = TOKENS
-    more = {"rank": 4, "alpha": 8, "max_tokens": TOKENS, "seed": 1}
+    more = {"lora_rank": 4, "lora_alpha": 8, "max_tokens": TOKENS, "seed": 1}
     gemma["finals"] += [
         {"name": f"{f}_lora", "backbone": models[f]} | more for f in ("qwen2", "mistral", "llama")
     ]
@@ -156,13 +156,13 @@ def test_the_models_are_those_of_the_file(full):
     """Ranks, scales, seeds, batch sizes, architecture: read back from what was trained."""
     for name, final in FINALS.items():
         config = training(full, name)["config"]
-        assert (config["lora"]["rank"], config["lora"]["alpha"]) == (final["rank"], final["alpha"])
+        assert {name: config["lora"][name] for name in ("lora_rank", "lora_alpha")}.items() <= final.items()
         assert config["recipe"]["seed"] == final["seed"]
         assert config["recipe"]["batch_size"] == final.get("batch_size", 8)
         assert config["recipe"]["checkpointing"] and config["recipe"]["warmup"] == 0.2
-        assert (config["recipe"]["cycles"], config["recipe"]["smoothing"]) == (0.4, 0.1)
+        assert (config["recipe"]["cosine_cycles"], config["recipe"]["smoothing"]) == (0.4, 0.1)
         adapter = read_json(full / f"models/{name}/fold0/body/adapter_config.json")
-        assert adapter["r"] == final["rank"] and len(adapter["target_modules"]) == 7
+        assert adapter["r"] == final["lora_rank"] and len(adapter["target_modules"]) == 7
     bases = {read_json(path)["model_type"] for path in full.glob("models/base/*/config.json")}
     assert bases >= {"gemma2", "qwen2", "mistral", "llama"}
     body = read_json(full / "models/deberta/fold0/body/config.json")
@@ -208,7 +208,8 @@ def test_the_ensemble_has_the_weights_of_the_file(full):
 def test_the_file_says_what_the_author_did(nvdrs):
     """The numbers of the published recipe, held against the profile as the notebooks get it."""
     given = load_profile("params/full.yaml").parameters
-    finals = {f["name"]: (f["rank"], f["alpha"], f["max_tokens"], f["seed"]) for f in FINALS.values()}
+    told = ("lora_rank", "lora_alpha", "max_tokens", "seed")
+    finals = {name: tuple(final[key] for key in told) for name, final in FINALS.items()}
     assert list(finals.values()) == [
         (128, 256, 2560, 58), (64, 128, 1280, 2048), (32, 64, 1280, 43), (48, 128, 2048, 214),
     ]  # fmt: skip

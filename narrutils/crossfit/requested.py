@@ -13,10 +13,8 @@ import pandas as pd
 
 from narrutils.data.folds import HeldOut, allowed
 from narrutils.data.schema import Schema
-from narrutils.errors import InputError
+from narrutils.data.settings import Count, RowKind, fitting
 from narrutils.models.learner import Phase
-
-KINDS = ("labelled", "unlabelled")
 
 Phases = Callable[[HeldOut], list[Phase]]
 
@@ -66,11 +64,7 @@ def draw_rows(
     Raises:
         InputError: an unknown kind, or a number that is none.
     """
-    for kind, count in most.items():
-        if kind not in KINDS or not isinstance(count, int) or count < 0:
-            raise InputError(
-                f"soft_rows holds {kind}: {count!r}; it takes {' and '.join(KINDS)}, rows of each"
-            )
+    fitting(most, dict[RowKind, Count], "soft_rows")
     rows = allowed(pool, held_out)
     labelled = is_labelled(rows, schema).to_numpy(dtype=bool)
     rng, keep = np.random.default_rng([seed, *held_out]), np.ones(len(rows), dtype=bool)

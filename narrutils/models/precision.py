@@ -16,13 +16,15 @@ import sys
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from narrutils.data.run import Run
+from narrutils.data.settings import AutoPrecision, Precision, fitting
 from narrutils.errors import InputError
 from narrutils.models.speed import measured
 
 #: What a model can compute in; `auto` beside them is resolved to one of them.
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = get_args(Precision)
 #: Beginnings of the model types whose activations leave float16's range, which ends at 65,504.
 #: DeBERTa-v3's type is deberta-v2; for Gemma 2 and 3 and GLM-4 vLLM refuses float16 as well.
 OVERFLOWING = ("deberta", "gemma", "glm4")
@@ -40,10 +42,8 @@ def resolved(wanted: str, kept: str = "") -> str:
     Raises:
         InputError: there is no such precision, or it is float16 and there is no GPU.
     """
-    if wanted == "auto":
+    if fitting(wanted, AutoPrecision, "precision") == "auto":
         return kept or fastest()
-    if wanted not in PRECISIONS:
-        raise InputError(f"precision is {wanted!r}; it takes auto, {', '.join(PRECISIONS)}")
     if wanted == "float16" and not has_gpu():
         raise InputError(
             "precision is float16, in which only a GPU computes fast, and there is none; name float32 or "

@@ -1,19 +1,42 @@
 """What a notebook declares: the literals of its `parameters` cell, with type and help.
 
-A declaration is one line, `epochs: int = 3  # passes over the official fold`. Its
-annotation (or, without one, its default) is the type that a profile's value must fit.
+A declaration is one line, `epochs: Size = 3  # passes over the official fold`. Its annotation
+(or, without one, its default) is the type that a profile's value must fit: a plain one, or one
+that the notebook imports above the cell. The cell is read and never run.
 """
 
 import ast
 import io
 import json
 import tokenize
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from narrutils.data.values import Parameter
+from narrutils.data.settings import Fields, Number
 from narrutils.errors import InputError
 
 INJECTED = "run_dir"  # set by the runner, never by a profile
+PLAIN = {"int": int, "float": Number, "bool": bool, "str": str, "list": list, "dict": dict}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter; `kind` is its type."""
+
+    name: str
+    default: object
+    kind: object
+    help: str = ""
+
+    @property
+    def holds(self) -> Fields:
+        """The settings that it is a mapping of; none for another type."""
+        return Fields.of(self.kind)
 
 
 def read_cells(path: Path) -> list[dict]:
@@ -36,17 +59,25 @@ def declared(path: Path) -> dict[str, Parameter]:
         InputError: no cell is tagged `parameters`, it holds more than literals, or
             `run_dir` is not among them.
     """
-    cells = [c for c in read_cells(path) if "parameters" in c.get("metadata", {}).get("tags", [])]
-    if len(cells) != 1:
-        raise InputError(f"{path}: {len(cells)} cells are tagged `parameters`; tag exactly one")
-    found = parse_parameters(cells[0]["source"], path)
+    cells = read_cells(path)
+    tagged = [n for n, c in enumerate(cells) if "parameters" in c.get("metadata", {}).get("tags", [])]
+    if len(tagged) != 1:
+        raise InputError(f"{path}: {len(tagged)} cells are tagged `parameters`; tag exactly one")
+    found = parse_parameters(cells[tagged[0]]["source"], path, _places(cells[: tagged[0]]))
     if INJECTED not in found:
         raise InputError(f'{path}: the parameters cell lacks `{INJECTED}: str = "../outputs/demo"`; add it')
     return found
 
 
-def parse_parameters(source: str, path: str | Path) -> dict[str, Parameter]:
-    """The declarations in a parameters cell; `path` names the notebook in errors."""
+def parse_parameters(
+    source: str, path: str | Path, places: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Parameter]:
+    """The declarations in a parameters cell.
+
+    Args:
+        path: names the notebook in errors.
+        places: the module of each type that is not plain.
+    """
     try:
         statements = ast.parse(source).body
         comments = _comments(source)
@@ -64,8 +95,9 @@ def parse_parameters(source: str, path: str | Path) -> dict[str, Parameter]:
                 "derive values in the next cell"
             ) from None
         annotation = getattr(node, "annotation", None)
-        kind = ast.unparse(annotation) if annotation is not None else _kind_of(default)
-        found[name] = Parameter(name, default, kind, comments.get(node.end_lineno, ""))
+        kind = _plain(default) if annotation is None else _type(annotation, places, path)
+        told = comments.get(node.lineno) or comments.get(node.end_lineno, "")
+        found[name] = Parameter(name, default, kind, told)
     return found
 
 
@@ -74,5 +106,39 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
 
 
-def _kind_of(default: object) -> str:
-    return "" if default is None else type(default).__name__
+def _plain(default: object) -> object:
+    return Any if default is None else PLAIN[type(default).__name__]
+
+
+def _type(node: ast.expr, places: Mapping[str, str], path: str | Path) -> object:
+    """The type that an annotation means: a plain one, or one that the notebook imports from the package."""
+    match node:
+        case ast.Name(id=name) if name in PLAIN:
+            return PLAIN[name]
+        case ast.Name(id=name) if name in places:
+            return getattr(import_module(places[name]), name)
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(op=ast.BitOr()):
+            return _type(node.left, places, path) | _type(node.right, places, path)
+        case ast.Subscript():
+            return _type(node.value, places, path)[_type(node.slice, places, path)]
+        case ast.Tuple():
+            return tuple(_type(part, places, path) for part in node.elts)
+    raise InputError(
+        f"{path}: the parameters cell knows no type {ast.unparse(node)}; import it above the cell"
+    )
+
+
+def _places(cells: Iterable[dict]) -> dict[str, str]:
+    """Name -> module of what the cells import from the package."""
+    sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    nodes = [node for source in sources for node in _statements(source)]
+    ours = [n for n in nodes if isinstance(n, ast.ImportFrom) and str(n.module).startswith("narrutils.")]
+    return {alias.name: node.module for node in ours for alias in node.names}
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    with suppress(SyntaxError):  # a magic, which imports nothing
+        return ast.parse(source).body
+    return []

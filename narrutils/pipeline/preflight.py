@@ -4,7 +4,8 @@
 """
 
 import shlex
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,15 +14,18 @@ from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
+from narrutils.data.settings import settings
 from narrutils.errors import InputError
-from narrutils.generation.pools import read_pools
+from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
+from narrutils.models.settings import Body, Lora
 from narrutils.paths import PROJECT, locate
 from narrutils.pipeline import skipping
 from narrutils.pipeline.estimates import cost
-from narrutils.pipeline.parameters import INJECTED
+from narrutils.pipeline.parameters import INJECTED, Parameter
 from narrutils.pipeline.profiles import Profile, find_stage
+from narrutils.training.recipe import Recipe, finals_of, together
 
 OUTPUTS = PROJECT / "outputs"
 PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
@@ -71,11 +75,12 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
 
     Raises:
-        InputError: a stage or the precision is unknown, an earlier stage has not ended, the previous
-            run is not there or not finished, or schema or data are faulty.
+        InputError: a stage or the precision is unknown, settings cannot hold together, an earlier stage
+            has not ended, the previous run is not there or not finished, or schema or data are faulty.
     """
     chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
     profile = settled(profile, outputs / profile.run)
+    check_settings(profile)
     previous = previous_runs(profile, outputs)
     inputs, data = check_inputs(profile)
     for stage, folder in previous.items():
@@ -101,6 +106,30 @@ def settled(profile: Profile, folder: Path) -> Profile:
         if "precision" in values
     }
     return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
+
+
+def check_settings(profile: Profile) -> None:
+    """Make all settings that the notebooks will make of their parameters.
+
+    Raises:
+        InputError: some of them cannot hold together.
+    """
+    for stage, values in profile.parameters.items():
+        try:
+            _make(values, profile.declared[stage].values())
+        except InputError as error:
+            raise InputError(f"{stage}: {error}") from None
+
+
+def _make(values: dict, parameters: Iterable[Parameter]) -> None:
+    kinds = [(kind, values[p.name]) for p in parameters for kind in p.holds.kinds]
+    made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
+    if Recipe in made:
+        parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
+        together(*parts)
+        for *_, recipe in [parts, *finals_of(parts, values.get("finals", [])).values()]:
+            if recipe.finetune_epochs > values["epochs"]:
+                raise InputError(f"finetune_epochs is {recipe.finetune_epochs} of {values['epochs']} epochs")
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
@@ -151,7 +180,8 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
         if values.get("schema"):
             schema = load_schema(values["schema"])
             found["schema"] = digest(repr(schema))
-            read_pools(values.get("pools", []), schema)  # names and values, before anything runs
+            limits = {f.name: values[f.name] for f in fields(Pool) if f.name in values}
+            read_pools(values.get("pools", []), schema, **limits)  # names and values, before anything runs
             if "data_dir" in values:
                 place = _data_place(values)
                 known = (values["schema"], *place.values())

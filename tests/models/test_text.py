@@ -120,10 +120,9 @@ def test_one_narrative_or_three_are_encoded_alike(truncation):
     assert ids.count(sep) == 3
 
 
-def test_too_little_room_or_an_unknown_truncation_is_one_line():
-    for n, truncation in ((4, "balanced"), (20, "left")):
-        with pytest.raises(InputError, match="at least 5 tokens and one of balanced, right"):
-            encode(case("w1", "w2"), BERT, n, truncation)
+def test_too_little_room_is_one_line():
+    with pytest.raises(InputError, match="max_tokens is 4; at least 5"):
+        encode(case("w1", "w2"), BERT, 4)
     assert len(only(encode(case(words(9), words(9)), BERT, 5))) == 5
 
 
