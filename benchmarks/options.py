@@ -107,9 +107,10 @@ def learn(world: World, name: str, option: Option, given: argparse.Namespace, po
     body, recipe = Body("minilm", dropout=0.0), replace(RECIPE, seed=given.seed, max_tokens=given.max_tokens)
     learner = NeuralLearner(world.schema, body, recipe=recipe).varied(**option.changes)
     settings = replace(option.pretraining, seed=given.seed)
+    learner_of = pretrained(world.run.write_folder, learner, world.texts, world.folds, pool, settings)
     model = CrossFit(
         world.run, f"{name}_seed{given.seed}", world.schema, learner, world.texts, world.folds,
-        world.texts[:0], learner_of=pretrained(world.run, learner, world.texts, world.folds, pool, settings),
+        world.texts[:0], learner_of=learner_of,
     )  # fmt: skip
     model.fit(given_labels(model, world.labels, given.epochs))
     decided = decide_cross_fitted(world.schema, world.labels, model.out_of_fold(), world.folds)

@@ -29,7 +29,6 @@ from transformers import (
 
 from narrutils.data.files import digest, write_json
 from narrutils.data.folds import HeldOut, allowed, folder_name, learns_from
-from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, load_masked, load_tokenizer, resolve
@@ -40,9 +39,12 @@ from narrutils.models.text import special_ids, token_ids
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Pretraining
 
+#: Makes the folder of this name and key by a function that fills it, unless it is there: `Run.write_folder`.
+Writer = Callable[[str, str, Callable[[Path], None]], Path]
+
 
 def pretrained(
-    run: Run,
+    write: Writer,
     learner: NeuralLearner,
     texts: pd.DataFrame,
     folds: pd.Series,
@@ -65,7 +67,7 @@ def pretrained(
 
     def learner_of(held_out: HeldOut) -> NeuralLearner:
         rows = visible(texts, folds, pool if settings.mlm_generated else pool[:0], held_out, learner)
-        return replace(learner, start=start_of(run, learner, rows, held_out, settings))
+        return replace(learner, start=start_of(write, learner, rows, held_out, settings))
 
     return learner_of
 
@@ -92,7 +94,7 @@ def visible(
 
 
 def start_of(
-    run: Run, learner: NeuralLearner, rows: pd.DataFrame, held_out: HeldOut, settings: Pretraining
+    write: Writer, learner: NeuralLearner, rows: pd.DataFrame, held_out: HeldOut, settings: Pretraining
 ) -> Start:
     """Where a body that was pretrained on these rows lies, and its key; it is made when first asked for."""
     body, repair = learner.body, learner.recipe.repair_periods
@@ -106,7 +108,7 @@ def start_of(
         write_json(part / "training.json", {"held_out": held_out, "cases": len(rows), "loss": losses})
 
     def folder() -> Path:
-        return run.write_folder(f"models/mlm/{folder_name(held_out)}", key, make).resolve()
+        return write(f"models/mlm/{folder_name(held_out)}", key, make).resolve()
 
     return Start(key, folder)
 

@@ -252,7 +252,9 @@ def test_a_learner_varied_in_precision_is_so_in_all_its_parts(tiny_gemma_folder)
 
 def test_a_body_pretrained_in_another_precision_is_another(tiny_bert, tmp_path):
     learner, run = NeuralLearner(TOY, Body(tiny_bert)), Run(tmp_path, "04_x")
-    starts = [start_of(run, learner, TEXTS, (0,), Pretraining(1, precision=each)) for each in BOTH]
+    starts = [
+        start_of(run.write_folder, learner, TEXTS, (0,), Pretraining(1, precision=each)) for each in BOTH
+    ]
     assert starts[0].key != starts[1].key
 
 

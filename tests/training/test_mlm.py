@@ -53,14 +53,14 @@ def body_of(run: Run, fold: str) -> dict[str, torch.Tensor]:
 
 
 def crossfit(run, learner, texts=TEXTS, pool=POOL, settings=MLM) -> CrossFit:
-    learner_of = pretrained(run, learner, texts, FOLDS, pool, settings)
+    learner_of = pretrained(run.write_folder, learner, texts, FOLDS, pool, settings)
     model = CrossFit(run, "deberta", TOY, learner, texts, FOLDS, TEST, pool, learner_of=learner_of)
     return model.fit(given_labels(model, LABELS, 1))
 
 
 def test_the_loss_falls_and_the_body_moves(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    start = pretrained(run, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_epochs=12))((0,)).start
+    start = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_epochs=12))((0,)).start
     losses = read_json(start.folder() / "training.json")["loss"]
     assert len(losses) == 12
     assert losses[-1] < losses[0] - 0.2
@@ -92,7 +92,7 @@ def test_nothing_of_a_fold_reaches_the_body_of_the_model_tested_on_it(learner, t
 
 def test_a_nested_teacher_has_a_body_that_left_two_folds_out(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    learner_of = pretrained(run, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_generated=True))
+    learner_of = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_generated=True))
     model = CrossFit(run, "deberta", TOY, learner, TEXTS, FOLDS, TEST, POOL, learner_of=learner_of)
     model.fit(given_labels(model, LABELS, 1), [(0, 2)])
     assert read_json(run.path("models/mlm/pair0_2/training.json")) | {"loss": 0} == {
@@ -108,7 +108,7 @@ def test_generated_rows_take_part_only_if_wanted(learner, tmp_path):
     run, cases = Run(tmp_path, "04_test"), {}
     for generated in (False, True):
         settings = replace(MLM, mlm_epochs=1, mlm_generated=generated)
-        start = pretrained(run, learner, TEXTS, FOLDS, POOL, settings)((0,)).start
+        start = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, settings)((0,)).start
         cases[generated] = read_json(start.folder() / "training.json")["cases"]
     assert cases == {False: 16, True: 16 + 4}
 
@@ -134,7 +134,7 @@ def test_a_classifier_is_trained_anew_when_its_body_was_and_resumes_without_it(l
 def test_a_body_that_is_there_gives_the_classifier_that_a_new_one_does(learner, tmp_path):
     """Pretraining draws random numbers: the head's start must not depend on whether it just ran."""
     runs = [Run(tmp_path / name, "04_test") for name in "ab"]
-    pretrained(runs[1], learner, TEXTS, FOLDS, POOL, MLM)((0,)).start.folder()
+    pretrained(runs[1].write_folder, learner, TEXTS, FOLDS, POOL, MLM)((0,)).start.folder()
     fresh, ready = (crossfit(run, learner).fold_on_test(0) for run in runs)
     pd.testing.assert_frame_equal(fresh, ready, check_exact=True)
 
@@ -150,7 +150,7 @@ def test_a_stored_model_needs_nothing_of_its_pretraining(learner, tmp_path):
 
 
 def test_without_epochs_the_learner_is_the_one_that_was_given(learner, tmp_path):
-    learner_of = pretrained(Run(tmp_path, "04_test"), learner, TEXTS, FOLDS, POOL, Pretraining())
+    learner_of = pretrained(Run(tmp_path, "04_test").write_folder, learner, TEXTS, FOLDS, POOL, Pretraining())
     assert learner_of((0,)) is learner
 
 
@@ -188,7 +188,7 @@ def test_who_cannot_learn_from_masks_is_told_in_one_line(learner, tiny_bert, tin
     }
     for fault, wrong in faults.items():
         with pytest.raises(InputError, match=f"{fault}.*; set mlm_epochs to 0"):
-            pretrained(Run(tmp_path, "04_test"), wrong, TEXTS, FOLDS, POOL, MLM)
+            pretrained(Run(tmp_path, "04_test").write_folder, wrong, TEXTS, FOLDS, POOL, MLM)
 
 
 def test_a_fresh_head_is_said(backbone, capsys):
