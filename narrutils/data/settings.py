@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Annotated, Literal, dataclass_transform
+from typing import Annotated, Literal, dataclass_transform, get_args
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -41,14 +41,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["float32", "bfloat16", "float16"]
 AutoPrecision = Literal["auto", "float32", "bfloat16", "float16"]  # auto: what is fast here
 Truncation = Literal["balanced", "right"]  # of over-long cases: the longest narrative first; the author's
-Inputs = Literal["joined", "separate"]  # separate: each narrative by itself, the maximum of their logits
-Pooling = Literal["", "mean", "last", "parts"]  # "": mean of an encoder, last token of a causal model
-Quantization = Literal["", "8bit"]
-HeadStart = Literal["zero", "rates", "probe"]  # the labels' rates; a linear model on untrained states
 Loss = Literal["cross_entropy", "f1", "lovasz"]
 Companion = Literal["tfidf", "nb", "lasso", "chars", "frozen"]
 Engine = Literal["auto", "vllm", "transformers"]  # auto: vLLM wherever the platform has it
-Form = Literal["", "chat", "completion"]  # "": chat if the model has a chat template
 Reader = Literal["tfidf", "encoder"]  # on whose readings labels are corrected
 Method = Literal["author", "cleanlab", "noise_model"]
 RowKind = Literal["labelled", "unlabelled"]  # of generated rows: asked for with labels, or without
@@ -112,13 +107,13 @@ class Fields:
     kinds: tuple[type, ...]
 
     def __class_getitem__(cls, kinds):
-        return Annotated[dict, AfterValidator(cls(kinds if isinstance(kinds, tuple) else (kinds,)))]
+        some = cls(kinds if isinstance(kinds, tuple) else (kinds,))
+        return Annotated[dict, AfterValidator(some), some]
 
     @classmethod
     def of(cls, kind: object) -> "Fields":
-        """Those of an annotation; without any field for another type."""
-        held = [getattr(part, "func", None) for part in getattr(kind, "__metadata__", ())]
-        return next((found for found in held if isinstance(found, cls)), cls(()))
+        """Those that a type speaks of; of no class for another type."""
+        return next((part for part in get_args(kind) if isinstance(part, cls)), cls(()))
 
     @property
     def known(self) -> dict[str, object]:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BeforeValidator
 
 from narrutils.data.schema import Schema
-from narrutils.data.settings import Count, Form, PartialShare, Positive, Seed, Share, Size, Weight, checked
+from narrutils.data.settings import Count, PartialShare, Positive, Seed, Share, Size, Weight, checked
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import check_floors
 
@@ -28,12 +28,7 @@ class Adapting:
 
 
 def _adapting(given: object) -> object:
-    if not isinstance(given, Mapping):
-        return given
-    try:
-        return Adapting(**given)
-    except InputError as error:
-        raise InputError(f"adapt: {error}") from None
+    return Adapting(**given) if isinstance(given, Mapping) else given
 
 
 @checked
@@ -68,7 +63,7 @@ class Pool:
     max_new_tokens: Size = 3000
     temperature: Weight | None = None
     top_p: Share | None = None
-    form: Form = ""
+    form: Literal["", "chat", "completion"] = ""  # empty: chat if the model has a chat template
     engine: dict = field(default_factory=dict)
 
     def __post_init__(self):

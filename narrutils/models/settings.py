@@ -1,18 +1,9 @@
 """What a classifier is made of, and how it reads a case, as a profile names it."""
 
 from collections.abc import Sequence
+from typing import Literal
 
-from narrutils.data.settings import (
-    Count,
-    Inputs,
-    PartialShare,
-    Pooling,
-    Precision,
-    Quantization,
-    Size,
-    Truncation,
-    checked,
-)
+from narrutils.data.settings import Count, PartialShare, Precision, Size, Truncation, checked
 
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -24,7 +15,7 @@ class Reading:
 
     max_tokens: Size = 256
     truncation: Truncation = "balanced"
-    inputs: Inputs = "joined"
+    inputs: Literal["joined", "separate"] = "joined"  # each narrative by itself: the maximum of logits
     repair_periods: bool = False  # put the space that is missing after a full stop
     batch_size: Size = 8
     precision: Precision = "float32"  # of autocast; weights that learn stay float32
@@ -37,8 +28,8 @@ class Body:
     backbone: str  # a packaged name, a local path, or a hub id
     layers: Count = 0  # keep the first N layers; 0 keeps all
     top_layers: Count = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
-    pooling: Pooling = ""
-    quantization: Quantization = ""  # 8bit loads a frozen base in 8 bits, on a GPU
+    pooling: Literal["", "mean", "last", "parts"] = ""  # empty: mean of an encoder, last of a causal model
+    quantization: Literal["", "8bit"] = ""  # 8bit loads a frozen base in 8 bits, on a GPU
     precision: Precision = "float32"  # of a frozen base; a trained body is always float32
     dropout: PartialShare | None = None  # inside the body; None keeps its own. 0 doubles a CPU's speed
 

@@ -87,17 +87,17 @@ def parse_parameters(
     for node in statements:
         try:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            default = ast.literal_eval(node.value)
-            name = target.id
+            default, annotation = ast.literal_eval(node.value), getattr(node, "annotation", None)
+            kind = _type(annotation, places) if annotation else PLAIN.get(type(default).__name__, Any)
+            told = comments.get(node.lineno) or comments.get(node.end_lineno, "")
+            found[target.id] = Parameter(target.id, default, kind, told)
+        except KeyError as error:
+            raise InputError(f"{path}: the parameters cell's type {error} is not imported above it") from None
         except (AttributeError, ValueError, TypeError):
             raise InputError(
                 f"{path}: line {node.lineno} of the parameters cell is not `name: type = literal`; "
                 "derive values in the next cell"
             ) from None
-        annotation = getattr(node, "annotation", None)
-        kind = _plain(default) if annotation is None else _type(annotation, places, path)
-        told = comments.get(node.lineno) or comments.get(node.end_lineno, "")
-        found[name] = Parameter(name, default, kind, told)
     return found
 
 
@@ -106,39 +106,28 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
 
 
-def _plain(default: object) -> object:
-    return Any if default is None else PLAIN[type(default).__name__]
-
-
-def _type(node: ast.expr, places: Mapping[str, str], path: str | Path) -> object:
-    """The type that an annotation means: a plain one, or one that the notebook imports from the package."""
+def _type(node: ast.expr, places: Mapping[str, str]) -> object:
+    """The type that an annotation means: a plain one, or one of the package, by the module of its name."""
     match node:
-        case ast.Name(id=name) if name in PLAIN:
-            return PLAIN[name]
-        case ast.Name(id=name) if name in places:
-            return getattr(import_module(places[name]), name)
-        case ast.Constant(value=None):
-            return None
+        case ast.Name(id=name):
+            return PLAIN.get(name) or getattr(import_module(places[name]), name)
+        case ast.Constant():
+            return node.value
         case ast.BinOp(op=ast.BitOr()):
-            return _type(node.left, places, path) | _type(node.right, places, path)
+            return _type(node.left, places) | _type(node.right, places)
         case ast.Subscript():
-            return _type(node.value, places, path)[_type(node.slice, places, path)]
+            return _type(node.value, places)[_type(node.slice, places)]
         case ast.Tuple():
-            return tuple(_type(part, places, path) for part in node.elts)
-    raise InputError(
-        f"{path}: the parameters cell knows no type {ast.unparse(node)}; import it above the cell"
-    )
+            return tuple(_type(part, places) for part in node.elts)
+    raise KeyError(ast.unparse(node))
 
 
 def _places(cells: Iterable[dict]) -> dict[str, str]:
     """Name -> module of what the cells import from the package."""
-    sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-    nodes = [node for source in sources for node in _statements(source)]
-    ours = [n for n in nodes if isinstance(n, ast.ImportFrom) and str(n.module).startswith("narrutils.")]
-    return {alias.name: node.module for node in ours for alias in node.names}
-
-
-def _statements(source: str) -> list[ast.stmt]:
-    with suppress(SyntaxError):  # a magic, which imports nothing
-        return ast.parse(source).body
-    return []
+    found = {}
+    for cell in cells:
+        with suppress(SyntaxError):  # a magic, which imports nothing
+            nodes = ast.parse(cell["source"]).body if cell["cell_type"] == "code" else []
+            ours = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("narrutils.")]
+            found |= {alias.name: node.module for node in ours for alias in node.names}
+    return found

@@ -7,7 +7,6 @@ from typing import Literal
 from narrutils.data.settings import (
     Count,
     Fields,
-    HeadStart,
     Loss,
     PartialShare,
     Positive,
@@ -35,7 +34,7 @@ class Recipe(Reading):
     accumulation: Size = 1  # batches a step
     smoothing: Smoothing = 0.1
     head_dropout: PartialShare = 0.0
-    head_start: HeadStart = "rates"
+    head_start: Literal["zero", "rates", "probe"] = "rates"  # probe: a linear model on untrained states
     probe_c: Positive = 3.0  # scikit-learn's C of the probe, for features of summed variance 1
     checkpointing: bool = False  # trade time for memory
     seed: Seed = 0  # of the head's start, dropout and the order of batches

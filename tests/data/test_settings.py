@@ -99,7 +99,7 @@ def test_every_choice_has_what_it_chooses():
     assert get_args(types.ThresholdSearch) == tuple(SEARCHES)
     assert get_args(types.Method) == tuple(METHODS)
     assert get_args(types.Companion) == (*LINEAR, "frozen")
-    assert get_args(types.Pooling) == ("", *POOLINGS)
+    assert get_args(Fields((Body,)).known["pooling"]) == ("", *POOLINGS)
     assert get_args(types.AutoPrecision) == ("auto", *get_args(types.Precision))
 
 
