@@ -26,17 +26,18 @@ PLAIN = {"int": int, "float": Number, "bool": bool, "str": str, "list": list, "d
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter; `kind` is its type."""
+    """One declared parameter; `kind` is its type, `within` the mapping of settings that it stands in."""
 
     name: str
     default: object
     kind: object
     help: str = ""
+    within: str = ""
 
     @property
-    def holds(self) -> Fields:
-        """The settings that it is a mapping of; none for another type."""
-        return Fields.of(self.kind)
+    def kinds(self) -> tuple[type, ...]:
+        """The classes of which it holds some fields; none where it is no mapping of settings."""
+        return Fields.of(self.kind).kinds
 
 
 def read_cells(path: Path) -> list[dict]:
@@ -67,6 +68,16 @@ def declared(path: Path) -> dict[str, Parameter]:
     if INJECTED not in found:
         raise InputError(f'{path}: the parameters cell lacks `{INJECTED}: str = "../outputs/demo"`; add it')
     return found
+
+
+def settable(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """All that a profile may set by name: parameters, and what those that are mappings of settings hold."""
+    inner = {
+        name: Parameter(name, None, kind, within=p.name)
+        for p in parameters.values()
+        for name, kind in Fields.of(p.kind).known.items()
+    }
+    return inner | {name: p for name, p in parameters.items() if name != INJECTED}
 
 
 def parse_parameters(

@@ -122,7 +122,7 @@ def check_settings(profile: Profile) -> None:
 
 
 def _make(values: dict, parameters: Iterable[Parameter]) -> None:
-    kinds = [(kind, values[p.name]) for p in parameters for kind in p.holds.kinds]
+    kinds = [(kind, values[p.name]) for p in parameters for kind in p.kinds]
     made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
     if Recipe in made:
         parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]

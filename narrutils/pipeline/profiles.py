@@ -16,7 +16,6 @@ nearest right name.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +24,7 @@ import yaml
 from narrutils.data.settings import fitting
 from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate
-from narrutils.pipeline.parameters import INJECTED, Parameter, declared
+from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
 TOP = ("run", "description", "estimate", "shared")
 PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
@@ -86,8 +85,8 @@ def load_profile(
     for section in ("shared", *known):
         stages, where = [s for s in known if section in ("shared", s)], f"{path}: {section}"
         for name, value in _singly(raw.get(section, {}), known):
-            for stage in _declaring(name, known, stages, where):
-                _set(values, known, stage, name, [value], where)
+            for stage, parameter in _declaring(name, known, stages, where):
+                _set(values[stage], parameter, [value], where)
     run = raw["run"]
     for key, text in overrides:
         if key == "run":
@@ -186,27 +185,19 @@ def _singly(given: Mapping, known: Declared) -> Iterator[tuple[str, object]]:
 
 def _mappings(known: Declared) -> set[str]:
     """The parameters that are mappings of settings."""
-    return {p.name for parameters in known.values() for p in parameters.values() if p.holds.kinds}
+    return {p.name for parameters in known.values() for p in parameters.values() if p.kinds}
 
 
-def _names(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """Everything that may be set in a notebook -> the parameter that holds it."""
-    held = {name: p.name for p in parameters.values() for name in p.holds.known}
-    return held | {name: name for name in parameters if name != INJECTED}
-
-
-def _declaring(name: str, known: Declared, stages: list[str], where: str) -> list[str]:
-    """Those of some stages where a name may be set.
+def _declaring(name: str, known: Declared, stages: list[str], where: str) -> list[tuple[str, Parameter]]:
+    """What a name sets in some stages.
 
     Raises:
-        InputError: there are none; the line tells who else declares it, or the nearest name.
+        InputError: nothing; the line tells who else declares it, or the nearest name.
     """
     if name == INJECTED:
-        raise InputError(
-            f"{where}: {INJECTED} is set by the runner; choose the folder with `run` or --outputs"
-        )
-    names = {stage: _names(parameters) for stage, parameters in known.items()}
-    found = [stage for stage in stages if name in names[stage]]
+        raise InputError(f"{where}: {name} is set by the runner; choose the folder with `run` or --outputs")
+    names = {stage: settable(parameters) for stage, parameters in known.items()}
+    found = [(stage, names[stage][name]) for stage in stages if name in names[stage]]
     if not found:
         others = ", ".join(stage for stage in known if name in names[stage])
         near = _near(name, [n for stage in stages for n in names[stage]])
@@ -219,28 +210,21 @@ def _near(word: object, names: Iterable[str]) -> str:
     return mend and f"; {mend}"
 
 
-def _set(values: dict, known: Declared, stage: str, name: str, readings: list, where: str) -> None:
-    """Set one value, the first of its readings that fits."""
-    holder = _names(known[stage])[name]
-    parameter = known[stage][holder]
-    kind = parameter.kind if holder == name else parameter.holds.known[name]
-    meaning = f" ({parameter.help})" if parameter.help and holder == name else ""
-    try:
-        value = _first_fitting(readings, kind, name)
-    except InputError as error:
-        raise InputError(f"{where}: {error}{meaning}") from None
-    values[stage][holder] = value if holder == name else values[stage][holder] | {name: value}
-
-
-def _first_fitting(readings: list, kind: object, name: str) -> object:
-    first, *others = readings
-    try:
-        return fitting(first, kind, name)
-    except InputError:
-        for other in others:
-            with suppress(InputError):
-                return fitting(other, kind, name)
-        raise
+def _set(values: dict, parameter: Parameter, readings: list, where: str) -> None:
+    """Give a parameter the first of these readings of a value that fits it."""
+    name, faults = parameter.name, []
+    for reading in readings:
+        try:
+            value = fitting(reading, parameter.kind, name)
+            break
+        except InputError as error:
+            faults.append(error)
+    else:
+        meaning = f" ({parameter.help})" if parameter.help else ""
+        raise InputError(f"{where}: {faults[0]}{meaning}")
+    if parameter.within:
+        name, value = parameter.within, values[parameter.within] | {name: value}
+    values[name] = value
 
 
 def _override(values: dict, known: Declared, key: str, text: str) -> None:
@@ -252,8 +236,6 @@ def _override(values: dict, known: Declared, key: str, text: str) -> None:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError:
         parsed = text
-    where = f"-p {stages[0]}" if words else "-p"
     for single, value in _singly({name: parsed}, known):
-        readings = [value, text] if single == name else [value]
-        for stage in _declaring(single, known, stages, where):
-            _set(values, known, stage, single, readings, f"-p {stage}")
+        for stage, parameter in _declaring(single, known, stages, f"-p {stages[0]}" if words else "-p"):
+            _set(values[stage], parameter, [value, text] if single == name else [value], f"-p {stage}")
