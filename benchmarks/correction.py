@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import PLAIN, draw_folds
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
+from narrutils.data.study import Study
 from narrutils.labels import noise
 from narrutils.labels.changes import flip_table, flip_totals, with_shares
 from narrutils.labels.correction import METHODS, correct
@@ -110,8 +111,8 @@ def judge(run: Run, setting: Setting, cases: int, seed: int, osha: Path | None) 
     given = labels if setting.missed is None else flip(schema, truth, setting, seed)
     folds = draw_folds(schema, given, FOLDS, seed=0)
     name = f"{setting.key}_{len(given)}_{seed}"
-    reader = CrossFit(run, name, schema, TfidfLearner(schema), data.train, folds, data.train.iloc[:0])
-    read = reader.fit(given_labels(reader, given, 1)).out_of_fold()
+    reader = CrossFit(Study(run, schema, data.train, folds, data.train.iloc[:0]), name, TfidfLearner(schema))
+    read = reader.fit(given_labels(reader.study, 1, labels=given)).out_of_fold()
     flips = {m: ordered(correct(schema, given, read, folds, m)[1]) for m in METHODS}
     everything = noise.propose(schema, given, read, folds, least=0.0)
     return Judged(schema, given, truth, flips, flips | {"noise_model": ordered(everything)})

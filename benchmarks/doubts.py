@@ -17,12 +17,13 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
-from narrutils.crossfit.teachers import ENSEMBLE
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import draw_folds
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
+from narrutils.data.study import Study
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.labels.rankings import compare_orders
 from narrutils.labels.review_queue import find_doubts
 from narrutils.models.tfidf import TfidfLearner
@@ -54,9 +55,9 @@ def made(run: Run, schema: Schema, cases: int, seed: int) -> pd.DataFrame:
     labels = data.train[schema.names].astype(int)
     folds = draw_folds(schema, labels, FOLDS, seed=0)
     reader = CrossFit(
-        run, f"tfidf_{cases}_{seed}", schema, TfidfLearner(schema), data.train, folds, data.train[:0]
+        Study(run, schema, data.train, folds, data.train[:0]), f"tfidf_{cases}_{seed}", TfidfLearner(schema)
     )
-    read = reader.fit(given_labels(reader, labels, 1)).out_of_fold()
+    read = reader.fit(given_labels(reader.study, 1, labels=labels)).out_of_fold()
     return compared(schema, labels, {"tfidf": read}, {"tfidf": 1.0}, folds, data.truth)
 
 

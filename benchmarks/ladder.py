@@ -16,11 +16,13 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from narrutils.crossfit import soft_labels
 from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import given_labels, read_corrected
+from narrutils.crossfit.soft_labels import two_phases
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema, load_schema
+from narrutils.data.schema import Schema
+from narrutils.data.study import Study
 from narrutils.evaluation import gains, ladder
 from narrutils.evaluation.stacking import Ensemble, form
 from narrutils.evaluation.thresholds import search_named
@@ -49,14 +51,15 @@ class Climb:
     def read(cls, profile: Profile, run: Run) -> "Climb":
         """The published models, and the ensemble of those of the profile's members that there are."""
         values = profile.parameters["06_ensemble"]
-        schema, way = load_schema(values["schema"]), search_named(values["threshold_search"])
-        steps = ladder.read_steps(Run(run.folder, stage="06_ensemble"), schema, way)
+        way = search_named(values["threshold_search"])
+        study = Study.open(Run(run.folder, stage="06_ensemble"), values["threshold_search"])
+        schema, steps = study.schema, ladder.read_steps(study)
         models = [step.model for step in steps]
         if GIVEN in models:
             steps.sort(key=lambda step: _place(models, step.model))
         weights = {m: w for m, w in values["weights"].items() if m in models}
         settings = {name: values[name] for name in ("calibrate", "thresholds_from")}
-        given = (weights, run.labels(schema), run.folds(), values["weighting"])
+        given = (weights, study.labels, study.folds, values["weighting"])
         return cls(run, schema, steps, form(schema, steps, *given, way=way, **settings))
 
     def tell(self) -> None:
@@ -104,20 +107,17 @@ def train_variants(profile: Profile, run: Run) -> None:
     """The encoder of 04 on the given labels, and with generated rows before the corrected ones."""
     values = profile.parameters["04_deberta"]
     values = values | {"precision": precision_of(run, values["precision"])}
-    schema = load_schema(values["schema"])
+    study = Study.open(run)
     named = {f.name for f in fields(Recipe)} & set(values)
     recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})
     top_layers, dropout = values["encoder_top_layers"], values["encoder_dropout"]
     body = Body(values["encoder_backbone"], top_layers=top_layers, dropout=dropout)
-    learner, pool = NeuralLearner(schema, body, recipe=recipe), run.pools(schema)
-    train, test, folds, labels = run.cases("train"), run.cases("test"), run.folds(), run.labels(schema)
-    corrected = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])
-
-    given = CrossFit(run, GIVEN, schema, learner, train, folds, test)
-    given.fit(soft_labels.given_labels(given, labels, values["epochs"])).publish("encoder on given labels")
-    told = Teachers(run, "tfidf", schema).soft_labels(pool, nested="tfidf")
-    more = CrossFit(run, GENERATED, schema, learner, train, folds, test, pool)
-    more.fit(soft_labels.two_phases(more, pool, told, corrected, 1, values["epochs"]))
+    learner, epochs = NeuralLearner(study.schema, body, recipe=recipe), values["epochs"]
+    given = CrossFit(study, GIVEN, learner).fit(given_labels(study, epochs))
+    given.publish("encoder on given labels")
+    told = Teachers(run, "tfidf", study.schema).soft_labels(study.pool, nested="tfidf")
+    more = CrossFit(study, GENERATED, learner, study.pool)
+    more.fit(two_phases(study, study.pool, told, read_corrected(run), (1, epochs)))
     more.publish("encoder, generated rows first", order=1)
 
 

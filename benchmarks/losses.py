@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.schema import Schema
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
@@ -212,8 +213,8 @@ def compare(world: World, what: str, learners: dict[str, list[Learner]]) -> pd.D
 
 def read(world: World, name: str, learner: Learner) -> pd.DataFrame:
     """Out-of-fold probabilities of one learner, trained with the given labels where it is not yet."""
-    model = CrossFit(world.run, name, world.schema, learner, world.texts, world.folds, world.texts[:0])
-    return model.fit(given_labels(model, world.labels, EPOCHS)).out_of_fold()
+    model = CrossFit(Study(world.run, world.schema, world.texts, world.folds, world.texts[:0]), name, learner)
+    return model.fit(given_labels(model.study, EPOCHS, labels=world.labels)).out_of_fold()
 
 
 def scored(world: World, readings: list[pd.DataFrame]) -> dict[str, Counts]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.ladder import Step, decisions, read_steps
 from narrutils.evaluation.metrics import Counts, count
@@ -35,7 +36,7 @@ def main() -> None:
     schema, settings = Schema.from_dict(run.read("schema.json")), run.read("run.json")["parameters"]
     chosen = settings["06_ensemble"]
     way = search_named(chosen["threshold_search"])
-    steps = read_steps(Run(given.run, stage="06_ensemble"), schema, way)
+    steps = read_steps(Study.open(Run(given.run, stage="06_ensemble")))
     steps = [step for step in steps if step.model not in given.without]
     labels = {"out of fold": run.labels(schema), "test": run.labels(schema, "test")}
     first = counts(schema, steps[0], run, labels)

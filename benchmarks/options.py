@@ -21,9 +21,10 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
@@ -107,12 +108,10 @@ def learn(world: World, name: str, option: Option, given: argparse.Namespace, po
     body, recipe = Body("minilm", dropout=0.0), replace(RECIPE, seed=given.seed, max_tokens=given.max_tokens)
     learner = NeuralLearner(world.schema, body, recipe=recipe).varied(**option.changes)
     settings = replace(option.pretraining, seed=given.seed)
-    learner_of = pretrained(world.run.write_folder, learner, world.texts, world.folds, pool, settings)
-    model = CrossFit(
-        world.run, f"{name}_seed{given.seed}", world.schema, learner, world.texts, world.folds,
-        world.texts[:0], learner_of=learner_of,
-    )  # fmt: skip
-    model.fit(given_labels(model, world.labels, given.epochs))
+    study = Study(world.run, world.schema, world.texts, world.folds, world.texts[:0], world.labels, pool=pool)
+    learner_of = pretrained(study, learner, settings)
+    model = CrossFit(study, f"{name}_seed{given.seed}", learner, learner_of=learner_of)
+    model.fit(given_labels(study, given.epochs))
     decided = decide_cross_fitted(world.schema, world.labels, model.out_of_fold(), world.folds)
     return count(world.schema, world.labels, decided)
 

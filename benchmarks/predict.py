@@ -23,8 +23,9 @@ import psutil
 
 from narrutils import predict as predicting
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.data.tables import table_writer
 from narrutils.evaluation import flags
 from narrutils.evaluation.calibration import cross_fitted_calibration, fit_calibration
@@ -57,8 +58,10 @@ def main() -> None:
 def deploy(world: World) -> None:
     """Make the world's run folder one that `predict` can read."""
     run, schema = Run(world.run.folder, "benchmark"), world.schema
-    model = CrossFit(run, "tfidf", schema, TfidfLearner(schema), world.texts, world.folds, world.texts[:0])
-    model.fit(given_labels(model, world.labels)).publish("TF-IDF")
+    model = CrossFit(
+        Study(run, schema, world.texts, world.folds, world.texts[:0]), "tfidf", TfidfLearner(schema)
+    )
+    model.fit(given_labels(model.study, labels=world.labels)).publish("TF-IDF")
     found = model.out_of_fold()
     thresholds = search(schema, world.labels, found)
     run.write("schema.json", schema.to_dict())

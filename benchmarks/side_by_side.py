@@ -17,8 +17,9 @@ import pandas as pd
 import torch
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.folds import draw_folds
+from narrutils.data.study import Study
 from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 
@@ -54,11 +55,13 @@ def measure(world: World, learner: NeuralLearner) -> dict[str, float]:
     line = {}
     for n, (name, at_once) in enumerate([("in a row", 1), ("first", 0), ("again", 0)]):
         model = CrossFit(
-            world.run, f"{learner.body.backbone}_{n}", world.schema, learner,
-            world.texts, world.folds, world.texts[:0], at_once=at_once,
-        )  # fmt: skip
+            Study(world.run, world.schema, world.texts, world.folds, world.texts[:0]),
+            f"{learner.body.backbone}_{n}",
+            learner,
+            at_once=at_once,
+        )
         start = time.perf_counter()
-        model.fit(given_labels(model, world.labels, 1))
+        model.fit(given_labels(model.study, 1, labels=world.labels))
         line[name] = time.perf_counter() - start
     return line | {"ratio": line["in a row"] / line["again"]}
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import generated_phase, official_phase
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import generated_phase, given_labels, official_phase
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.cases import embedded_data, load_data, stack_splits
 from narrutils.data.folds import HeldOut, draw_folds, for_fold
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
+from narrutils.data.study import Study
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
 from narrutils.generation.generate import generate_pool
@@ -108,9 +108,11 @@ class World:
     def teachers(self) -> Teachers:
         """The TF-IDF models of the folds, as notebook 01 trains them."""
         tfidf = CrossFit(
-            self.run, "tfidf", self.schema, TfidfLearner(self.schema), self.texts, self.folds, self.texts[:0]
+            Study(self.run, self.schema, self.texts, self.folds, self.texts[:0]),
+            "tfidf",
+            TfidfLearner(self.schema),
         )
-        tfidf.fit(given_labels(tfidf, self.labels))
+        tfidf.fit(given_labels(tfidf.study, labels=self.labels))
         return Teachers(self.run, "tfidf", self.schema)
 
     def learn(
@@ -136,9 +138,11 @@ class World:
             return [made, official] if kind == "encoder" else [_at_once(made, official)]
 
         model = CrossFit(
-            self.run, f"{kind}_{name}_seed{seed}", self.schema, self._student(kind, seed),
-            self.texts, self.folds, self.texts[:0], pool,
-        )  # fmt: skip
+            Study(self.run, self.schema, self.texts, self.folds, self.texts[:0]),
+            f"{kind}_{name}_seed{seed}",
+            self._student(kind, seed),
+            pool,
+        )
         decided = decide_cross_fitted(
             self.schema, self.labels, model.fit(phases_of).out_of_fold(), self.folds
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
 from narrutils.data.files import atomic, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
+from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
@@ -52,14 +53,15 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     for member, base in deployed.bases.items():
         note = deployed.base_folder(member) / "hub.json"
         if base and note.exists():
-            files |= {f"run/models/base/{base}/{path.name}": path for path in hub_files(**read_json(note))}
+            files |= {f"run/{base_folder(base)}/{path.name}": path for path in hub_files(**read_json(note))}
     return files
 
 
 def _run_files(deployed: Deployed) -> Iterable[Path]:
     """The files of the run folder that reading needs."""
-    path = deployed.run.path
-    yield from (path(SCHEMA), path(ENSEMBLE), *(path(f"models/{m}/about.json") for m in deployed.members))
+    run = deployed.run
+    yield from (run.path(SCHEMA), run.path(ENSEMBLE))
+    yield from (StoredModel(run, member).about_file for member in deployed.members)
     bases = {deployed.base_folder(member) for member, base in deployed.bases.items() if base}
     for folder in (*deployed.models, *bases):
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)

@@ -4,8 +4,9 @@ import pandas as pd
 from toys import TOY, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.evaluation import flags
 from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import blend
@@ -45,8 +46,8 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
     run.write("folds.parquet", FOLDS.rename_axis("uid").reset_index())
     read = {}
     for name, learner in models.items():
-        model = CrossFit(run, name, TOY, learner, TEXTS, FOLDS, test)
-        model.fit(given_labels(model, LABELS)).publish(name)
+        model = CrossFit(Study(run, TOY, TEXTS, FOLDS, test), name, learner)
+        model.fit(given_labels(model.study, labels=LABELS)).publish(name)
         read[name] = model
     weights = {name: 1 / len(read) for name in read}
     found, tested = (

@@ -17,6 +17,7 @@ from narrutils.crossfit.phases import generated_phase, official_phase
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.folds import allowed
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.generation import generate
 from narrutils.generation.adapters import documents
 from narrutils.generation.engines import Answer
@@ -85,7 +86,7 @@ def chain(folder, texts, labels, monkeypatch):
     def official(held_out):
         return official_phase(texts, targets, FOLDS, held_out, 1)
 
-    teacher = CrossFit(run, "teacher", TOY, learner, texts, FOLDS, TEST, pool)
+    teacher = CrossFit(Study(run, TOY, texts, FOLDS, TEST), "teacher", learner, pool)
     teacher.fit(lambda h: [official(h)])
     soft = teacher.pool_soft_labels()
 
@@ -93,7 +94,7 @@ def chain(folder, texts, labels, monkeypatch):
         mine = soft.xs(held_out[0], level="held_out_fold")
         return [generated_phase(pool, mine, held_out, TOY.text_columns, 1), official(held_out)]
 
-    model = CrossFit(run, "model", TOY, learner, texts, FOLDS, TEST, pool).fit(phases)
+    model = CrossFit(Study(run, TOY, texts, FOLDS, TEST), "model", learner, pool).fit(phases)
     return model, run.pools(TOY, kept=False), learner
 
 

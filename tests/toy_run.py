@@ -39,6 +39,7 @@ def make_run(folder, cases: int = 60, seed: int = 0) -> Run:
     given = truth.where(rng.uniform(size=truth.shape) < 0.9, 1)
     texts = dict.fromkeys(schema.text_columns, EVIL)
     splits = ["train"] * len(train) + ["test"] * len(test)
+    run.write("schema.json", schema.to_dict())
     run.write("cases.parquet", given.assign(split=splits, **texts))
     run.write("truth.parquet", truth)
     labels, folds = (

@@ -50,7 +50,8 @@ def train_and_read(
         try:
             model = candidate.fit(phases, label)
             predictions = _finite(pd.concat([model.predict(part) for part in texts]), schema)
-            trouble = constant(predictions, phases[-1].targets) if _differ(pd.concat(texts)) else ""
+            several = len(pd.concat(texts).drop_duplicates()) > 1
+            trouble = constant(predictions, phases[-1].targets) if several else ""
         except Diverged as diverged:
             trouble = str(diverged)
         attempts.append({"seed": candidate.seed, "trouble": trouble})
@@ -79,14 +80,8 @@ def constant(predictions: pd.DataFrame, targets: pd.DataFrame, least: float = 1e
     if not len(learned) or len(predictions) < 2:
         return ""
     spread = float(predictions[learned].std(ddof=0).max())
-    if spread >= least:
-        return ""
-    return f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
-
-
-def _differ(texts: pd.DataFrame) -> bool:
-    """Whether there are two different cases among these."""
-    return len(texts.drop_duplicates()) > 1
+    alike = f"it reads all {len(predictions)} cases alike (largest standard deviation {spread:.1g})"
+    return "" if spread >= least else alike
 
 
 def _finite(predictions: pd.DataFrame, schema: Schema) -> pd.DataFrame:

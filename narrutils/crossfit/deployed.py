@@ -17,9 +17,9 @@ import psutil
 
 from narrutils.crossfit.stored import free, load_model
 from narrutils.data.files import read_json
-from narrutils.data.folds import folder_name
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.ensemble import combine
@@ -68,7 +68,7 @@ class Deployed:
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
         schema = Schema.from_dict(run.read(SCHEMA))
         made = run.read(ENSEMBLE)
-        abouts = {name: run.read(f"models/{name}/about.json") for name in made["members"]}
+        abouts = {name: StoredModel(run, name).about for name in made["members"]}
         for name, about in abouts.items():
             if not {"folds", "base"} <= set(about):
                 raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
@@ -89,10 +89,10 @@ class Deployed:
         return [self.model_folder(name, k) for name in self.members for k in self.folds[name]]
 
     def model_folder(self, member: str, fold: int) -> Path:
-        return self.run.path(f"models/{member}/{folder_name((fold,))}")
+        return StoredModel(self.run, member).path((fold,))
 
     def base_folder(self, member: str) -> Path:
-        return self.run.path(f"models/base/{self.bases[member]}")
+        return self.run.path(base_folder(self.bases[member]))
 
     def read(self, texts: pd.DataFrame, after: Callable[[float], object] = lambda share: None):
         """Probabilities of the ensemble, `schema.columns` wide, in the order of `texts`.

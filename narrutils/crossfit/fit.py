@@ -2,8 +2,7 @@
 
 `CrossFit` gives every notebook the same three tables of a model: out-of-fold
 predictions, test predictions (the mean of the fold models), and soft labels of
-what the model may teach. A learner is anything with `config()`,
-`fit(phases, label)` and, on what it returns, `predict(texts)` and `save(folder)`.
+what the model may teach. What it trains is a `models.learner.Learner`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,43 +13,55 @@ import pandas as pd
 
 from narrutils.crossfit.attempts import Trained, train_and_read
 from narrutils.crossfit.side_by_side import at_once, for_each
-from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.files import digest, write_json
 from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
-from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
-from narrutils.data.tables import read_table, write_table
+from narrutils.data.store import StoredModel, base_folder
+from narrutils.data.study import Study
+from narrutils.data.tables import write_table
 from narrutils.models.learner import Learner, Phase
 
 
 @dataclass
 class CrossFit:
-    """A named model over the folds of a run.
+    """A named model over the folds of a study.
 
     Args:
-        run: where weights and predictions go: `models/<name>/`.
+        study: its cases and folds; weights and predictions go to its run.
         name: such as `deberta`.
         learner: how one model is trained.
-        train: text columns of the official training rows, indexed by uid.
-        folds: fold of each training row.
-        test: text columns of the test rows.
-        pool: kept generated rows with `seen_folds`, to be soft-labelled.
+        pool: kept generated rows with `seen_folds`, to be soft-labelled; none unless given.
         learner_of: the learner of a model with these held-out folds, where it is not the same for
             all: it may start from weights that were pretrained on what this model may see.
         at_once: trainings that run side by side, each in a process of its own with its share of the
             cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
+
+    Attributes:
+        optimistic: whether something that the models learned from crossed the folds, so that their
+            scores flatter; known once they were fitted.
     """
 
-    run: Run
+    study: Study
     name: str
-    schema: Schema
     learner: Learner
-    train: pd.DataFrame
-    folds: pd.Series
-    test: pd.DataFrame
     pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
     learner_of: Callable[[HeldOut], Learner] | None = None
     at_once: int = 1
+    optimistic: bool = field(default=False, init=False)
+
+    @property
+    def stored(self) -> StoredModel:
+        """Where it lies."""
+        return StoredModel(self.study.run, self.name)
+
+    @property
+    def schema(self) -> Schema:
+        return self.study.schema
+
+    @property
+    def folds(self) -> pd.Series:
+        return self.study.folds
 
     def fit(self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut] | None = None):
         """Train the models that are not there yet; an interrupted run resumes at the next one.
@@ -70,8 +81,7 @@ class CrossFit:
 
     def out_of_fold(self) -> pd.DataFrame:
         """Each official row read by the one model that left its fold out; in training order."""
-        parts = [self._read(h).loc[self._fold(h[0])] for h in singles(self.folds)]
-        return pd.concat(parts).loc[self.train.index]
+        return out_of_fold(self.stored, self.schema, self.folds).loc[self.study.train.index]
 
     def on_test(self) -> pd.DataFrame:
         """Mean of the fold models' probabilities on the test rows."""
@@ -80,19 +90,11 @@ class CrossFit:
 
     def fold_on_test(self, fold: int) -> pd.DataFrame:
         """One fold model's probabilities on the test rows."""
-        return self._read((fold,)).loc[self.test.index]
+        return self._read((fold,)).loc[self.study.test.index]
 
     def official_soft_labels(self) -> pd.DataFrame:
-        """Readings of official rows for each held-out fold k: row of fold j by teacher (j, k).
-
-        Indexed by (`uid`, `held_out_fold`); −1 holds the plain out-of-fold readings.
-        """
-        readings = {h[0]: [] for h in singles(self.folds)}
-        for j, k in pairs(self.folds):
-            table = self._read((j, k))
-            readings[k].append(table.loc[self._fold(j)])
-            readings[j].append(table.loc[self._fold(k)])
-        return stack({PLAIN: self.out_of_fold()} | {k: pd.concat(parts) for k, parts in readings.items()})
+        """Readings of official rows for each held-out fold, see the function of this name."""
+        return official_soft_labels(self.stored, self.schema, self.folds.loc[self.study.train.index])
 
     def pool_soft_labels(self) -> pd.DataFrame:
         """Readings of generated rows for each held-out fold k, by the model that left k out."""
@@ -100,30 +102,25 @@ class CrossFit:
 
     def histories(self) -> dict[str, list[dict]]:
         """Training history of each fold's model, an entry an epoch."""
-        names = [folder_name(h) for h in singles(self.folds)]
-        return {
-            n: read_json(self.run.path(f"models/{self.name}/{n}/training.json"))["history"] for n in names
-        }
+        return {folder_name(h): self.stored.history(h) for h in singles(self.folds)}
 
-    def publish(self, title: str, order: int = 0, optimistic: bool = False, instead: str = "") -> None:
+    def publish(self, title: str, order: int = 0, instead: str = "") -> None:
         """Write the model's predictions and what the ladder says of it.
 
         Args:
             title: the ladder's step.
             order: among the models of one notebook.
-            optimistic: whether a teacher crossed the folds, so that its score flatters it.
             instead: the model that is kept in place of this one, where it was refused.
         """
-        write = self.run.write_probabilities
-        write(f"predictions/{self.name}_oof.parquet", self.out_of_fold(), self.schema)
-        write(f"predictions/{self.name}_test.parquet", self.on_test(), self.schema)
-        about = {"model": self.name, "step": title, "stage": self.run.stage, "order": order}
+        run = self.study.run
+        self.stored.write_predictions("oof", self.out_of_fold(), self.schema)
+        self.stored.write_predictions("test", self.on_test(), self.schema)
+        about = {"model": self.name, "step": title, "stage": run.stage, "order": order}
         about |= {"folds": [fold for (fold,) in singles(self.folds)], "base": self.learner.base}
-        about |= {"optimistic": optimistic, "instead": instead}
-        self.run.write(f"models/{self.name}/about.json", about)
+        self.stored.write_about(about | {"optimistic": self.optimistic, "instead": instead})
         if self.learner.base:
             key = digest(self.learner.config()["weights"], source_digest("narrutils.models.classifier"))
-            self.run.write_folder(f"models/base/{self.learner.base}", key, self.learner.save_base)
+            run.write_folder(base_folder(self.learner.base), key, self.learner.save_base)
 
     def _tasks(
         self, phases_of: Callable[[HeldOut], list[Phase]], held_outs: list[HeldOut]
@@ -133,6 +130,7 @@ class CrossFit:
         for held_out in held_outs:
             phases = phases_of(held_out)
             self._check(phases, held_out)
+            self.optimistic |= any(phase.optimistic for phase in phases)
             learner = self.learner_of(held_out) if self.learner_of else self.learner
             reads = self._reads(held_out)
             key = digest(
@@ -141,7 +139,7 @@ class CrossFit:
                 [p.key() for p in phases],
                 reads,
             )
-            if self.run.take_folder(self._folder(held_out), key):
+            if self.study.run.take_folder(self.stored.fold(held_out), key):
                 print(f"{self._label(held_out)}: already trained", flush=True)
                 yield None
             else:
@@ -155,7 +153,7 @@ class CrossFit:
     ) -> None:
         def make(part: Path) -> None:
             # The test rows are read by themselves, as they are when the stored model reads them again.
-            tested = reads.index.isin(self.test.index)
+            tested = reads.index.isin(self.study.test.index)
             parts = [reads[~tested], reads[tested]]
             trained = train_and_read(learner, phases, parts, self.schema, self._label(held_out))
             write_table(part / "predictions.parquet", trained.predictions.rename_axis("uid"))
@@ -163,7 +161,7 @@ class CrossFit:
             if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
                 trained.model.save(part)
 
-        self.run.write_folder(self._folder(held_out), key, make)
+        self.study.run.write_folder(self.stored.fold(held_out), key, make)
 
     def _described(self, held_out: HeldOut, phases: list[Phase], trained: Trained, learner: Learner) -> dict:
         return {
@@ -177,13 +175,14 @@ class CrossFit:
 
     def _tables(self) -> list[pd.DataFrame]:
         """All that its models read: test rows by themselves first, as they are read."""
-        return [table for table in (self.test, self.train, self.pool) if len(table)]
+        return [table for table in (self.study.test, self.study.train, self.pool) if len(table)]
 
     def _reads(self, held_out: HeldOut) -> pd.DataFrame:
         """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""
-        parts = [self.train[self.folds.loc[self.train.index].isin(held_out).to_numpy()]]
+        train = self.study.train
+        parts = [train[self.folds.loc[train.index].isin(held_out).to_numpy()]]
         if len(held_out) == 1:
-            parts.append(self.test)
+            parts.append(self.study.test)
         if len(self.pool):
             parts.append(allowed(self.pool, held_out))
         return pd.concat([p[self.schema.text_columns] for p in parts])
@@ -202,12 +201,24 @@ class CrossFit:
     def _label(self, held_out: HeldOut) -> str:
         return f"{self.name} {folder_name(held_out)}"
 
-    def _folder(self, held_out: HeldOut) -> str:
-        return f"models/{self.name}/{folder_name(held_out)}"
-
     def _read(self, held_out: HeldOut) -> pd.DataFrame:
-        table = read_table(self.run.path(self._folder(held_out)) / "predictions.parquet").set_index("uid")
-        return self.schema.check_probabilities(table)
+        return self.stored.read(held_out, self.schema)
 
-    def _fold(self, k: int) -> pd.Index:
-        return self.folds.index[self.folds == k]
+
+def out_of_fold(model: StoredModel, schema: Schema, folds: pd.Series) -> pd.DataFrame:
+    """Each official row as the model that left its fold out reads it, indexed by uid."""
+    return pd.concat([model.read(h, schema).loc[folds.index[folds == h[0]]] for h in singles(folds)])
+
+
+def official_soft_labels(model: StoredModel, schema: Schema, folds: pd.Series) -> pd.DataFrame:
+    """Readings of official rows for each held-out fold k: row of fold j by teacher (j, k).
+
+    Indexed by (`uid`, `held_out_fold`); −1 holds the plain out-of-fold readings.
+    """
+    readings = {h[0]: [] for h in singles(folds)}
+    for j, k in pairs(folds):
+        table = model.read((j, k), schema)
+        readings[k].append(table.loc[folds.index[folds == j]])
+        readings[j].append(table.loc[folds.index[folds == k]])
+    plain = out_of_fold(model, schema, folds).loc[folds.index]
+    return stack({PLAIN: plain} | {k: pd.concat(parts) for k, parts in readings.items()})

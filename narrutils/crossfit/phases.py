@@ -1,16 +1,74 @@
-"""What a model is shown, in which order: phases of texts and targets.
+"""What a model is shown, in which order: phases of texts and targets, for each set of held-out folds.
 
 The prize-winning curriculum has two phases under one learning-rate curve: an
 epoch on everything (generated rows and official ones) with soft labels, then
 epochs on the official rows alone with corrected hard labels. A plain supervised
 training has one phase.
+
+The author's first encoder learns from label-conditioned rows in its first epochs: generated cases
+whose labels were asked for before they were written, and are their targets. Those were drawn at the
+rates of the fold that the prompt shows, which `seen_folds` holds, so that no label of a held-out
+fold speaks through them.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
 import pandas as pd
 
-from narrutils.data.folds import HeldOut, allowed, learns_from
+from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.data.settings import Count, RowKind, fitting
+from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.models.learner import Phase
+
+Phases = Callable[[HeldOut], list[Phase]]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Targets of the official rows after correction, indexed by (`uid`, `held_out_fold`).
+
+    They are `optimistic` where those of fold k were corrected by who had learned from fold k.
+    """
+
+    targets: pd.DataFrame
+    optimistic: bool = False
+
+
+def read_corrected(run: Run) -> Corrected:
+    """The targets that `03_relabeling` wrote.
+
+    Raises:
+        InputError: they are missing.
+    """
+    targets = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    return Corrected(targets, optimistic=not run.read("labels/correction.json")["nested"])
+
+
+def given_labels(study: Study, epochs: int = 1, labels: pd.DataFrame | None = None) -> Phases:
+    """The given labels of the official rows alone.
+
+    Args:
+        labels: codes in place of the study's own.
+    """
+    targets = study.schema.to_targets(study.labels if labels is None else labels)
+    return lambda held_out: [official_phase(study.train, targets, study.folds, held_out, epochs)]
+
+
+def corrected_labels(study: Study, corrected: Corrected, epochs: int) -> Phases:
+    """The official rows as corrected for the one fold that is held out."""
+
+    def phases_of(held_out: HeldOut) -> list[Phase]:
+        (fold,) = held_out
+        targets = for_fold(corrected.targets, fold)
+        phase = official_phase(study.train, targets, study.folds, held_out, epochs)
+        return [replace(phase, optimistic=corrected.optimistic)]
+
+    return phases_of
 
 
 def official_phase(
@@ -37,3 +95,58 @@ def together(*phases: Phase) -> Phase:
     if texts.index.has_duplicates:
         raise ValueError(f"uid {texts.index[texts.index.duplicated()][0]} stands in two phases")
     return Phase(texts, pd.concat([p.targets for p in phases]), phases[0].epochs, soft=True)
+
+
+def is_labelled(pool: pd.DataFrame, schema: Schema) -> pd.Series:
+    """Which generated rows were asked for with labels, of every variable."""
+    return pool.reindex(columns=schema.names).notna().all(axis=1)
+
+
+def requested_rows(pool: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The generated rows that were asked for with labels."""
+    return pool[is_labelled(pool, schema)]
+
+
+def with_requested(phases_of: Phases, pool: pd.DataFrame, schema: Schema, epochs: int) -> Phases:
+    """`phases_of` after so many epochs over the official rows of its last phase and labelled ones.
+
+    Args:
+        pool: generated rows, of which those are taken that were asked for with labels.
+        epochs: 0 leaves `phases_of` as it is.
+    """
+    if not epochs:
+        return phases_of
+    rows = requested_rows(pool, schema)
+    targets = schema.to_targets(rows[schema.names].astype(int)) if len(rows) else pd.DataFrame()
+
+    def phases(held_out: HeldOut) -> list[Phase]:
+        later = phases_of(held_out)
+        made, official = allowed(rows, held_out), replace(later[-1], epochs=epochs)
+        if made.empty:
+            return [official, *later]
+        texts = pd.concat([made[schema.text_columns], official.texts])
+        asked = pd.concat([targets.loc[made.index], official.targets])
+        return [replace(official, texts=texts, targets=asked), *later]
+
+    return phases
+
+
+def draw_rows(
+    pool: pd.DataFrame, schema: Schema, held_out: HeldOut, most: Mapping[str, int], seed: int = 0
+) -> pd.DataFrame:
+    """The rows that one model may learn from, drawn anew for each held-out set of folds.
+
+    Args:
+        most: at most so many of a kind, `labelled` or `unlabelled`; a kind left out keeps all.
+
+    Raises:
+        InputError: an unknown kind, or a number that is none.
+    """
+    fitting(most, dict[RowKind, Count], "soft_rows")
+    rows = allowed(pool, held_out)
+    labelled = is_labelled(rows, schema).to_numpy(dtype=bool)
+    rng, keep = np.random.default_rng([seed, *held_out]), np.ones(len(rows), dtype=bool)
+    for kind, of_kind in (("labelled", labelled), ("unlabelled", ~labelled)):
+        numbers = np.flatnonzero(of_kind)
+        keep[rng.permutation(numbers)[most.get(kind, len(numbers)) :]] = False
+    return rows[keep]

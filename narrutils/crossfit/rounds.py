@@ -1,101 +1,164 @@
-"""Which rounds of pseudo-labelling are kept: those that gain on rows that nobody learned from.
+"""Rounds of pseudo-labelling, and which of them are kept: those that gain on rows that nobody learned from.
 
 A round is judged against the last one that was kept, on the official rows out of fold,
 paired. Only a kept round teaches the next one and the further models; the predictions of a
 refused one stay on the ladder, marked. The test split takes no part.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.teachers import ENSEMBLE, same_cases
-from narrutils.data.run import Run
-from narrutils.data.schema import Schema
+from narrutils.crossfit.phases import Corrected
+from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
+from narrutils.crossfit.teachers import same_cases
+from narrutils.data.study import Study
 from narrutils.errors import InputError
-from narrutils.evaluation.ensemble import thresholds_by_fold
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import Interval, gain_entries, paired_gain
-from narrutils.evaluation.metrics import Counts, count
-from narrutils.evaluation.thresholds import (
-    Search,
-    cross_fitted,
-    decide_by_fold,
-    decide_cross_fitted,
-    search,
-    search_shrunk,
-)
+from narrutils.evaluation.scores import score, score_stored
+from narrutils.models.learner import Learner
 
 
-def judge(
-    student: CrossFit,
-    kept: CrossFit | None,
-    labels: pd.DataFrame,
-    gaining_only: bool = True,
-    way: Search = search_shrunk,
-) -> dict:
+@dataclass(frozen=True)
+class Teaching:
+    """How a model becomes its own teacher.
+
+    Args:
+        soft_epochs: passes over everything with soft labels; `epochs`: over the official rows
+            with corrected ones.
+        soft_rows: at most so many generated rows of a kind in a pass, see `phases.draw_rows`.
+        rounds: times that the model becomes its own teacher.
+        gaining_only: false keeps every round, as the author did.
+        round_pools: pools that each round, from 0 on, learns from; [] is all pools in every round.
+        nested: official rows soft-labelled by teachers that leave two folds out.
+        relabel_official: each round labels the official rows anew; false keeps the first teacher's.
+    """
+
+    soft_epochs: int = 1
+    epochs: int = 1
+    soft_rows: Mapping[str, int] = field(default_factory=dict)
+    rounds: int = 1
+    gaining_only: bool = True
+    round_pools: list[list[str]] = field(default_factory=list)
+    nested: bool = True
+    relabel_official: bool = True
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        return self.soft_epochs, self.epochs
+
+    def phases(self, study: Study, pool: pd.DataFrame, teacher: SoftLabels, corrected: Corrected):
+        """What a model that is taught so learns from."""
+        return two_phases(study, pool, teacher, corrected, self.passes, self.soft_rows)
+
+
+@dataclass
+class Rounds:
+    """What came of the rounds: the models by name, a record of each, and who teaches from here on."""
+
+    students: dict[str, CrossFit]
+    records: list[dict]
+    teacher: SoftLabels
+
+
+def run_rounds(
+    study: Study, learner: Learner, teacher: SoftLabels, corrected: Corrected, how: Teaching, at_once: int = 1
+) -> Rounds:
+    """Train, judge and publish `gemma`, `gemma_round1` …, each taught by the last one that was kept.
+
+    Args:
+        teacher: of round 0.
+        corrected: labels of the official rows.
+        at_once: see `CrossFit`.
+    """
+    made, kept = Rounds({}, [], teacher), None
+    for number in range(how.rounds + 1):
+        name = "gemma" if number == 0 else f"gemma_round{number}"
+        student = CrossFit(study, name, learner, study.pool, at_once=at_once)
+        rows = pool_of_round(study.pool, how.round_pools, number)
+        student.fit(how.phases(study, rows, made.teacher, corrected))
+        record = judge(student, kept, how.gaining_only)
+        student.publish(f"Gemma LoRA, round {number}", number, "" if record["kept"] else kept.name)
+        made.records.append(record)
+        made.students[name] = student
+        if record["kept"]:
+            kept = student
+            made.teacher = next_teacher(
+                student, made.teacher, rows, how.passes, how.nested, how.relabel_official
+            )
+            made.teacher.save(study.run, name, study.schema)
+    study.run.write("rounds.json", made.records)
+    return made
+
+
+def run_finals(
+    study: Study,
+    learners: Mapping[str, Learner],
+    made: Rounds,
+    corrected: Corrected,
+    how: Teaching,
+    at_once: int = 1,
+) -> dict[str, CrossFit]:
+    """Train and publish the further models, all taught by the last kept round: name -> model."""
+    students = {}
+    for number, (name, learner) in enumerate(learners.items(), start=len(made.records)):
+        students[name] = CrossFit(study, name, learner, study.pool, at_once=at_once)
+        students[name].fit(how.phases(study, study.pool, made.teacher, corrected))
+        students[name].publish(f"Gemma LoRA, final {name}", number)
+    return students
+
+
+def pool_of_round(pool: pd.DataFrame, round_pools: list[list[str]], number: int) -> pd.DataFrame:
+    """The generated rows that a round learns from: those of its pools, or all where none are named.
+
+    Raises:
+        InputError: there is no list for this round, or it names a pool that does not exist.
+    """
+    if not round_pools:
+        return pool
+    if number >= len(round_pools):
+        raise InputError(f"round_pools has {len(round_pools)} lists; round {number} needs one too")
+    unknown = set(round_pools[number]) - set(pool["pool"])
+    if unknown:
+        raise InputError(f"round_pools names {min(unknown)}, which is not among {sorted(set(pool['pool']))}")
+    return pool[pool["pool"].isin(round_pools[number])]
+
+
+def judge(student: CrossFit, kept: CrossFit | None, gaining_only: bool = True) -> dict:
     """The record of a round.
 
     Args:
         student: the round's fitted model.
         kept: that of the last kept round; None for round 0, which there is nothing to hold against.
-        labels: given codes of the official rows.
         gaining_only: false keeps every round, as the author did.
-        way: how thresholds are searched; the steadier, the less a round owes to chance.
 
     Returns:
         `model`, `against`, `average_f1` (out of fold, thresholds cross-fitted), `gain` over
         `against` with the bounds of its 95 % interval `gain_low` and `gain_high`, `kept`.
     """
-    counts = _counts(student, labels, way)
-    gain = None if kept is None else paired_gain(counts, _counts(kept, labels, way))
+    scored = score(student.study, student.out_of_fold())
+    gain = paired_gain(scored.counts, score(kept.study, kept.out_of_fold()).counts) if kept else None
     return {
         "model": student.name,
         "against": kept and kept.name,
-        "average_f1": float(counts.scores().mean()),
+        "average_f1": scored.average_f1,
         **gain_entries(gain),
         "kept": gain is None or gain.value > 0 or not gaining_only,
     }
 
 
-def _counts(model: CrossFit, labels: pd.DataFrame, way: Search) -> Counts:
-    table = model.out_of_fold()
-    return count(model.schema, labels, decide_cross_fitted(model.schema, labels, table, model.folds, way))
+def gain_over(study: Study, previous: Study, model: str = ENSEMBLE) -> Interval:
+    """Gain in average F1 over the same model of another run, with its 95 % interval.
 
-
-def gain_over(run: Run, previous: Run, schema: Schema, model: str = ENSEMBLE) -> Interval:
-    """What a model of `run` gained over the same model of `previous`, with its 95 % interval.
-
-    Paired, on the same out-of-fold rows, against the labels given in `run`, each side with
+    Paired, on the same out-of-fold rows, against the labels given in `study`, each side with
     its own cross-fitted thresholds. Nothing of the test split is used.
 
     Raises:
         InputError: a run lacks the model, or the two differ in cases or folds.
     """
-    same_cases(previous, run.cases("train"), run.folds(), schema)
-    labels = run.labels(schema)
-    return paired_gain(counts_of(run, schema, model), counts_of(previous, schema, model, labels))
-
-
-def counts_of(run: Run, schema: Schema, model: str, labels: pd.DataFrame | None = None) -> Counts:
-    """Counts of a model on the out-of-fold rows, thresholds cross-fitted.
-
-    Args:
-        labels: codes to score against, indexed by uid; those given in `run` if None.
-
-    Raises:
-        InputError: the run has no such model.
-    """
-    labels = run.labels(schema) if labels is None else labels
-    table, folds = _out_of_fold(run, schema, model, labels.index), run.folds()
-    if model == ENSEMBLE and run.has("ensemble.json"):
-        found = thresholds_by_fold(run.read("ensemble.json"))
-    else:
-        found = cross_fitted(lambda part: search(schema, part, table), labels, folds)
-    return count(schema, labels, decide_by_fold(schema, table, folds, found))
-
-
-def _out_of_fold(run: Run, schema: Schema, model: str, uids: pd.Index) -> pd.DataFrame:
-    name = f"predictions/{model}_oof.parquet"
-    if not run.has(name):
-        known = ", ".join(run.models())
-        raise InputError(f"{run.folder.name}: no model {model} to compare; there are {known}")
-    return run.read_probabilities(name, schema, uids)
+    same_cases(previous.run, study.run.cases("train"), study.folds, study.schema)
+    previous = replace(previous, labels=study.labels)
+    return paired_gain(score_stored(study, model).counts, score_stored(previous, model).counts)

@@ -8,21 +8,21 @@ number of runs, as long as all of them share one draw of the folds: `Teachers.ch
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.fit import official_soft_labels
+from narrutils.crossfit.soft_labels import SoftLabels
 from narrutils.crossfit.stored import free, load_model
-from narrutils.data.folds import PLAIN, allowed, folder_name, for_fold, learns_from, pairs, singles, stack
+from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, pairs, singles, stack
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
 from narrutils.data.tables import read_table
 from narrutils.errors import InputError
-from narrutils.evaluation.ensemble import Blend, combine, normalise, without_fold
+from narrutils.evaluation.ensemble import ENSEMBLE, Blend, combine, normalise, without_fold
 from narrutils.generation.agreement import ScreeningTeacher
-
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,15 @@ class Teachers:
                 )
         return blended
 
-    def soft_labels(self, pool: pd.DataFrame, nested: str):
-        """Both kinds of soft labels as `pseudo.SoftLabels`.
+    def soft_labels(self, pool: pd.DataFrame, nested: str) -> SoftLabels:
+        """Both kinds of soft labels.
 
         Args:
             nested: the model of the run that is taught whose nested teachers read the pool,
                 from which later rounds' own nested teachers learn.
         """
-        from narrutils.crossfit.soft_labels import SoftLabels  # brings torch, which `cycle` does without
-
-        return SoftLabels(self.official_soft_labels(), self.pool_soft_labels(pool), nested)
+        official, made = self.official_soft_labels(), self.pool_soft_labels(pool)
+        return SoftLabels(official, made, nested, optimistic=self.optimistic)
 
     def for_screening(self, cases: pd.DataFrame, folds: pd.Series) -> list[ScreeningTeacher]:
         """One `ScreeningTeacher` a fold, each with its mean reading of the official cases of its folds.
@@ -157,7 +156,7 @@ class Teachers:
 
     def _read(self, member: str, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
         try:
-            return load_model(self._folder(member, fold), self.schema).predict(texts)
+            return load_model(StoredModel(self.run, member).path((fold,)), self.schema).predict(texts)
         finally:
             free()
 
@@ -167,16 +166,13 @@ class Teachers:
             return Blend(self.members).to_dict()
         return without_fold(self.run.read("ensemble.json"), fold)
 
-    def _folder(self, member: str, fold: int) -> Path:
-        return self.run.path(f"models/{member}/{folder_name((fold,))}")
-
     def _check_model(self, member: str, fold: int, left_out: pd.Index) -> None:
         """Whether the model is whole, of this schema, and left out these very official rows."""
-        folder = self._folder(member, fold)
-        where = f"{self.run.folder.name}: models/{member}/{folder.name}"
-        if not (folder / "key.json").exists():
+        model, held_out = StoredModel(self.run, member), (fold,)
+        where = f"{self.run.folder.name}: {model.fold(held_out)}"
+        if not model.is_trained(held_out):
             raise InputError(f"{where} is missing; run its notebooks to the end, or name another model")
-        table = read_table(folder / "predictions.parquet").set_index("uid")
+        table = read_table(model.path(held_out) / "predictions.parquet").set_index("uid")
         if list(table.columns) != self.schema.columns:
             raise InputError(f"{where} was trained for another schema; start from a run with this one")
         if set(table.index.intersection(self.folds.index)) != set(left_out):
@@ -190,11 +186,10 @@ class Teachers:
         if self.run.has(stored):
             table = self.run.read(stored).set_index(["uid", "held_out_fold"])
             return table[table.index.get_level_values("uid").isin(self.folds.index)]
-        if all(self.run.has(f"models/{member}/{folder_name(pair)}/key.json") for pair in pairs(self.folds)):
-            train = self.run.cases("train")
-            reader = CrossFit(self.run, member, self.schema, None, train, self.folds, train[:0])
+        model = StoredModel(self.run, member)
+        if all(map(model.is_trained, pairs(self.folds))):
             try:
-                return reader.official_soft_labels()
+                return official_soft_labels(model, self.schema, self.folds)
             except KeyError:  # a row that one of them left out is not where these folds say
                 raise InputError(
                     f"{self.run.folder.name}: the nested teachers of {member} left out other rows than "
@@ -203,9 +198,10 @@ class Teachers:
         return None
 
     def _is_optimistic(self, member: str) -> bool:
-        notes = [f"models/{member}/about.json", f"labels/soft/{member}.json"]
-        about, soft = (self.run.read(note) if self.run.has(note) else {} for note in notes)
-        return about.get("optimistic", False) or not soft.get("nested", True)
+        soft = f"labels/soft/{member}.json"
+        crossed = self.run.has(soft) and not self.run.read(soft)["nested"]
+        model = StoredModel(self.run, member)
+        return crossed or (model.about_file.exists() and model.about["optimistic"])
 
 
 def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema) -> None:
@@ -237,3 +233,18 @@ def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema
             f"{name}: its folds differ, and its models would have learned from what is tested here: uid "
             f"{moved[0]} is in fold {there[moved[0]]} there and {here[moved[0]]} here; use one fold seed"
         )
+
+
+def first_teacher(study: Study, previous_run: str, model: str) -> SoftLabels:
+    """Who teaches a run's encoder: `model` of the previous run, or else the run's own TF-IDF models.
+
+    Its soft labels are kept as `labels/soft/before.parquet`.
+
+    Raises:
+        InputError: see `Teachers.check`; or it has no soft labels of the official rows.
+    """
+    run = Run(previous_run) if previous_run else study.run
+    teachers = Teachers(run, model if previous_run else "tfidf", study.schema)
+    made = teachers.check(study.train, study.folds).soft_labels(study.pool, nested="deberta")
+    made.save(study.run, "before", study.schema)
+    return made

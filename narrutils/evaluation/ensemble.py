@@ -26,6 +26,8 @@ from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 
+ENSEMBLE = "ensemble"  # its name among the models of a run
+
 Weights = Mapping[str, float]
 
 

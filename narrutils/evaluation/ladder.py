@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from narrutils.data.files import digest, read_json
-from narrutils.data.folds import folder_name
-from narrutils.data.run import Run
+from narrutils.data.files import digest
 from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel, published
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import gain_entries, paired_gain, score_interval, unpaired_gap
 from narrutils.evaluation.metrics import Counts, count
-from narrutils.evaluation.thresholds import Search, cross_fitted, decide_by_fold, search
+from narrutils.evaluation.thresholds import Search, cross_fitted, decide_by_fold, search, search_named
 
 
 @dataclass(frozen=True)
@@ -53,34 +53,23 @@ class Step:
         return self._known[key]
 
 
-def read_steps(run: Run, schema: Schema, way: Search = search) -> list[Step]:
-    """The published models of a run, in the order in which the notebooks made them.
-
-    Args:
-        way: how their thresholds are searched.
-    """
-    abouts = [read_json(path) for path in run.path("models").glob("*/about.json")]
-    abouts = [about for about in abouts if about["stage"] < run.stage]
-    abouts.sort(key=lambda about: (about["stage"], about["order"]))
-    return [_read_step(run, schema, about, way) for about in abouts]
+def read_steps(study: Study) -> list[Step]:
+    """The published models of a run, in the order in which the notebooks before this one made them."""
+    return [_read_step(study, model) for model in published(study.run)]
 
 
-def _read_step(run: Run, schema: Schema, about: dict, way: Search) -> Step:
-    model, instead = about["model"], about.get("instead", "")
-    test = run.read_probabilities(f"predictions/{model}_test.parquet", schema)
-    by_fold = {}
-    for k in about.get("folds", []):
-        name = f"models/{model}/{folder_name((k,))}/predictions.parquet"
-        by_fold[k] = run.read_probabilities(name, schema, test.index)
+def _read_step(study: Study, model: StoredModel) -> Step:
+    about, schema = model.about, study.schema
+    test = model.predictions("test", schema)
     return Step(
-        about["step"] + (" (refused)" if instead else ""),
-        model,
-        run.read_probabilities(f"predictions/{model}_oof.parquet", schema),
+        about["step"] + (" (refused)" if about["instead"] else ""),
+        model.name,
+        model.predictions("oof", schema),
         test,
         optimistic=about["optimistic"],
-        way=way,
-        by_fold=by_fold,
-        instead=instead,
+        way=search_named(study.threshold_search),
+        by_fold={k: model.read((k,), schema, test.index) for k in about["folds"]},
+        instead=about["instead"],
     )
 
 

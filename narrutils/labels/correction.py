@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from narrutils.data.folds import PLAIN, for_fold, stack
+from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Method, fitting
 from narrutils.data.tables import by_uid
 from narrutils.labels import noise, rules
+from narrutils.labels.changes import by_fold
 from narrutils.labels.review import COLUMNS, obey
 
 #: Schema, labels, readings, folds -> `uid`, `variable`, `before`, `after`, `probability`.
@@ -37,6 +39,17 @@ class Correction:
 
     targets: pd.DataFrame
     flips: pd.DataFrame
+
+    def save(self, run: Run, schema: Schema, **about) -> None:
+        """Write `labels/corrected.parquet`, `flips.parquet` and `correction.json`.
+
+        Args:
+            about: how it came to be; `nested` is whether the teachers left out the fold that they
+                corrected for.
+        """
+        run.write_probabilities("labels/corrected.parquet", self.targets, schema)
+        run.write("labels/flips.parquet", self.flips)
+        run.write("labels/correction.json", about | {"changed": by_fold(self.flips)})
 
 
 def correct(

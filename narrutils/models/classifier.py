@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
 from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.data.store import base_beside
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, resolve
 from narrutils.models.lower import above
@@ -299,7 +300,7 @@ def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
     Args:
         precision: to load it in; its own if empty.
     """
-    base = folder.parent.parent / "base" / base_name(body)
+    base = base_beside(folder, base_name(body))
     body = replace(body, precision=precision or body.precision)
     if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
         here = (base / "config.json").exists()

@@ -133,11 +133,9 @@ class FrozenLearner(Learner):
         return base_name(self.body)
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.body, folder)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         settings = {"window": self.window, "inverse_regularisation": self.inverse_regularisation}
         return settings | {"body": asdict(self.body), "weights": self.backbone_fingerprint}
 
@@ -183,13 +181,13 @@ class FrozenModel(Model):
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
 
 
-def companions(
-    schema: Schema, names: list[str], backbone: str, precision: str = "float32"
+def cheap_models(
+    schema: Schema, companions: list[str], backbone: str, precision: str = "float32"
 ) -> dict[str, tuple[str, Learner]]:
-    """The cheap models of these names: name -> step of the ladder, and its learner.
+    """The baseline and its companions: name -> step of the ladder, and its learner.
 
     Args:
-        names: of `LINEAR`, and `frozen`.
+        companions: names of `LINEAR` beside `tfidf`, and `frozen`.
         backbone: whose states `frozen` stands on; precision: in which it computes them.
 
     Raises:
@@ -198,4 +196,5 @@ def companions(
     body = Body(backbone, precision=precision)
     known = {name: (title, TfidfLearner(schema, **how)) for name, (title, how) in LINEAR.items()}
     known["frozen"] = (f"linear model on frozen {backbone}", FrozenLearner(schema, body))
-    return {name: known[name] for name in dict.fromkeys(fitting(names, list[Companion], "companions"))}
+    companions = fitting(companions, list[Companion], "companions")
+    return {name: known[name] for name in dict.fromkeys(["tfidf", *companions])}

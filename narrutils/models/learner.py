@@ -21,6 +21,7 @@ class Phase:
         soft: whether the targets are a teacher's probabilities; a soft categorical
             target is not smoothed further.
         loss: a `Loss`; empty is what the recipe says.
+        optimistic: whether who made the targets learned from the fold that is held out.
     """
 
     texts: pd.DataFrame
@@ -28,6 +29,7 @@ class Phase:
     epochs: int = 1
     soft: bool = False
     loss: str = ""
+    optimistic: bool = False
 
     def __post_init__(self):
         if not self.texts.index.equals(self.targets.index):

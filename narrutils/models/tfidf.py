@@ -47,7 +47,6 @@ class TfidfLearner(Learner):
     multinomial: bool = True  # the classes of a variable in one model; else each against all others
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         return {name: value for name, value in vars(self).items() if name != "schema"}
 
     def fit(self, phases: list[Phase], label: str = "") -> "TfidfModel":

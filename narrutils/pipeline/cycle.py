@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.rounds import counts_of, gain_over
-from narrutils.crossfit.teachers import ENSEMBLE
+from narrutils.crossfit.rounds import gain_over
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema, load_schema
+from narrutils.data.study import Study
 from narrutils.errors import InputError
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import gain_entries
+from narrutils.evaluation.scores import score_stored
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS, shown
+from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile, load_profile
 
 
@@ -88,13 +89,12 @@ def run_cycles(plan: Plan, model: str = ENSEMBLE) -> list[dict]:
         RunFailed: a notebook failed, or the run was interrupted.
     """
     runner.run_profile(plan.first, plan.notebooks, plan.outputs)
-    schema = schema_of(plan.first)
-    records = [describe(plan, 0, None, model, schema)]
+    records = [describe(plan, 0, None, model)]
     write_json(plan.journal, records)
     for cycle in range(1, plan.cycles + 1):
         kept = last_kept(records)
         runner.run_profile(plan.profile(cycle, kept["run"]), plan.notebooks, plan.outputs)
-        records.append(describe(plan, cycle, kept["cycle"], model, schema))
+        records.append(describe(plan, cycle, kept["cycle"], model))
         write_json(plan.run(cycle).path("cycle.json"), records[-1])
         write_json(plan.journal, records)
     print(tell(records), flush=True)
@@ -118,7 +118,7 @@ def dry_run(plan: Plan) -> None:
         print(f"{plan.name(cycle)}: {said}")
 
 
-def describe(plan: Plan, cycle: int, previous: int | None, model: str, schema: Schema) -> dict:
+def describe(plan: Plan, cycle: int, previous: int | None, model: str) -> dict:
     """A finished cycle's record.
 
     Returns:
@@ -127,17 +127,18 @@ def describe(plan: Plan, cycle: int, previous: int | None, model: str, schema: S
         interval `gain_low` and `gain_high`, `kept`, `generated_rows` (those that screening
         kept), `optimistic` (whether a teacher crossed the folds).
     """
-    run, before = plan.run(cycle), None if previous is None else plan.run(previous)
-    gain = None if before is None else gain_over(run, before, schema, model)
+    run, study = plan.run(cycle), Study.open(plan.run(cycle))
+    before = None if previous is None else plan.run(previous)
+    gain = None if before is None else gain_over(study, Study.open(before), model)
     return {
         "cycle": cycle,
         "run": run.folder.name,
         "previous_run": before and before.folder.name,
         "model": model,
-        "average_f1": float(counts_of(run, schema, model).scores().mean()),
+        "average_f1": score_stored(study, model).average_f1,
         **gain_entries(gain),
         "kept": gain is None or gain.value > 0,
-        "generated_rows": len(run.pools(schema)),
+        "generated_rows": len(study.pool),
         "optimistic": is_optimistic(run, model),
     }
 
@@ -177,15 +178,3 @@ def is_optimistic(run: Run, model: str) -> bool:
     entries = run.read("ladder.json") if run.has("ladder.json") else []
     place = ("oof", "cross_fitted", model)
     return any(e.get("optimistic") for e in entries if (e["split"], e["thresholds"], e["model"]) == place)
-
-
-def schema_of(profile: Profile) -> Schema:
-    """The schema of a profile's notebooks.
-
-    Raises:
-        InputError: none of them takes one.
-    """
-    named = [values["schema"] for values in profile.parameters.values() if values.get("schema")]
-    if not named:
-        raise InputError(f"{shown(profile.path)}: no notebook has a schema, so there is nothing to compare")
-    return load_schema(named[-1])

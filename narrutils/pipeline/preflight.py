@@ -171,29 +171,32 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
 def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
     """Read schema and data once; their digests, and what `run.json` says of them.
 
-    A stage that declares `schema`, `data_dir` or `review_file` depends on their content. `data_dir: ""`
-    is the embedded corpus of `demo_cases` cases from `seed`.
+    A stage that declares `schema`, `data_dir` or `review_file` depends on their content; the schema is
+    that of the first one that declares it. `data_dir: ""` is the embedded corpus of `demo_cases`
+    cases from `seed`.
     """
     by_stage, seen, about = {}, {}, {}
+    named = next((values["schema"] for values in profile.parameters.values() if values.get("schema")), None)
+    schema = load_schema(named) if named else None
     for stage, values in profile.parameters.items():
         found = {}
         if values.get("schema"):
-            schema = load_schema(values["schema"])
-            found["schema"] = digest(repr(schema))
+            found["schema"] = digest(repr(load_schema(values["schema"])))
+        if schema:
             limits = {f.name: values[f.name] for f in fields(Pool) if f.name in values}
             read_pools(values.get("pools", []), schema, **limits)  # names and values, before anything runs
-            if "data_dir" in values:
-                place = _data_place(values)
-                known = (values["schema"], *place.values())
-                seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
-                found["data_dir"] = digest(seen[known].hashes)
-                about = about or {
-                    "schema": schema.name,
-                    "title": schema.title,
-                    **place,
-                    "rows": _rows(seen[known], values.get("train_cases", 0)),
-                    "hashes": seen[known].hashes,
-                }
+        if schema and "data_dir" in values:
+            place = _data_place(values)
+            known = tuple(place.values())
+            seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
+            found["data_dir"] = digest(seen[known].hashes)
+            about = about or {
+                "schema": schema.name,
+                "title": schema.title,
+                **place,
+                "rows": _rows(seen[known], values.get("train_cases", 0)),
+                "hashes": seen[known].hashes,
+            }
         if values.get("review_file"):
             read_review(locate(values["review_file"]))  # that it is there and such a table
             found["review_file"] = digest(locate(values["review_file"]))

@@ -13,7 +13,10 @@ from sklearn.preprocessing import normalize
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.evaluation.thresholds import decide_cross_fitted
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
+from narrutils.evaluation.ensemble import ENSEMBLE
+from narrutils.evaluation.scores import score_stored
 
 #: What a reader may ask for of one variable and one model.
 ALL, AGREE, MISSED, ADDED, OTHER = (
@@ -30,28 +33,34 @@ class Casebook:
     """The official cases of a run and what its models made of them, each row out of fold.
 
     Args:
-        run: a run folder; it is only read.
-        schema: of that run.
+        study: of a run that is only read.
     """
 
-    run: Run
-    schema: Schema
+    study: Study
     _known: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    @property
+    def run(self) -> Run:
+        return self.study.run
+
+    @property
+    def schema(self) -> Schema:
+        return self.study.schema
+
+    @property
     def cases(self) -> pd.DataFrame:
         """The text columns of the official cases, indexed by uid."""
-        return self.run.cases("train")[self.schema.text_columns]
+        return self.study.train
 
-    @cached_property
+    @property
     def labels(self) -> pd.DataFrame:
         """Given codes, indexed by uid."""
-        return self.run.labels(self.schema)
+        return self.study.labels
 
     @cached_property
     def models(self) -> list[str]:
         """Models with out-of-fold predictions; the ensemble first, then by name."""
-        return sorted(self.run.models(), key=lambda name: name != "ensemble")
+        return sorted(self.run.models(), key=lambda name: name != ENSEMBLE)
 
     def probabilities(self, model: str) -> pd.DataFrame:
         """A model's out-of-fold probabilities, `schema.columns` wide, in the order of the cases.
@@ -122,11 +131,8 @@ class Casebook:
 
     def _read_once(self, model: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         if model not in self._known:
-            table = self.run.read_probabilities(
-                f"predictions/{model}_oof.parquet", self.schema, self.labels.index
-            )
-            decided = decide_cross_fitted(self.schema, self.labels, table, self.run.folds())
-            self._known[model] = table, decided
+            table = StoredModel(self.run, model).predictions("oof", self.schema, self.labels.index)
+            self._known[model] = table, score_stored(self.study, model).codes
         return self._known[model]
 
     @cached_property

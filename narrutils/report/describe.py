@@ -11,8 +11,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from narrutils.data.folds import allowed
 from narrutils.data.schema import Schema
-from narrutils.evaluation.intervals import variable_intervals
-from narrutils.evaluation.metrics import count
 from narrutils.generation.pools import Pool
 from narrutils.generation.reference import words as words_of
 
@@ -82,24 +80,6 @@ def fold_balance(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.D
     return table
 
 
-def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
-    intervals = variable_intervals(count(schema, labels, predicted))
-    rows = []
-    for v, interval in zip(schema.variables, intervals):
-        truth, guess = labels[v.name], predicted.loc[labels.index, v.name]
-        row = {"variable": v.name, "metric": "F1" if v.is_binary else "accuracy"}
-        row |= {"score": interval.value, "low": interval.low, "high": interval.high}
-        if v.is_binary:
-            hits = int(((truth == 1) & (guess == 1)).sum())
-            positives, called = int((truth == 1).sum()), int((guess == 1).sum())
-            row |= {"positives": positives, "called": called}
-            row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
-        rows.append(row)
-    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
-    return pd.DataFrame(rows).set_index("variable").astype(counts)
-
-
 def rows_for_fold(pool: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
     """Generated rows that the model tested on each fold may learn from."""
     counts = {int(k): len(allowed(pool, (int(k),))) for k in sorted(folds.unique())}
@@ -156,7 +136,7 @@ def diversity(
 def _distinct(cases: list[list[list[str]]], n: int) -> float:
     """Distinct runs of n words as a share of all; runs do not cross from one part to the next."""
     runs = [run for parts in cases for part in parts for run in zip(*(part[k:] for k in range(n)))]
-    return _ratio(len(set(runs)), len(runs))
+    return len(set(runs)) / len(runs) if runs else float("nan")
 
 
 def _nearest(cases: list[list[list[str]]]) -> float:
@@ -210,7 +190,3 @@ def soft_label_table(schema: Schema, official: pd.DataFrame, pool: pd.DataFrame)
         sure = (readings[binary] - 0.5).abs().mean(axis=1).groupby(level="held_out_fold")
         table[f"{kind} rows"], table[f"{kind}, distance from one half"] = sure.size(), sure.mean().round(3)
     return table.fillna({"generated rows": 0})
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")

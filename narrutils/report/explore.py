@@ -14,7 +14,7 @@ from IPython.display import HTML
 
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.paths import UNATTENDED
@@ -24,12 +24,11 @@ from narrutils.report.show import HIDDEN, show_case, shows_text
 ROWS = 10  # of the plain table
 
 
-def explore(run: Run | str | Path, schema: Schema | None = None, show_text: bool | None = None):
+def explore(study: Study | str | Path, show_text: bool | None = None):
     """Browse the official cases of a run.
 
     Args:
-        run: a run folder.
-        schema: of that run; the one stored with it unless given.
+        study: of a run, or a run folder.
         show_text: whether narratives may be shown; as in that run unless given.
 
     Returns:
@@ -38,13 +37,12 @@ def explore(run: Run | str | Path, schema: Schema | None = None, show_text: bool
     Raises:
         InputError: the run has no cases or no predictions yet.
     """
-    run = run if isinstance(run, Run) else Run(run)
-    schema = schema or Schema.from_dict(run.read("schema.json"))
+    study = study if isinstance(study, Study) else Study.open(Run(study))
     if show_text is None:
-        show_text = shows_text(run.read("run.json")["parameters"])
-    book = Casebook(run, schema)
+        show_text = shows_text(study.run.read("run.json")["parameters"])
+    book = Casebook(study)
     if not book.models:
-        raise InputError(f"{run.folder}: no predictions yet; run 01_eda first")
+        raise InputError(f"{study.run.folder}: no predictions yet; run 01_eda first")
     return static_table(book) if os.environ.get(UNATTENDED) else Explorer(book, show_text).panel
 
 

@@ -10,25 +10,21 @@ from collections.abc import Mapping
 import pandas as pd
 
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema, load_schema
+from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
 from narrutils.evaluation.calibration import cross_fitted_calibration
-from narrutils.evaluation.ensemble import thresholds_by_fold
+from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.ladder import select
 from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
-from narrutils.evaluation.thresholds import decide_by_fold
+from narrutils.evaluation.scores import score_stored
 from narrutils.generation import screening
 from narrutils.labels.changes import flip_table
-from narrutils.paths import locate
-from narrutils.report.describe import score_table
 
 
-def read_schema(run: Run, record: Mapping) -> Schema | None:
-    """The schema that a run keeps, or else the one that its parameters name in `run.json`."""
-    if run.has("schema.json"):
-        return Schema.from_dict(run.read("schema.json"))
-    named = {p["schema"] for p in record["parameters"].values() if "schema" in p}
-    files = [path for path in map(locate, sorted(named)) if path.is_file()]
-    return load_schema(files[0]) if files else None
+def read_schema(run: Run) -> Schema | None:
+    """The schema that a run keeps; None before its first notebook has written it."""
+    return Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
 
 
 def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -42,20 +38,18 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
         reliability curves of the probabilities as they are.
     """
     needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
-    labels = run.labels(schema) if all(map(run.has, needed)) else None
-    if labels is None:
+    study = Study.open(run) if all(map(run.has, needed)) else None
+    if study is None or study.labels is None:
         return None
-    probabilities = run.read_probabilities("predictions/ensemble_oof.parquet", schema, labels.index)
-    folds = run.folds().loc[labels.index]
-    made = run.read("ensemble.json")
+    labels, made = study.labels, run.read("ensemble.json")
     if "by_fold" not in made:
         return None
-    decided = decide_by_fold(schema, probabilities, folds, thresholds_by_fold(made))
-    table = score_table(schema, labels, decided)
+    probabilities = StoredModel(run, ENSEMBLE).predictions("oof", schema, labels.index)
+    table = score_stored(study, ENSEMBLE).table
     of_binary = ["positives", "precision", "recall"]  # absent where a task has no binary variable
     table = table.reindex(columns=table.columns.union(of_binary, sort=False))
     curves = reliability(schema, labels, probabilities)
-    calibrated = cross_fitted_calibration(schema, labels, probabilities, folds)
+    calibrated = cross_fitted_calibration(schema, labels, probabilities, study.folds.loc[labels.index])
     table["error"] = calibration_error(curves)
     table["error_calibrated"] = calibration_error(reliability(schema, labels, calibrated))
     table["brier"] = brier_score(schema, labels, probabilities)

@@ -24,7 +24,7 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = overview.read_schema(run, record)
+    schema = overview.read_schema(run)
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),

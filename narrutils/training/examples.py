@@ -3,6 +3,8 @@
 All epochs of all phases are laid end to end as batches.
 """
 
+from itertools import accumulate
+
 import numpy as np
 import pandas as pd
 import torch
@@ -95,9 +97,8 @@ class FixedBatches(list):
 def epoch_ends(phases: list[Phase], epochs: list[list[list[int]]], accumulation: int) -> dict[int, dict]:
     """Optimizer step at which each epoch ends -> its number, phase and rows."""
     which = [n for n, phase in enumerate(phases) for _ in range(phase.epochs)]
-    ends, batches = {}, 0
-    for number, (phase, epoch) in enumerate(zip(which, epochs), 1):
-        batches += len(epoch)
-        rows = len(phases[phase].texts)
-        ends[batches // accumulation] = {"phase": phase, "epoch": number, "rows": rows}
-    return ends
+    steps = accumulate(len(epoch) // accumulation for epoch in epochs)
+    return {
+        step: {"phase": phase, "epoch": number, "rows": len(phases[phase].texts)}
+        for number, (step, phase) in enumerate(zip(steps, which), 1)
+    }

@@ -26,8 +26,6 @@ from narrutils.training.losses import AbstractionLoss
 from narrutils.training.other_losses import LovaszLoss, SoftF1Loss
 from narrutils.training.recipe import Recipe
 
-# Other losses.
-
 
 def loss_of(schema: Schema, phase: Phase, recipe: Recipe) -> nn.Module:
     """A fresh loss of a phase: `(logits, targets, soft)` to a scalar."""
@@ -50,15 +48,9 @@ def with_finetuning(phases: list[Phase], recipe: Recipe) -> list[Phase]:
     *before, last = phases
     if last.epochs < epochs:
         raise InputError(f"finetune_epochs is {epochs}, but the last phase has only {last.epochs} epochs")
-    parts = [
-        replace(last, epochs=last.epochs - epochs),
-        replace(last, epochs=epochs, loss=recipe.finetune_loss),
-    ]
-    return [*before, *(p for p in parts if p.epochs)]
-
-
-# Narratives in another order. All orders shown are tokenised once; which one an epoch shows is drawn
-# with the plan of the batches, so it follows the seed, however many processes share the batches.
+    plain = replace(last, epochs=last.epochs - epochs)
+    tuned = replace(last, epochs=epochs, loss=recipe.finetune_loss)
+    return [*before, *([plain] if plain.epochs else []), tuned]
 
 
 def all_orders(texts: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
@@ -83,12 +75,12 @@ def reordered(texts: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def draw_swaps(epochs: list[list[list[int]]], cases: int, share: float, seed: int) -> list[list[list[int]]]:
-    """The plan with each showing of a case swapped with probability `share`: row n becomes n + cases."""
+    """The plan with each showing of a case swapped with probability `share`: row n becomes n + cases.
+
+    Both orders are tokenised; which one is shown follows the seed, however many processes share the plan.
+    """
     rng = np.random.default_rng([seed, cases])
     return [[[row + cases * int(rng.random() < share) for row in b] for b in epoch] for epoch in epochs]
-
-
-# Two dropout passes that are to agree.
 
 
 def check_dropout(recipe: Recipe, classifier: nn.Module) -> None:
@@ -139,9 +131,6 @@ def _log_distribution(logits: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
     return logits.log_softmax(dim=1)
-
-
-# The mean of the weights.
 
 
 def averaging(recipe: Recipe) -> list[TrainerCallback]:

@@ -29,7 +29,9 @@ from transformers import (
 
 from narrutils.data.files import digest, write_json
 from narrutils.data.folds import HeldOut, allowed, folder_name, learns_from
+from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, load_masked, load_tokenizer, resolve
 from narrutils.models.classifier import Start, set_dropout
@@ -39,23 +41,14 @@ from narrutils.models.text import special_ids, token_ids
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Pretraining
 
-#: Makes the folder of this name and key by a function that fills it, unless it is there: `Run.write_folder`.
-Writer = Callable[[str, str, Callable[[Path], None]], Path]
-
 
 def pretrained(
-    write: Writer,
-    learner: NeuralLearner,
-    texts: pd.DataFrame,
-    folds: pd.Series,
-    pool: pd.DataFrame,
-    settings: Pretraining,
+    study: Study, learner: NeuralLearner, settings: Pretraining
 ) -> Callable[[HeldOut], NeuralLearner]:
     """`learner_of` for a `CrossFit`: for each set of held-out folds, the learner with a body of its own.
 
     Args:
-        texts: the text columns of the official training rows, indexed by uid; `folds`: their folds.
-        pool: kept generated rows with `seen_folds`.
+        study: whose narratives are learned from.
         settings: with 0 epochs, every set of folds gets the learner as it is.
 
     Raises:
@@ -66,8 +59,9 @@ def pretrained(
     _check(learner)
 
     def learner_of(held_out: HeldOut) -> NeuralLearner:
-        rows = visible(texts, folds, pool if settings.mlm_generated else pool[:0], held_out, learner)
-        return replace(learner, start=start_of(write, learner, rows, held_out, settings))
+        pool = study.pool if settings.mlm_generated else study.pool[:0]
+        rows = visible(study.train, study.folds, pool, held_out, learner)
+        return replace(learner, start=start_of(study.run, learner, rows, held_out, settings))
 
     return learner_of
 
@@ -94,7 +88,7 @@ def visible(
 
 
 def start_of(
-    write: Writer, learner: NeuralLearner, rows: pd.DataFrame, held_out: HeldOut, settings: Pretraining
+    run: Run, learner: NeuralLearner, rows: pd.DataFrame, held_out: HeldOut, settings: Pretraining
 ) -> Start:
     """Where a body that was pretrained on these rows lies, and its key; it is made when first asked for."""
     body, repair = learner.body, learner.recipe.repair_periods
@@ -108,7 +102,7 @@ def start_of(
         write_json(part / "training.json", {"held_out": held_out, "cases": len(rows), "loss": losses})
 
     def folder() -> Path:
-        return write(f"models/mlm/{folder_name(held_out)}", key, make).resolve()
+        return run.write_folder(f"models/mlm/{folder_name(held_out)}", key, make).resolve()
 
     return Start(key, folder)
 

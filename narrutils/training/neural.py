@@ -28,7 +28,7 @@ from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.models.reading import NeuralModel, read_lower
 from narrutils.models.settings import Body, Lora
 from narrutils.training.launching import train_launched
-from narrutils.training.recipe import Recipe, together, varied
+from narrutils.training.recipe import Recipe, finals_of, together, varied
 from narrutils.training.trainer import train
 
 
@@ -73,7 +73,6 @@ class NeuralLearner(Learner):
         return base_name(self.stored) if self.lora.lora_rank or self.stored.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
-        """Write the frozen base once for all folds."""
         save_base(self.stored, folder)
 
     def varied(self, **changes) -> "NeuralLearner":
@@ -100,11 +99,9 @@ class NeuralLearner(Learner):
         return self.recipe.seed
 
     def reseeded(self, attempt: int) -> "NeuralLearner":
-        """The same learner for a further attempt, after one that diverged."""
         return self.varied(seed=self.seed + attempt)
 
     def config(self) -> dict:
-        """What the key of a training artefact holds of this learner."""
         parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
         weights = self.start.key if self.start else resolve(self.body.backbone).fingerprint
         return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
@@ -208,3 +205,17 @@ def set_probe(classifier: Classifier, probe: Probe) -> None:
     classifier.head.take(
         {"centre": probe.centre, "spread": probe.spread, "weight": probe.weights.T, "bias": probe.bias}
     )
+
+
+def final_learners(learner: NeuralLearner, finals: list[dict]) -> dict[str, NeuralLearner]:
+    """The further models of a profile: name -> the rounds' learner with the settings that differ.
+
+    Raises:
+        InputError: see `recipe.finals_of`.
+    """
+    return {name: learner.of_parts(parts) for name, parts in finals_of(learner.parts, finals).items()}
+
+
+def backbones_of(backbone: str, finals: list[dict]) -> list[str]:
+    """Every backbone that the rounds and the further models use, each once."""
+    return list(dict.fromkeys([backbone, *(f["backbone"] for f in finals if "backbone" in f)]))

@@ -41,10 +41,9 @@ class PhaseTrainer(Trainer):
             sharded.mixed_precision_policy = None
 
     def get_train_dataloader(self) -> DataLoader:
-        loader = DataLoader(
-            self.train_dataset, batch_sampler=self.batches, collate_fn=self.train_dataset.collate
-        )
-        return loader  # not prepared by accelerate: `collate` divides a batch between processes
+        # Not prepared by accelerate: `collate` divides a batch between processes.
+        shown = self.train_dataset
+        return DataLoader(shown, batch_sampler=self.batches, collate_fn=shown.collate)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss = self.losses[int(inputs["phase"][0])]
@@ -56,17 +55,14 @@ class PhaseTrainer(Trainer):
 
     def create_optimizer(self, model=None):
         """AdamW over what learns; no decay on biases and norms; the head at its own rate."""
-        decay = {True: self.recipe.weight_decay, False: 0.0}
-        groups: dict[tuple, list] = {}
+        recipe, groups = self.recipe, {}
         for name, weight in self.model.named_parameters():
             if weight.requires_grad:
-                head = name.startswith("head.")
-                groups.setdefault((head, weight.ndim > 1), []).append(weight)
-        rates = {False: self.recipe.learning_rate}
-        rates[True] = self.recipe.head_learning_rate or self.recipe.learning_rate
+                groups.setdefault((name.startswith("head."), weight.ndim > 1), []).append(weight)
+        rates = {False: recipe.learning_rate, True: recipe.head_learning_rate or recipe.learning_rate}
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": w, "lr": rates[head], "weight_decay": decay[matrix]}
+                {"params": w, "lr": rates[head], "weight_decay": recipe.weight_decay if matrix else 0.0}
                 for (head, matrix), w in groups.items()
             ],
             fused=True,  # one pass over the weights: several times faster on a CPU too

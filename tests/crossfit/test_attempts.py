@@ -14,6 +14,7 @@ from narrutils.crossfit.phases import official_phase
 from narrutils.data import sources
 from narrutils.data.files import read_json
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.settings import Body
@@ -101,7 +102,7 @@ def test_a_model_that_is_not_finite_is_never_kept():
 
 def crossfit(folder, learner):
     folds = pd.Series(np.arange(N) % 2, index=TEXTS.index)
-    model = CrossFit(Run(folder, "04_test"), "model", TOY, learner, TEXTS, folds, READ)
+    model = CrossFit(Study(Run(folder, "04_test"), TOY, TEXTS, folds, READ), "model", learner)
     return model, lambda held_out: [official_phase(TEXTS, TARGETS, folds, held_out, 2)]
 
 

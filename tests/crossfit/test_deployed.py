@@ -10,9 +10,10 @@ from toys import TOY, HashLearner
 from narrutils.crossfit import deployed
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models import reading
 from narrutils.predict import LARGE_PIECE, PIECE
@@ -45,8 +46,8 @@ def test_the_run_reads_its_test_split_by_itself(tmp_path):
     """Batches of low precision depend on the rows they hold: alone, they are those of `predict`."""
     learner = Watched(TOY)
     learner.read = []
-    model = CrossFit(Run(tmp_path, "04_test"), "m", TOY, learner, TEXTS, FOLDS, TEST)
-    model.fit(given_labels(model, LABELS))
+    model = CrossFit(Study(Run(tmp_path, "04_test"), TOY, TEXTS, FOLDS, TEST), "m", learner)
+    model.fit(given_labels(model.study, labels=LABELS))
     assert learner.read.count(list(TEST.index)) == 3
     assert not [rows for rows in learner.read if set(rows) & set(TEST.index) and rows != list(TEST.index)]
 

@@ -1,5 +1,7 @@
 """One model over the folds: nobody learns from what it is scored on, and a killed run resumes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import official_phase
 from narrutils.data.folds import PLAIN, allowed, folder_name, for_fold, learns_from, pairs, singles, stack
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.models.learner import Phase
 
 N = 24
@@ -19,8 +22,9 @@ POOL = word_texts(TOY, 8, seed=3).set_axis(uids(8, "g")).assign(seen_folds=[[n %
 
 
 def crossfit(folder, learner=None, **changes):
-    settings = {"train": TEXTS, "folds": FOLDS, "test": TEST, "pool": POOL} | changes
-    return CrossFit(Run(folder, "04_test"), "model", TOY, learner or HashLearner(TOY), **settings)
+    cases = {"train": TEXTS, "folds": FOLDS, "test": TEST, "pool": POOL} | changes
+    study = Study(Run(folder, "04_test"), TOY, cases["train"], cases["folds"], cases["test"])
+    return CrossFit(study, "model", learner or HashLearner(TOY), cases["pool"])
 
 
 def given(held_out):
@@ -82,7 +86,7 @@ def test_pool_soft_labels_for_a_fold_come_from_its_own_model_and_only_of_allowed
 
 def test_one_teacher_serves_both_orders(fitted):
     assert len(fitted.learner.trained) == 4 + 6
-    assert sorted(p.name for p in fitted.run.path("models/model").iterdir()) == sorted(
+    assert sorted(p.name for p in fitted.study.run.path("models/model").iterdir()) == sorted(
         folder_name(h) for h in singles(FOLDS) + pairs(FOLDS)
     )
 
@@ -193,14 +197,14 @@ def test_a_row_of_unknown_origin_is_refused(tmp_path):
 
 
 def test_nested_teachers_leave_only_their_readings(fitted):
-    pair, fold = fitted.run.path("models/model/pair0_2"), fitted.run.path("models/model/fold1")
+    pair, fold = fitted.study.run.path("models/model/pair0_2"), fitted.study.run.path("models/model/fold1")
     assert sorted(p.name for p in pair.iterdir()) == ["key.json", "predictions.parquet", "training.json"]
     assert (fold / "state.json").exists()
 
 
 def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted):
     fitted.publish("a model", order=2)
-    run = fitted.run
+    run = fitted.study.run
     assert run.read("models/model/about.json") == {
         "model": "model",
         "step": "a model",
@@ -216,8 +220,12 @@ def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted
     pd.testing.assert_frame_equal(
         run.read_probabilities("predictions/model_test.parquet", TOY), fitted.on_test()
     )
-    fitted.publish("a model", optimistic=True)
-    assert run.read("models/model/about.json")["optimistic"]
+
+
+def test_what_crossed_the_folds_marks_the_model_that_learned_from_it(tmp_path):
+    model = crossfit(tmp_path).fit(lambda held_out: [replace(p, optimistic=True) for p in given(held_out)])
+    model.publish("a model")
+    assert model.optimistic and model.stored.about["optimistic"]
 
 
 def test_histories_are_kept_by_fold(fitted):

@@ -7,6 +7,7 @@ from toys import TOY, random_labels, random_probabilities
 
 from narrutils.crossfit.rounds import judge
 from narrutils.crossfit.soft_labels import SoftLabels, soften
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import count
@@ -19,7 +20,7 @@ FOLDS = pd.Series(np.arange(90) % 3, index=LABELS.index)
 class Fitted:
     """What `judge` asks of a fitted model; one that is asked for test readings fails."""
 
-    schema, folds = TOY, FOLDS
+    study = Study(None, TOY, None, FOLDS, None, LABELS)
 
     def __init__(self, name: str, skill: float):
         noise = random_probabilities(TOY, LABELS.index, 3)
@@ -33,13 +34,13 @@ WEAK, STRONG = Fitted("gemma", 0.2), Fitted("gemma_round1", 0.4)
 
 
 def test_round_0_is_kept_for_want_of_another():
-    record = judge(WEAK, None, LABELS)
+    record = judge(WEAK, None)
     assert (record["model"], record["against"], record["gain"], record["kept"]) == ("gemma", None, None, True)
 
 
 @pytest.mark.parametrize(("student", "kept", "verdict"), [(STRONG, WEAK, True), (WEAK, STRONG, False)])
 def test_a_round_is_kept_if_it_gains(student, kept, verdict):
-    record = judge(student, kept, LABELS)
+    record = judge(student, kept)
     assert record["kept"] is verdict
     counts = [
         count(TOY, LABELS, decide_cross_fitted(TOY, LABELS, m.table, FOLDS, search_shrunk))
@@ -50,11 +51,11 @@ def test_a_round_is_kept_if_it_gains(student, kept, verdict):
 
 
 def test_a_round_that_changes_nothing_is_not_kept():
-    assert judge(STRONG, STRONG, LABELS)["kept"] is False
+    assert judge(STRONG, STRONG)["kept"] is False
 
 
 def test_every_round_is_kept_where_the_author_s_way_is_asked_for():
-    record = judge(WEAK, STRONG, LABELS, gaining_only=False)
+    record = judge(WEAK, STRONG, gaining_only=False)
     assert record["kept"] is True and record["gain"] < 0
 
 

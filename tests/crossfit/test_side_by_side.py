@@ -13,9 +13,10 @@ import torch
 from toys import TOY, random_labels
 
 from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.side_by_side import at_once, for_each, shares
-from narrutils.crossfit.soft_labels import given_labels
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.settings import Body
 from narrutils.training.neural import NeuralLearner
@@ -38,8 +39,10 @@ def fit(folder, backbone: str, abreast: int) -> CrossFit:
     texts = pd.DataFrame({c: [f"w{n} w{n % 3}" for n in range(18)] for c in TOY.text_columns}, labels.index)
     folds = pd.Series([n % 3 for n in range(18)], labels.index)
     learner = NeuralLearner(TOY, Body(backbone, dropout=0.0), recipe=RECIPE)
-    model = CrossFit(Run(folder, stage="s"), "m", TOY, learner, texts, folds, texts[:2], at_once=abreast)
-    return model.fit(given_labels(model, labels, 2))
+    model = CrossFit(
+        Study(Run(folder, stage="s"), TOY, texts, folds, texts[:2]), "m", learner, at_once=abreast
+    )
+    return model.fit(given_labels(model.study, 2, labels=labels))
 
 
 @pytest.mark.slow

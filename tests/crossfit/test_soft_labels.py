@@ -5,28 +5,31 @@ learned from is another. So if fold k's texts and labels are replaced and the mo
 tested on fold k is the same to the last digit, then nothing of fold k reached it.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
+from narrutils.crossfit.phases import Corrected, corrected_labels, given_labels
+from narrutils.crossfit.rounds import pool_of_round
 from narrutils.crossfit.soft_labels import (
     SoftLabels,
-    backbones_of,
-    corrected_labels,
-    given_labels,
     nested_readings,
     next_teacher,
-    pool_of_round,
     read_soft_labels,
+    soft_labels_of,
     two_phases,
 )
 from narrutils.data.files import digest
 from narrutils.data.folds import for_fold, learns_from
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.labels.correction import correct_by_fold
+from narrutils.training.neural import backbones_of
 
 N, K = 60, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
@@ -49,31 +52,32 @@ def generated(texts: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 def chain(folder, texts, labels, strict=True):
     """Teacher, correction, encoder, soft labels, two rounds of a student: notebooks 03 to 05."""
     pool, learner = generated(texts, labels), HashLearner(TOY)
+    study = Study(Run(folder, "05_test"), TOY, texts, FOLDS, TEST, labels)
 
     def model(name):
-        return CrossFit(Run(folder, "05_test"), name, TOY, learner, texts, FOLDS, TEST, pool)
+        return CrossFit(study, name, learner, pool)
 
     reader = model("reader")
-    given = given_labels(reader, labels, 1)
+    given = given_labels(study)
     reader.fit(given)
     if strict:
         reader.fit_pairs(given)
     correction = correct_by_fold(TOY, labels, nested_readings(reader, strict), FOLDS, "author")
     encoder = model("encoder")
-    encoder.fit(corrected_labels(encoder, correction.targets, 2))
+    encoder.fit(corrected_labels(study, Corrected(correction.targets), 2))
     if strict:
-        encoder.fit_pairs(given_labels(encoder, labels, 1))
-    teacher = SoftLabels(nested_readings(encoder, strict), encoder.pool_soft_labels(), "encoder")
+        encoder.fit_pairs(given_labels(study))
+    teacher = soft_labels_of(encoder, strict)
     students = []
     for number in range(2):
         students.append(model(f"student{number}"))
-        students[-1].fit(two_phases(students[-1], pool, teacher, correction.targets, 1, 2))
-        teacher = next_teacher(students[-1], teacher, pool, labels, (1, 1), strict)
+        students[-1].fit(two_phases(study, pool, teacher, Corrected(correction.targets), (1, 2)))
+        teacher = next_teacher(students[-1], teacher, pool, (1, 1), strict)
     return students, correction, learner
 
 
 def state(student: CrossFit, k: int) -> str:
-    return student.run.read(f"models/{student.name}/fold{k}/state.json")
+    return student.study.run.read(f"models/{student.name}/fold{k}/state.json")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,7 @@ def honest(world, tmp_path_factory):
 @pytest.mark.parametrize("k", [0, 3])
 def test_nothing_of_fold_k_reaches_the_model_that_is_tested_on_it(world, honest, tmp_path, k):
     students, correction, _ = honest
+    assert not any(student.optimistic for student in students)
     others, changed, _ = chain(tmp_path, *disturbed(world, k))
     pd.testing.assert_frame_equal(for_fold(changed.targets, k), for_fold(correction.targets, k))
     for student, other in zip(students, others, strict=True):
@@ -127,14 +132,15 @@ def test_the_authors_way_does_leak_which_is_why_it_is_marked(world, tmp_path):
     plain, *_ = chain(tmp_path / "a", *world, strict=False)
     other, *_ = chain(tmp_path / "b", *disturbed(world, 0), strict=False)
     assert state(other[0], 0) != state(plain[0], 0)
+    assert all(student.optimistic for student in plain)
 
 
 def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(world, honest):
     texts, labels = world
     students, correction, _ = honest
     pool = generated(texts, labels)
-    teacher = SoftLabels(nested_readings(students[0]), students[0].pool_soft_labels(), "student0")
-    soft, hard = two_phases(students[0], pool, teacher, correction.targets, 1, 4)((2,))
+    teacher = soft_labels_of(students[0])
+    soft, hard = two_phases(students[0].study, pool, teacher, Corrected(correction.targets), (1, 4))((2,))
     assert (soft.epochs, soft.soft, hard.epochs, hard.soft) == (1, True, 4, False)
     official = learns_from(FOLDS, (2,))
     assert set(hard.texts.index) == set(official)
@@ -150,30 +156,31 @@ def test_the_curriculum_is_one_soft_phase_on_everything_then_the_official_rows(w
 def test_without_generated_rows_the_soft_phase_is_the_official_rows(world, honest, tmp_path):
     students, correction, _ = honest
     student = CrossFit(
-        Run(tmp_path, "05_test"), "bare", TOY, HashLearner(TOY), world[0], FOLDS, TEST, NO_POOL
+        Study(Run(tmp_path, "05_test"), TOY, world[0], FOLDS, TEST), "bare", HashLearner(TOY), NO_POOL
     )
-    student.fit(given_labels(student, world[1], 1))
+    student.fit(given_labels(student.study, labels=world[1]))
     teacher = SoftLabels(nested_readings(students[0]), student.pool_soft_labels(), "student0")
-    teacher.save(student.run, "bare", TOY)
-    teacher = read_soft_labels(student.run, "bare", world[0].index)
-    soft, _ = two_phases(student, NO_POOL, teacher, correction.targets, 1, 4)((2,))
+    teacher.save(student.study.run, "bare", TOY)
+    teacher = read_soft_labels(student.study, "bare")
+    soft, _ = two_phases(student.study, NO_POOL, teacher, Corrected(correction.targets), (1, 4))((2,))
     assert soft.soft
     assert soft.texts.index.equals(learns_from(FOLDS, (2,)))
 
 
 def test_soft_labels_survive_the_disk(honest, world, tmp_path):
     student, run = honest[0][0], Run(tmp_path, "04_test")
-    soft = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
+    soft = soft_labels_of(student)
     soft.save(run, "student", TOY)
-    back = read_soft_labels(run, "student", world[0].index)
+    back = read_soft_labels(replace(student.study, run=run), "student")
+    assert (back.nested, back.optimistic) == ("student0", False)
     pd.testing.assert_frame_equal(back.official, soft.official)
     pd.testing.assert_frame_equal(back.pool, soft.pool)
 
 
 def test_official_labels_can_stay_those_of_the_first_teacher(honest, world):
     student = honest[0][0]
-    first = SoftLabels(nested_readings(student), student.pool_soft_labels(), "student0")
-    kept = next_teacher(honest[0][1], first, generated(*world), world[1], (1, 1), relabel=False)
+    first = soft_labels_of(student)
+    kept = next_teacher(honest[0][1], first, generated(*world), (1, 1), relabel=False)
     pd.testing.assert_frame_equal(kept.official, first.official)
     assert not kept.pool.equals(first.pool)
     assert kept.nested == first.nested

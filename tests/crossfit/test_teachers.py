@@ -10,11 +10,13 @@ from toys import TOY, HashLearner, HashModel, random_labels, random_probabilitie
 
 from narrutils.crossfit import stored, teachers
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import SoftLabels, given_labels, nested_readings, two_phases
+from narrutils.crossfit.phases import Corrected, given_labels
+from narrutils.crossfit.soft_labels import SoftLabels, soft_labels_of, two_phases
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, singles, stack
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.data.tables import read_table, write_table
 from narrutils.errors import InputError
 from narrutils.models.settings import Body, Lora
@@ -41,10 +43,10 @@ def begun(folder, texts=TEXTS, labels=LABELS, folds=FOLDS):
 
 def finished(folder, learner, name="tfidf", nested=True, pool=POOL[:0]):
     """A run with one model, its nested teachers too where `nested`; the fitted model."""
-    model = CrossFit(begun(folder), name, TOY, learner, TEXTS, FOLDS, TEST, pool)
-    model.fit(given_labels(model, LABELS))
+    model = CrossFit(Study(begun(folder), TOY, TEXTS, FOLDS, TEST), name, learner, pool)
+    model.fit(given_labels(model.study, labels=LABELS))
     if nested:
-        model.fit_pairs(given_labels(model, LABELS))
+        model.fit_pairs(given_labels(model.study, labels=LABELS))
     model.publish(name)
     return model
 
@@ -58,7 +60,7 @@ def tfidf(tmp_path_factory):
 @pytest.fixture
 def copy(tfidf, tmp_path):
     """The same run to spoil."""
-    return Run(shutil.copytree(tfidf.run.folder, tmp_path / "demo"), "06_test")
+    return Run(shutil.copytree(tfidf.study.run.folder, tmp_path / "demo"), "06_test")
 
 
 def close(one, other):
@@ -66,7 +68,7 @@ def close(one, other):
 
 
 def test_a_teacher_reads_as_the_model_did_when_it_was_trained(tfidf):
-    taught = Teachers(tfidf.run, "tfidf", TOY).check(TEXTS, FOLDS)
+    taught = Teachers(tfidf.study.run, "tfidf", TOY).check(TEXTS, FOLDS)
     for k in range(K):
         close(taught.read(k, TEST), tfidf.fold_on_test(k))
     assert not np.allclose(taught.read(0, TEST), tfidf.fold_on_test(1))
@@ -82,19 +84,19 @@ def test_a_neural_teacher_keeps_length_truncation_and_precision(kind, tiny_bert,
     recipe = Recipe(max_tokens=12, truncation="right", learning_rate=1e-2, batch_size=4, precision="float32")
     bodies = {"encoder": (Body(tiny_bert), Lora()), "adapters": (Body(tiny_gemma_folder), Lora(4, 8))}
     learner = NeuralLearner(TOY, *bodies[kind], recipe)
-    model = CrossFit(begun(tmp_path), "model", TOY, learner, TEXTS, FOLDS, TEST)
-    model.fit(given_labels(model, LABELS), [(1,)])
+    model = CrossFit(Study(begun(tmp_path), TOY, TEXTS, FOLDS, TEST), "model", learner)
+    model.fit(given_labels(model.study, labels=LABELS), [(1,)])
     if learner.base:
         learner.save_base(tmp_path / "models/base" / learner.base)
-    close(Teachers(model.run, "model", TOY).read(1, TEST), model.fold_on_test(1))
+    close(Teachers(model.study.run, "model", TOY).read(1, TEST), model.fold_on_test(1))
     note = tmp_path / "models/model/fold1/training.json"
     write_json(note, read_json(note) | {"config": {"body": {"engine": "steam"}}})
     with pytest.raises(InputError, match="stored by another version"):
-        Teachers(model.run, "model", TOY).read(1, TEST)
+        Teachers(model.study.run, "model", TOY).read(1, TEST)
 
 
 def test_soft_labels_are_those_that_the_run_itself_would_give(tfidf):
-    taught = Teachers(tfidf.run, "tfidf", TOY)
+    taught = Teachers(tfidf.study.run, "tfidf", TOY)
     close(taught.pool_soft_labels(POOL), tfidf.pool_soft_labels())
     close(taught.official_soft_labels(), tfidf.official_soft_labels())
     assert taught.pool_soft_labels(POOL[:0]).empty
@@ -113,8 +115,8 @@ def test_stored_soft_labels_go_before_nested_readings(copy, tfidf):
 
 def test_an_ensemble_teaches_as_the_weighted_mean_of_its_members(copy, tfidf):
     """A member without soft labels of official rows leaves those to the others."""
-    other = CrossFit(copy, "other", TOY, TfidfLearner(TOY, 0.5, min_df=1), TEXTS, FOLDS, TEST, POOL)
-    other.fit(given_labels(other, LABELS)).publish("other")
+    other = CrossFit(Study(copy, TOY, TEXTS, FOLDS, TEST), "other", TfidfLearner(TOY, 0.5, min_df=1), POOL)
+    other.fit(given_labels(other.study, labels=LABELS)).publish("other")
     copy.write("ensemble.json", {"weights": {"tfidf": 3.0, "other": 1.0, "unused": 0.0}})
     taught = Teachers(copy, "ensemble", TOY).check(TEXTS, FOLDS)
     assert taught.members == {"tfidf": 0.75, "other": 0.25}
@@ -122,7 +124,7 @@ def test_an_ensemble_teaches_as_the_weighted_mean_of_its_members(copy, tfidf):
     close(taught.read(2, TEST), expected)
     close(taught.pool_soft_labels(POOL), 0.75 * tfidf.pool_soft_labels() + 0.25 * other.pool_soft_labels())
     close(taught.official_soft_labels(), tfidf.official_soft_labels())
-    other.fit_pairs(given_labels(other, LABELS))
+    other.fit_pairs(given_labels(other.study, labels=LABELS))
     both = 0.75 * tfidf.official_soft_labels() + 0.25 * other.official_soft_labels()
     close(taught.official_soft_labels(), both)
 
@@ -144,7 +146,7 @@ def test_one_model_is_held_at_a_time(copy, monkeypatch):
 def test_without_official_soft_labels_the_mend_is_named(tmp_path):
     model = finished(tmp_path / "bare", HashLearner(TOY), "deberta", nested=False)
     with pytest.raises(InputError, match="bare: deberta has no soft labels of the official rows; .*nested"):
-        Teachers(model.run, "deberta", TOY).official_soft_labels()
+        Teachers(model.study.run, "deberta", TOY).official_soft_labels()
 
 
 def test_soft_labels_of_other_folds_are_refused(copy, tfidf):
@@ -163,7 +165,8 @@ def test_soft_labels_of_other_folds_are_refused(copy, tfidf):
 
 @pytest.mark.parametrize("note", ["models/tfidf/about.json", "labels/soft/tfidf.json"])
 def test_a_teacher_that_crossed_the_folds_says_so(copy, note):
-    copy.write(note, {"optimistic": True} if "about" in note else {"nested": False})
+    known = copy.read(note) if copy.has(note) else {}
+    copy.write(note, known | {"optimistic": True, "nested": False})
     assert Teachers(copy, "tfidf", TOY).optimistic
 
 
@@ -182,13 +185,13 @@ def other_folds():
 )
 def test_other_cases_texts_or_folds_are_refused(tfidf, texts, folds, line):
     with pytest.raises(InputError, match=line) as caught:
-        Teachers(tfidf.run, "tfidf", TOY).check(texts, folds)
+        Teachers(tfidf.study.run, "tfidf", TOY).check(texts, folds)
     assert "\n" not in str(caught.value)
     assert not set(TEXTS.loc["u000", "Second"].split()) & set(str(caught.value).split())
 
 
 def test_rows_in_another_order_are_the_same_rows(tfidf):
-    Teachers(tfidf.run, "tfidf", TOY).check(TEXTS[::-1], FOLDS.sample(frac=1, random_state=2))
+    Teachers(tfidf.study.run, "tfidf", TOY).check(TEXTS[::-1], FOLDS.sample(frac=1, random_state=2))
 
 
 def test_a_missing_model_another_schema_and_a_stale_model_are_refused(copy):
@@ -211,7 +214,7 @@ def test_a_missing_model_another_schema_and_a_stale_model_are_refused(copy):
 
 
 def test_screening_gets_each_teacher_with_its_folds_and_its_average(tfidf):
-    taught = Teachers(tfidf.run, "tfidf", TOY)
+    taught = Teachers(tfidf.study.run, "tfidf", TOY)
     for k, teacher in enumerate(taught.for_screening(TEXTS, FOLDS)):
         assert teacher.learned_from == tuple(j for j in range(K) if j != k)
         close(teacher.read(TEST), taught.read(k, TEST))
@@ -248,15 +251,19 @@ def series(folder, texts, labels, runs=3):
     students, targets = [], stack({k: TOY.to_targets(labels) for k in range(K)})
     for number in range(runs):
         run, pool = begun(folder / f"run{number}", texts, labels), written_from(texts, labels, number)
-        student = CrossFit(run, "student", TOY, HashLearner(TOY), texts, FOLDS, TEST, pool)
-        given = given_labels(student, labels)
+        student = CrossFit(Study(run, TOY, texts, FOLDS, TEST), "student", HashLearner(TOY), pool)
+        given = given_labels(student.study, labels=labels)
         if students:
-            teacher = Teachers(students[-1].run, "student", TOY).check(texts, FOLDS)
-            student.fit(two_phases(student, pool, teacher.soft_labels(pool, "student"), targets, 1, 1))
+            teacher = Teachers(students[-1].study.run, "student", TOY).check(texts, FOLDS)
+            student.fit(
+                two_phases(
+                    student.study, pool, teacher.soft_labels(pool, "student"), Corrected(targets), (1, 1)
+                )
+            )
         else:
             student.fit(given)
         student.fit_pairs(given)
-        SoftLabels(nested_readings(student), student.pool_soft_labels(), "student").save(run, "student", TOY)
+        soft_labels_of(student).save(run, "student", TOY)
         students.append(student)
     return students
 
@@ -273,20 +280,22 @@ def test_nothing_of_fold_k_reaches_its_model_over_a_series_of_runs(k, hashed, tm
     plain = series(tmp_path / "a", TEXTS, LABELS)
     others = series(tmp_path / "b", *disturbed(k))
     for one, other in zip(plain, others, strict=True):
-        states = [[s.run.read(f"models/student/fold{j}/state.json") for j in range(K)] for s in (one, other)]
+        states = [
+            [s.study.run.read(f"models/student/fold{j}/state.json") for j in range(K)] for s in (one, other)
+        ]
         assert states[0][k] == states[1][k]
         for j in set(range(K)) - {k}:  # the proof has teeth: everyone else did learn from fold k
             assert states[0][j] != states[1][j]
-    taught = [Teachers(students[-1].run, "student", TOY) for students in (plain, others)]
+    taught = [Teachers(students[-1].study.run, "student", TOY) for students in (plain, others)]
     priors = [t.for_screening(t.run.cases("train"), FOLDS)[k].prior for t in taught]
     pd.testing.assert_series_equal(*priors)
 
 
 def test_rows_that_saw_a_fold_are_not_read_for_it(tfidf):
-    labels = Teachers(tfidf.run, "tfidf", TOY).pool_soft_labels(POOL)
+    labels = Teachers(tfidf.study.run, "tfidf", TOY).pool_soft_labels(POOL)
     for (k,) in singles(FOLDS):
         assert set(for_fold(labels, k).index) == set(allowed(POOL, (k,)).index)
-    official = Teachers(tfidf.run, "tfidf", TOY).official_soft_labels()
+    official = Teachers(tfidf.study.run, "tfidf", TOY).official_soft_labels()
     for k in range(K):
         assert set(for_fold(official, k).index) == set(learns_from(FOLDS, (k,)))
     assert set(for_fold(official, PLAIN).index) == set(TEXTS.index)
@@ -296,16 +305,12 @@ def test_tfidf_teachers_of_a_fold_do_not_depend_on_its_data(tmp_path):
     readings = []
     for name, (texts, labels) in {"a": (TEXTS, LABELS), "b": disturbed(1)}.items():
         model = CrossFit(
-            begun(tmp_path / name, texts, labels),
+            Study(begun(tmp_path / name, texts, labels), TOY, texts, FOLDS, TEST),
             "tfidf",
-            TOY,
             TfidfLearner(TOY, min_df=1),
-            texts,
-            FOLDS,
-            TEST,
         )
-        model.fit(given_labels(model, labels))
-        readings.append(Teachers(model.run, "tfidf", TOY).check(texts, FOLDS).pool_soft_labels(POOL))
+        model.fit(given_labels(model.study, labels=labels))
+        readings.append(Teachers(model.study.run, "tfidf", TOY).check(texts, FOLDS).pool_soft_labels(POOL))
     one, other = readings
     pd.testing.assert_frame_equal(for_fold(one, 1), for_fold(other, 1))
     assert not for_fold(one, 0).equals(for_fold(other, 0))

@@ -9,6 +9,7 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain, score_interval
 from narrutils.evaluation.ladder import (
     Step,
@@ -224,8 +225,8 @@ def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
         run = Run(tmp_path, stage)
         about = {"model": name, "step": name.title(), "stage": stage, "order": order}
         about |= {"optimistic": name == "late", "instead": "early" if name == "late" else ""}
+        about |= {"folds": [0, 1] if name == "first" else [], "base": ""}
         if name == "first":
-            about["folds"] = [0, 1]
             for k in (0, 1):
                 path = f"models/{name}/fold{k}/predictions.parquet"
                 both = pd.concat([STEPS[k].out_of_fold, STEPS[k].test])
@@ -233,7 +234,7 @@ def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
         run.write(f"models/{name}/about.json", about)
         run.write_probabilities(f"predictions/{name}_oof.parquet", STEPS[0].out_of_fold, TOY)
         run.write_probabilities(f"predictions/{name}_test.parquet", STEPS[0].test, TOY)
-    steps = read_steps(Run(tmp_path, "06_c"), TOY)
+    steps = read_steps(Study(Run(tmp_path, "06_c"), TOY, None, None, None))
     assert [s.optimistic for s in steps] == [False, False, True]
     assert [s.instead for s in steps] == ["", "", "early"]
     assert [s.name for s in steps] == ["First", "Early", "Late (refused)"]

@@ -8,15 +8,16 @@ from test_tfidf import LABELS, TARGETS, TEXTS, told
 from toys import TOY, random_labels, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.stored import load_model
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models import frozen
 from narrutils.models.backbones import load_tokenizer, resolve
 from narrutils.models.classifier import base_name
-from narrutils.models.frozen import FrozenLearner, companions
+from narrutils.models.frozen import FrozenLearner, cheap_models
 from narrutils.models.learner import Phase
 from narrutils.models.linear import NEVER, by_column
 from narrutils.models.settings import Body
@@ -64,8 +65,8 @@ def test_a_column_of_one_answer_asks_no_regression():
 
 def test_an_unknown_companion_is_one_line():
     with pytest.raises(InputError, match="companions.*'trees'"):
-        companions(TOY, ["nb", "trees"], "minilm")
-    assert list(companions(TOY, ["chars", "nb", "chars"], "minilm")) == ["chars", "nb"]
+        cheap_models(TOY, ["nb", "trees"], "minilm")
+    assert list(cheap_models(TOY, ["chars", "nb", "chars"], "minilm")) == ["tfidf", "chars", "nb"]
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_the_stored_model_reads_alike_from_its_run_folder(tiny_bert, tmp_path):
     folds = pd.Series(np.arange(30) % 3, index=texts.index)
     test = word_texts(TOY, 5, seed=8).set_axis([f"t{n}" for n in range(5)]).rename_axis("uid")
     learner = FrozenLearner(TOY, Body(str(tiny_bert)), 4)
-    model = CrossFit(Run(tmp_path, "01_eda"), "frozen", TOY, learner, texts, folds, test)
-    model.fit(given_labels(model, labels)).publish("frozen")
+    model = CrossFit(Study(Run(tmp_path, "01_eda"), TOY, texts, folds, test), "frozen", learner)
+    model.fit(given_labels(model.study, labels=labels)).publish("frozen")
     assert (tmp_path / "models/base" / base_name(learner.body) / "config.json").exists()
     back = load_model(tmp_path / "models/frozen/fold1", TOY)
     pd.testing.assert_frame_equal(back.predict(test), model.fold_on_test(1), check_names=False, atol=1e-6)

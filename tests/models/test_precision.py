@@ -15,9 +15,10 @@ from toys import TOY
 
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.generation.adapters import adapt
 from narrutils.generation.engines import Sampling
@@ -236,11 +237,11 @@ def test_a_model_of_another_precision_is_trained_anew(tiny_bert, tiny_gemma_fold
         "frozen": lambda p: FrozenLearner(TOY, Body(tiny_bert, precision=p), window=4),
     }
     for name, learner_of in learners.items():
-        model = CrossFit(Run(tmp_path, "04_x"), name, TOY, learner_of("float32"), TEXTS, FOLDS, TEST)
+        model = CrossFit(Study(Run(tmp_path, "04_x"), TOY, TEXTS, FOLDS, TEST), name, learner_of("float32"))
         keys = set()
         for each in (*BOTH, *BOTH):
             model.learner = learner_of(each)
-            ((*_, key),) = model._tasks(given_labels(model, LABELS, 1), [(0,)])
+            ((*_, key),) = model._tasks(given_labels(model.study, 1, labels=LABELS), [(0,)])
             keys.add(key)
         assert len(keys) == 2, name
 
@@ -252,9 +253,7 @@ def test_a_learner_varied_in_precision_is_so_in_all_its_parts(tiny_gemma_folder)
 
 def test_a_body_pretrained_in_another_precision_is_another(tiny_bert, tmp_path):
     learner, run = NeuralLearner(TOY, Body(tiny_bert)), Run(tmp_path, "04_x")
-    starts = [
-        start_of(run.write_folder, learner, TEXTS, (0,), Pretraining(1, precision=each)) for each in BOTH
-    ]
+    starts = [start_of(run, learner, TEXTS, (0,), Pretraining(1, precision=each)) for each in BOTH]
     assert starts[0].key != starts[1].key
 
 

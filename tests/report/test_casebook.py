@@ -6,6 +6,7 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, word_texts
 
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.report.casebook import ADDED, AGREE, ALL, MISSED, OTHER, Casebook
 from narrutils.report.explore import UNATTENDED, Explorer, explore
@@ -18,6 +19,7 @@ def run(tmp_path):
     run = Run(tmp_path / "run", stage="test")
     labels, texts = random_labels(TOY, 30), word_texts(TOY, 30)
     texts.iloc[3] = texts.iloc[7]  # the nearest neighbours there can be
+    run.write("schema.json", TOY.to_dict())
     run.write("cases.parquet", pd.concat([texts, labels], axis=1).assign(split="train"))
     run.write("folds.parquet", pd.Series(np.arange(30) % 3, labels.index, name="fold").to_frame())
     for seed, model in enumerate(["tfidf", "ensemble"]):
@@ -27,7 +29,7 @@ def run(tmp_path):
 
 
 def test_the_kinds_of_error_share_the_cases_out(run):
-    book = Casebook(run, TOY)
+    book = Casebook(Study.open(run))
     assert book.models == ["ensemble", "tfidf"]
     for v in TOY.variables:
         kinds = {kind: book.select(v.name, "tfidf", kind) for kind in book.errors(v.name)}
@@ -40,7 +42,7 @@ def test_the_kinds_of_error_share_the_cases_out(run):
 
 
 def test_a_reading_is_the_probability_of_the_given_code(run):
-    book = Casebook(run, TOY)
+    book = Casebook(Study.open(run))
     table, uid = book.readings("u003"), "u003"
     p = book.probabilities("tfidf").loc[uid]
     for name in ("Sad", "Place"):
@@ -52,39 +54,41 @@ def test_a_reading_is_the_probability_of_the_given_code(run):
 
 
 def test_the_nearest_case_is_its_double_and_never_itself(run):
-    near = Casebook(run, TOY).neighbours("u003", 4)
+    near = Casebook(Study.open(run)).neighbours("u003", 4)
     assert near.index[0] == "u007" and near.iloc[0] == pytest.approx(1)
     assert "u003" not in near.index and near.is_monotonic_decreasing and len(near) == 4
 
 
 def test_without_a_live_kernel_there_is_a_table_without_text(run, monkeypatch):
     monkeypatch.setenv(UNATTENDED, "1")
-    page = explore(run, TOY, show_text=True).data
+    page = explore(run.folder, show_text=True).data
     assert "<table" in page and all(name in page for name in TOY.names)
-    assert not [text for text in Casebook(run, TOY).cases["First"] if text in page]
+    assert not [text for text in Casebook(Study.open(run)).cases["First"] if text in page]
 
 
 def test_widgets_follow_what_is_chosen(run):
-    seen = Explorer(Casebook(run, TOY), show_text=True)
-    assert seen.case.value == Casebook(run, TOY).select("Sad", "ensemble").index[0]
-    text = Casebook(run, TOY).cases.loc[seen.case.value, "First"]
+    seen = Explorer(Casebook(Study.open(run)), show_text=True)
+    assert seen.case.value == Casebook(Study.open(run)).select("Sad", "ensemble").index[0]
+    text = Casebook(Study.open(run)).cases.loc[seen.case.value, "First"]
     assert text in seen.text.value and seen.table.value.index("Sad") < seen.table.value.index("Place")
     seen.variable.value = "Place"
     assert seen.error.options == (ALL, OTHER, AGREE)
     seen.error.value = OTHER
-    assert len(seen.case.options) == len(Casebook(run, TOY).select("Place", "ensemble", OTHER))
+    assert len(seen.case.options) == len(Casebook(Study.open(run)).select("Place", "ensemble", OTHER))
     assert "u" in seen.near.value
 
 
 def test_hidden_narratives_stay_hidden(run):
-    seen = Explorer(Casebook(run, TOY), show_text=False)
+    seen = Explorer(Casebook(Study.open(run)), show_text=False)
     assert HIDDEN in seen.text.value and seen.button.disabled
-    assert not [text for text in Casebook(run, TOY).cases["First"] if text in seen.text.value]
+    assert not [text for text in Casebook(Study.open(run)).cases["First"] if text in seen.text.value]
 
 
 def test_a_run_without_predictions_says_so(tmp_path):
     run = Run(tmp_path, stage="test")
     labels = random_labels(TOY, 6)
+    run.write("schema.json", TOY.to_dict())
     run.write("cases.parquet", pd.concat([word_texts(TOY, 6), labels], axis=1).assign(split="train"))
+    run.write("folds.parquet", pd.Series(0, labels.index, name="fold").to_frame())
     with pytest.raises(InputError, match="no predictions"):
-        explore(run, TOY, show_text=False)
+        explore(run.folder, show_text=False)

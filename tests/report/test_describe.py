@@ -61,19 +61,6 @@ def test_fold_balance_names_the_widest_gap():
     assert (table["in column"] == "Note").all()
 
 
-def test_scores_come_with_intervals_precision_and_recall():
-    guess = LABELS.assign(Sad=[1, 0, 0, 0], Note=0, Place=1).iloc[::-1]
-    table = describe.score_table(TOY, LABELS, guess)
-    assert table.loc["Sad", ["score", "precision", "recall"]].tolist() == pytest.approx([2 / 3, 1, 0.5])
-    assert table.loc["Sad", ["positives", "called"]].tolist() == [2, 1]
-    assert np.isnan(table.loc["Note", "precision"])
-    assert table.loc["Note", "recall"] == 0
-    assert table.loc["Place", "score"] == 0.75
-    assert table.loc["Place", "metric"] == "accuracy"
-    assert (table["low"] <= table["score"]).all()
-    assert (table["score"] <= table["high"]).all()
-
-
 def test_each_folds_generated_rows_are_counted():
     pool = pd.DataFrame({"seen_folds": [[0], [0, 1], [2]]})
     folds = pd.Series([0, 1, 2, 0], index=uids(4))

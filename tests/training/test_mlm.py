@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from toys import TOY, random_labels, save_tiny_bert, tokenizer, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.soft_labels import given_labels
+from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json
 from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.backbones import load_body, load_masked, resolve
 from narrutils.models.settings import Body, Lora
@@ -48,19 +49,23 @@ def learner(backbone):
     return NeuralLearner(TOY, Body(backbone), recipe=RECIPE)
 
 
+def study_of(run, texts=TEXTS, pool=POOL) -> Study:
+    return Study(run, TOY, texts, FOLDS, TEST, LABELS, pool=pool)
+
+
 def body_of(run: Run, fold: str) -> dict[str, torch.Tensor]:
     return load_file(run.path(f"models/mlm/{fold}/model.safetensors"))
 
 
 def crossfit(run, learner, texts=TEXTS, pool=POOL, settings=MLM) -> CrossFit:
-    learner_of = pretrained(run.write_folder, learner, texts, FOLDS, pool, settings)
-    model = CrossFit(run, "deberta", TOY, learner, texts, FOLDS, TEST, pool, learner_of=learner_of)
-    return model.fit(given_labels(model, LABELS, 1))
+    learner_of = pretrained(study_of(run, texts, pool), learner, settings)
+    model = CrossFit(study_of(run, texts, pool), "deberta", learner, pool, learner_of)
+    return model.fit(given_labels(model.study))
 
 
 def test_the_loss_falls_and_the_body_moves(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    start = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_epochs=12))((0,)).start
+    start = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, mlm_epochs=12))((0,)).start
     losses = read_json(start.folder() / "training.json")["loss"]
     assert len(losses) == 12
     assert losses[-1] < losses[0] - 0.2
@@ -92,9 +97,9 @@ def test_nothing_of_a_fold_reaches_the_body_of_the_model_tested_on_it(learner, t
 
 def test_a_nested_teacher_has_a_body_that_left_two_folds_out(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    learner_of = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, replace(MLM, mlm_generated=True))
-    model = CrossFit(run, "deberta", TOY, learner, TEXTS, FOLDS, TEST, POOL, learner_of=learner_of)
-    model.fit(given_labels(model, LABELS, 1), [(0, 2)])
+    learner_of = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, mlm_generated=True))
+    model = CrossFit(Study(run, TOY, TEXTS, FOLDS, TEST), "deberta", learner, POOL, learner_of=learner_of)
+    model.fit(given_labels(model.study, 1, labels=LABELS), [(0, 2)])
     assert read_json(run.path("models/mlm/pair0_2/training.json")) | {"loss": 0} == {
         "held_out": [0, 2],
         "cases": 8 + 2,  # of fold 1: its cases, and the generated rows that saw no other
@@ -108,7 +113,7 @@ def test_generated_rows_take_part_only_if_wanted(learner, tmp_path):
     run, cases = Run(tmp_path, "04_test"), {}
     for generated in (False, True):
         settings = replace(MLM, mlm_epochs=1, mlm_generated=generated)
-        start = pretrained(run.write_folder, learner, TEXTS, FOLDS, POOL, settings)((0,)).start
+        start = pretrained(study_of(run, TEXTS, POOL), learner, settings)((0,)).start
         cases[generated] = read_json(start.folder() / "training.json")["cases"]
     assert cases == {False: 16, True: 16 + 4}
 
@@ -134,7 +139,7 @@ def test_a_classifier_is_trained_anew_when_its_body_was_and_resumes_without_it(l
 def test_a_body_that_is_there_gives_the_classifier_that_a_new_one_does(learner, tmp_path):
     """Pretraining draws random numbers: the head's start must not depend on whether it just ran."""
     runs = [Run(tmp_path / name, "04_test") for name in "ab"]
-    pretrained(runs[1].write_folder, learner, TEXTS, FOLDS, POOL, MLM)((0,)).start.folder()
+    pretrained(study_of(runs[1], TEXTS, POOL), learner, MLM)((0,)).start.folder()
     fresh, ready = (crossfit(run, learner).fold_on_test(0) for run in runs)
     pd.testing.assert_frame_equal(fresh, ready, check_exact=True)
 
@@ -150,7 +155,7 @@ def test_a_stored_model_needs_nothing_of_its_pretraining(learner, tmp_path):
 
 
 def test_without_epochs_the_learner_is_the_one_that_was_given(learner, tmp_path):
-    learner_of = pretrained(Run(tmp_path, "04_test").write_folder, learner, TEXTS, FOLDS, POOL, Pretraining())
+    learner_of = pretrained(study_of(Run(tmp_path, "04_test"), TEXTS, POOL), learner, Pretraining())
     assert learner_of((0,)) is learner
 
 
@@ -188,7 +193,7 @@ def test_who_cannot_learn_from_masks_is_told_in_one_line(learner, tiny_bert, tin
     }
     for fault, wrong in faults.items():
         with pytest.raises(InputError, match=f"{fault}.*; set mlm_epochs to 0"):
-            pretrained(Run(tmp_path, "04_test").write_folder, wrong, TEXTS, FOLDS, POOL, MLM)
+            pretrained(study_of(Run(tmp_path, "04_test"), TEXTS, POOL), wrong, MLM)
 
 
 def test_a_fresh_head_is_said(backbone, capsys):

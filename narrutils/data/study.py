@@ -1,0 +1,54 @@
+"""What every notebook of a run works on: the task, its cases, given labels, folds and generated rows."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+
+#: Columns that every generated row has, for a study without any.
+_NO_POOL = pd.DataFrame({"seen_folds": []})
+
+
+@dataclass(frozen=True)
+class Study:
+    """The official cases of a run, and what is known of them before any model.
+
+    Attributes:
+        run: where models and predictions go.
+        train: text columns of the official training rows, indexed by uid.
+        folds: fold of each training row.
+        test: text columns of the test rows.
+        labels: given codes of the training rows; the only ones that anything learns from.
+        test_labels: given codes of the test rows; None where they are not known.
+        pool: kept generated rows with `seen_folds`.
+        threshold_search: how every model's thresholds are searched, a name of `thresholds.SEARCHES`.
+    """
+
+    run: Run
+    schema: Schema
+    train: pd.DataFrame
+    folds: pd.Series
+    test: pd.DataFrame
+    labels: pd.DataFrame | None = None
+    test_labels: pd.DataFrame | None = None
+    pool: pd.DataFrame = field(default_factory=lambda: _NO_POOL)
+    threshold_search: str = "shrunk"
+
+    @classmethod
+    def open(cls, run: Run, threshold_search: str = "") -> "Study":
+        """The study of a run folder, once `01_eda` has written cases and folds.
+
+        Args:
+            threshold_search: empty: what the run's notebooks were given.
+
+        Raises:
+            InputError: schema, cases or folds are missing.
+        """
+        schema = Schema.from_dict(run.read("schema.json"))
+        train, test = (run.cases(split)[schema.text_columns] for split in ("train", "test"))
+        labels = (run.labels(schema), run.labels(schema, "test"))
+        ways = [values.get("threshold_search") for values in run.record().get("parameters", {}).values()]
+        way = threshold_search or next(filter(None, ways), cls.threshold_search)
+        return cls(run, schema, train, run.folds(), test, *labels, run.pools(schema), way)

@@ -1,0 +1,93 @@
+"""What a model scores: the one place where probabilities become the average F1 that people are shown.
+
+Out of fold, against the given labels, the thresholds of each fold found on the others: by the
+study's `threshold_search`, or as the ensemble of a run stored them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
+from narrutils.data.tables import by_uid
+from narrutils.evaluation.ensemble import ENSEMBLE, thresholds_by_fold
+from narrutils.evaluation.intervals import variable_intervals
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.thresholds import cross_fitted, decide_by_fold, search_named
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's codes of the official rows, and how they compare with the given labels."""
+
+    schema: Schema
+    labels: pd.DataFrame
+    codes: pd.DataFrame
+
+    @cached_property
+    def counts(self) -> Counts:
+        return count(self.schema, self.labels, self.codes)
+
+    @property
+    def average_f1(self) -> float:
+        """The competition's metric, in [0, 1]."""
+        return float(self.counts.scores().mean())
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row a variable, see `score_table`."""
+        return score_table(self.schema, self.labels, self.codes)
+
+
+def score(
+    study: Study, probabilities: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]] | None = None
+) -> Scored:
+    """How a model codes the official rows out of fold.
+
+    Args:
+        probabilities: of every official row by the model that left its fold out.
+        thresholds: fold -> thresholds found without it; None: searched on the other folds.
+    """
+    schema, labels, folds = study.schema, study.labels, study.folds
+    table = by_uid(probabilities, labels.index, "probabilities")
+    if thresholds is None:
+        way = search_named(study.threshold_search)
+        thresholds = cross_fitted(lambda part: way(schema, part, table), labels, folds)
+    return Scored(schema, labels, decide_by_fold(schema, table, folds, thresholds))
+
+
+def score_stored(study: Study, model: str) -> Scored:
+    """How a published model codes the official rows; the ensemble at the thresholds that it stored.
+
+    Raises:
+        InputError: the run has no such model.
+    """
+    table = StoredModel(study.run, model).predictions("oof", study.schema, study.labels.index)
+    stored = model == ENSEMBLE and study.run.has("ensemble.json")
+    return score(study, table, thresholds_by_fold(study.run.read("ensemble.json")) if stored else None)
+
+
+def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
+    intervals = variable_intervals(count(schema, labels, predicted))
+    rows = []
+    for v, interval in zip(schema.variables, intervals):
+        truth, guess = labels[v.name], predicted.loc[labels.index, v.name]
+        row = {"variable": v.name, "metric": "F1" if v.is_binary else "accuracy"}
+        row |= {"score": interval.value, "low": interval.low, "high": interval.high}
+        if v.is_binary:
+            hits = int(((truth == 1) & (guess == 1)).sum())
+            positives, called = int((truth == 1).sum()), int((guess == 1).sum())
+            row |= {"positives": positives, "called": called}
+            row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
+        rows.append(row)
+    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
+    return pd.DataFrame(rows).set_index("variable").astype(counts)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
