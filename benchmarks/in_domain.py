@@ -17,6 +17,7 @@ without generated rows, on the same cases.
 """
 
 import argparse
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts
 from narrutils.generation.screening import summary
 from narrutils.report.describe import diversity
+from narrutils.report.tables import with_interval
 
 from .demo_corpus import show
 from .world import VARIANTS, World, add_options, variant
@@ -91,8 +93,7 @@ def scores_table(base: Counts, counts: dict[str, Counts]) -> pd.DataFrame:
     table = {}
     for name, own in counts.items():
         gain = paired_gain(own, base)
-        interval = f"[{gain.low:+.3f}, {gain.high:+.3f}]"
-        table[name] = {"F1": own.scores().mean(), "gain": f"{gain.value:+.3f}", "95 % interval": interval}
+        table[name] = {"F1": own.scores().mean(), "gain": with_interval(*astuple(gain), "+")}
     return pd.DataFrame.from_dict(table, orient="index")
 
 

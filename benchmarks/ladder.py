@@ -31,6 +31,7 @@ from narrutils.models.settings import Body
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import Profile, find_stage, load_profile
+from narrutils.report.tables import as_text
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
@@ -68,16 +69,16 @@ class Climb:
         test_labels = self.run.labels(self.schema, "test")
         steps = [*self.steps, self.ensemble.step()]
         answers = ladder.answers_of(labels, test_labels, self.run.truth())
-        entries = ladder.climb(self.schema, steps, answers, labels, folds)
+        rungs = ladder.Ladder(self.schema, steps, labels, folds, answers)
+        entries, (cuts, last) = rungs.climb(), gains.ways_to_cut(rungs)
         show("Out of fold, against the given labels", ladder.to_table(entries))
         show("Test", ladder.to_table(entries, split="test"))
-        show("Gain over the first", ladder.over_first(self.schema, steps, labels, test_labels, folds))
-        cuts, last = gains.ways_to_cut(self.schema, steps, labels, folds)
-        show("Ways to search thresholds", cuts.reset_index(names="step"))
+        show("Gain over the first", rungs.over_first())
+        show("Ways to search thresholds", cuts)
         show("The same, the ensemble alone", last)
-        show("What each member adds", gains.member_gains(self.ensemble).round(3))
+        show("What each member adds", gains.member_gains(self.ensemble))
         show("Ways to combine", gains.ways_to_combine(self.ensemble))
-        show("Test against out of fold", ladder.gaps(self.schema, steps, labels, test_labels, folds))
+        show("Test against out of fold", rungs.gaps())
 
 
 def _place(models: list[str], model: str) -> float:
@@ -86,7 +87,8 @@ def _place(models: list[str], model: str) -> float:
 
 
 def show(title: str, table: pd.DataFrame) -> None:
-    print(f"\n{title}\n{table.to_string(index=False)}" if len(table) else f"\n{title}: nothing", flush=True)
+    told = f"\n{as_text(table).to_string(index=False)}" if len(table) else ": nothing"
+    print(f"\n{title}{told}", flush=True)
 
 
 def measure(params: str, overrides: list[tuple[str, str]], until: str) -> None:

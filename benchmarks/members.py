@@ -8,6 +8,7 @@ the run's own 06 forms and cuts them, out of fold and, where its labels are know
 """
 
 import argparse
+from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from narrutils.evaluation.ladder import Step, decisions, read_steps
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.stacking import form
 from narrutils.evaluation.thresholds import search_named
+from narrutils.report.tables import with_interval
 
 from .demo_corpus import show
 
@@ -85,7 +87,7 @@ def row(scored: dict[str, Counts], before: dict[str, Counts]) -> dict[str, str]:
     found = {}
     for split, has in scored.items():
         found[split] = f"{has.scores().mean():.3f}"
-        found[f"{split}, gain"] = str(paired_gain(has, before[split]))
+        found[f"{split}, gain"] = with_interval(*astuple(paired_gain(has, before[split])), "+")
     return found
 
 

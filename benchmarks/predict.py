@@ -69,8 +69,7 @@ def deploy(world: World) -> None:
     run.write("calibration.json", fit_calibration(schema, world.labels, found).to_dict())
     codes = decide_cross_fitted(schema, world.labels, found, world.folds)
     calibrated = cross_fitted_calibration(schema, world.labels, found, world.folds)
-    doubts, right = flags.doubt(schema, codes, calibrated), flags.accuracy(schema, codes, world.labels)
-    run.write("flags.json", flags.summarise(doubts, right, world.folds, share=0.25))
+    run.write("flags.json", flags.summarise(schema, world.labels, codes, calibrated, world.folds, share=0.25))
 
 
 def write_features(world: World, path: Path, rows: int) -> None:

@@ -60,8 +60,7 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
     run.write("submission.csv", TOY.to_labels(tested, thresholds).reset_index())
     run.write("calibration.json", fit_calibration(TOY, LABELS, found).to_dict())
     codes = TOY.to_labels(found, thresholds)
-    doubts, right = flags.doubt(TOY, codes, found), flags.accuracy(TOY, codes, LABELS)
-    run.write("flags.json", flags.summarise(doubts, right, FOLDS, share=0.25))
+    run.write("flags.json", flags.summarise(TOY, LABELS, codes, found, FOLDS, share=0.25))
     return run
 
 

@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
-from narrutils.evaluation.ladder import Step, climb
+from narrutils.evaluation.ladder import Ladder, Step
 from narrutils.evaluation.thresholds import cross_fitted, search
 
 SCHEMA = "params/schemas/nvdrs.yaml"
@@ -59,7 +59,7 @@ def make_run(folder, cases: int = 60, seed: int = 0) -> Run:
         ("test", "given"): given.loc[test],
         ("oof", "truth"): truth.loc[train],
     }
-    run.write("ladder.json", climb(schema, steps, answers, labels, folds))
+    run.write("ladder.json", Ladder(schema, steps, labels, folds, answers).climb())
     write_labels_and_pools(run, train)
     curve = [{"share": s, "flagged": s, "accuracy": 0.8 + s / 10} for s in (0.0, 0.2, 0.5)]
     run.write("flags.json", {"curve": curve, "share": 0.2, "accuracy": 0.82, "accuracy_of_all": 0.8})

@@ -17,7 +17,7 @@ from narrutils.crossfit.teachers import same_cases
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.evaluation.intervals import Interval, gain_entries, paired_gain
+from narrutils.evaluation.intervals import Interval, in_columns, paired_gain
 from narrutils.evaluation.scores import score, score_stored
 from narrutils.models.learner import Learner
 
@@ -111,7 +111,7 @@ def judge(student: CrossFit, kept: CrossFit | None, gaining_only: bool = True) -
         "model": student.name,
         "against": kept and kept.name,
         "average_f1": scored.average_f1,
-        **gain_entries(gain),
+        **in_columns("gain", gain),
         "kept": gain is None or gain.value > 0 or not gaining_only,
     }
 

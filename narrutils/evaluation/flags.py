@@ -101,13 +101,24 @@ def choose_share(points: pd.DataFrame, share: float, target: float = 0.0) -> flo
     return float(reached.iloc[0])
 
 
-def summarise(doubts, right, folds, share: float, target: float = 0.0) -> dict:
+def summarise(
+    schema: Schema,
+    labels: pd.DataFrame,
+    codes: pd.DataFrame,
+    calibrated: pd.DataFrame,
+    folds: pd.Series,
+    share: float,
+    target: float = 0.0,
+) -> dict:
     """What `flags.json` holds: the curve, the cut for new cases, and what it gave out of fold.
 
     Args:
-        doubts, right, folds: as for `curve`.
+        labels: given codes; `codes`, `calibrated`: the cases' codes and calibrated probabilities,
+            all out of fold.
+        folds: fold of each case.
         share, target: as for `choose_share`.
     """
+    doubts, right = doubt(schema, codes, calibrated), accuracy(schema, codes, labels)
     points = curve(doubts, right, folds)
     chosen = choose_share(points, share, target)
     here = curve(doubts, right, folds, [chosen]).iloc[0]

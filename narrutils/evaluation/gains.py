@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from narrutils.data.schema import Schema
 from narrutils.evaluation.ensemble import blend
-from narrutils.evaluation.intervals import paired_gain
-from narrutils.evaluation.ladder import Step, decisions
+from narrutils.evaluation.intervals import columns_of, in_columns, in_table, paired_gain
+from narrutils.evaluation.ladder import OOF, Ladder, Step, decisions
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.stacking import Ensemble
 from narrutils.evaluation.thresholds import SEARCHES
@@ -23,22 +22,22 @@ def member_gains(ensemble: Ensemble) -> pd.DataFrame:
     """What each member adds: the ensemble's gain over the same ensemble found without it.
 
     Returns:
-        A row a member, with its `share`; empty where there is one member alone.
+        A row a member: `member`, `share`, `gain` with its 95 % interval; empty where there is one alone.
     """
     rows, whole = [], _counts(ensemble, ensemble.step())
     shares = ensemble.found_on(ensemble.labels).weights
     for member in ensemble.members if len(ensemble.members) > 1 else []:
         rest = ensemble.without(member)
         gain = paired_gain(whole, _counts(rest, rest.step()))
-        rows.append({"member": member, "share": shares[member], "gain of having it": str(gain)})
-    return pd.DataFrame(rows, columns=["member", "share", "gain of having it"])
+        rows.append({"member": member, "share": shares[member]} | in_columns("gain", gain))
+    return in_table(rows, ["member", "share", *columns_of("gain")])
 
 
 def ways_to_combine(ensemble: Ensemble) -> pd.DataFrame:
     """The same members made one in different ways, each against their plain weighted mean.
 
     Returns:
-        A row a way: its average F1, thresholds cross-fitted, and its paired gain.
+        A row a way: `way`, `average_f1`, thresholds cross-fitted, and `gain` with its 95 % interval.
     """
     plain = replace(ensemble, fitted=False, calibrate=False)
     ways = {
@@ -64,28 +63,23 @@ def votes(ensemble: Ensemble) -> pd.DataFrame:
     return schema.to_labels(blend(schema, cast, ensemble.weights))
 
 
-def ways_to_cut(
-    schema: Schema, steps: list[Step], labels: pd.DataFrame, folds: pd.Series
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def ways_to_cut(ladder: Ladder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What each search of thresholds is worth on the folds that it did not see.
 
     Returns:
-        Average F1, a row a step, a column a way (`half`, `grid`, `shrunk`, and the grid in-sample,
-        which is optimistic), the mean over steps last; and of the last step, each way's average F1
-        with its paired gain over one half.
+        Average F1, a row a `step`, a column a way (`half`, `grid`, `shrunk`, and `grid_in_sample`,
+        which is optimistic), the mean over steps last; and of the last step, each `way` as in
+        `ways_to_combine`, held against one half.
     """
-    rows, last = {}, {}
-    for step in steps:
-        for name in ("half", "grid", "shrunk"):
-            decided = decisions(schema, replace(step, way=SEARCHES[name]), labels, folds)
-            last[name] = count(schema, labels, decided["oof", "cross_fitted"])
-            rows.setdefault(step.name, {})[name] = last[name].scores().mean()
-            if name == "grid":
-                flattered = count(schema, labels, decided["oof", "in_sample"])
-        rows[step.name]["grid, in-sample (optimistic)"] = flattered.scores().mean()
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.loc["mean over the steps"] = table.mean()
-    return table.round(3), _against_first(last)
+    counts, ladder = {}, replace(ladder, answers={OOF[:2]: ladder.labels})
+    for name in ("half", "grid", "shrunk"):
+        counts[name] = replace(ladder, steps=[replace(s, way=SEARCHES[name]) for s in ladder.steps]).counts
+    places = {name: (name, OOF) for name in counts} | {"grid_in_sample": ("grid", (*OOF[:2], "in_sample"))}
+    table = pd.DataFrame({"step": [step.name for step in ladder.steps]})
+    for column, (name, place) in places.items():
+        table[column] = [of_step[place].scores().mean() for of_step in counts[name]]
+    table.loc[len(table)] = ["mean over the steps", *table[list(places)].mean()]
+    return table, _against_first({name: of_steps[-1][OOF] for name, of_steps in counts.items()})
 
 
 def _counts(ensemble: Ensemble, step: Step) -> Counts:
@@ -94,10 +88,9 @@ def _counts(ensemble: Ensemble, step: Step) -> Counts:
 
 
 def _against_first(counts: Mapping[str, Counts]) -> pd.DataFrame:
-    """A row each: average F1, and the paired gain over the first with its 95 % interval."""
-    first, *others = counts
-    rows = [{"way": first, "average F1": counts[first].scores().mean(), "gain over the first": ""}]
-    for name in others:
-        gain = str(paired_gain(counts[name], counts[first]))
-        rows.append({"way": name, "average F1": counts[name].scores().mean(), "gain over the first": gain})
-    return pd.DataFrame(rows).round(3)
+    """A row each: `way`, `average_f1`, and the paired `gain` over the first with its 95 % interval."""
+    first, rows = next(iter(counts)), []
+    for name, counted in counts.items():
+        gain = None if name == first else paired_gain(counted, counts[first])
+        rows.append({"way": name, "average_f1": counted.scores().mean()} | in_columns("gain", gain))
+    return in_table(rows, ["way", "average_f1", *columns_of("gain")])

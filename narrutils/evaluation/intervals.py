@@ -5,11 +5,12 @@ metric is computed anew on each draw. The intervals speak of the sampling of
 cases, not of training seeds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 
 from narrutils.evaluation.metrics import Counts
 
@@ -24,17 +25,21 @@ class Interval:
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+def columns_of(*names: str) -> list[str]:
+    """The columns that intervals of these names take in a table: `x`, `x_low`, `x_high`."""
+    return [name + end for name in names for end in ("", "_low", "_high")]
 
 
-def gain_entries(gain: Interval | None) -> dict[str, float | None]:
-    """A gain as records keep it: `gain`, `gain_low`, `gain_high`; null where there was none before."""
-    return {
-        "gain": gain and gain.value,
-        "gain_low": gain and gain.low,
-        "gain_high": gain and gain.high,
-    }
+def in_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """An interval as tables and records keep it; null where there is none."""
+    return dict(zip(columns_of(name), (None,) * 3 if interval is None else astuple(interval)))
+
+
+def in_table(rows: Sequence[Mapping], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a table of these columns, intervals as floats: NaN where there is none."""
+    floats = [c for c in columns if c.endswith(("_low", "_high")) or f"{c}_low" in columns]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
 
 
 @lru_cache(maxsize=4)  # a ladder asks for the same draws again and again: of two splits, each with two seeds

@@ -6,8 +6,9 @@ and (out-of-fold only) in-sample, which is how the author reported and is
 optimistic.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -15,9 +16,19 @@ from narrutils.data.files import digest
 from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel, published
 from narrutils.data.study import Study
-from narrutils.evaluation.intervals import gain_entries, paired_gain, score_interval, unpaired_gap
+from narrutils.evaluation.intervals import (
+    columns_of,
+    in_columns,
+    in_table,
+    paired_gain,
+    score_interval,
+    unpaired_gap,
+)
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import Search, cross_fitted, decide_by_fold, search, search_named
+
+Place = tuple[str, str, str]  # split, against, thresholds
+OOF, TEST = ("oof", "given", "cross_fitted"), ("test", "given", "cross_fitted")
 
 
 @dataclass(frozen=True)
@@ -101,36 +112,93 @@ def decisions(
     }
 
 
-def climb(
-    schema: Schema,
-    steps: list[Step],
-    answers: Mapping[tuple[str, str], pd.DataFrame],
-    labels: pd.DataFrame,
-    folds: pd.Series,
-) -> list[dict]:
-    """Entries of `ladder.json`, in order of the steps.
+@dataclass(frozen=True)
+class Ladder:
+    """Steps, and what they are scored against; each step is decided and counted once.
 
     Args:
+        steps: in the order in which they are compared.
+        labels: given codes of the official rows, indexed by uid; `folds`: the fold of each.
         answers: codes to score against, by (split, against): `("oof", "given")`,
             `("test", "truth")` …; a pair that is absent is not scored.
-        labels: given codes of the official rows.
     """
-    entries, before = [], {}
-    for step in steps:
-        for (split, thresholds), codes in decisions(schema, step, labels, folds).items():
-            for (of, against), answer in answers.items():
-                if of != split:
-                    continue
-                counts = count(schema, answer, codes)
-                place = (split, against, thresholds)
-                entries.append(_entry(schema, step, place, counts, before.get(place)))
-                before[place] = counts
-    return entries
+
+    schema: Schema
+    steps: Sequence[Step]
+    labels: pd.DataFrame
+    folds: pd.Series
+    answers: Mapping[tuple[str, str], pd.DataFrame]
+
+    @cached_property
+    def decided(self) -> list[dict[tuple[str, str], pd.DataFrame]]:
+        """The `decisions` of each step."""
+        return [decisions(self.schema, step, self.labels, self.folds) for step in self.steps]
+
+    @cached_property
+    def counts(self) -> list[dict[Place, Counts]]:
+        """Of each step, its counts in every place: (split, against, thresholds)."""
+        return [
+            {
+                (split, against, thresholds): count(self.schema, answer, codes)
+                for (split, thresholds), codes in decided.items()
+                for (of, against), answer in self.answers.items()
+                if of == split
+            }
+            for decided in self.decided
+        ]
+
+    def climb(self) -> list[dict]:
+        """Entries of `ladder.json`, in order of the steps."""
+        entries, before = [], {}
+        for step, counts in zip(self.steps, self.counts):
+            entries += [_entry(self.schema, step, place, c, before.get(place)) for place, c in counts.items()]
+            before = counts
+        return entries
+
+    def over_first(self) -> pd.DataFrame:
+        """Each step's paired gain over the first, thresholds cross-fitted, against the given labels.
+
+        Returns:
+            A row a step, `gain` out of fold and `gain_on_test` with their 95 % intervals, in columns
+            as of `in_columns`; missing for the first step, and where the test's labels are not known.
+        """
+        rows, first = [], self.counts[0]
+        for step, counts in zip(self.steps, self.counts):
+            row = {"step": step.name}
+            for name, place in {"gain": OOF, "gain_on_test": TEST}.items():
+                if place in counts and counts is not first:
+                    row |= in_columns(name, paired_gain(counts[place], first[place]))
+            rows.append(row)
+        return in_table(rows, ["step", *columns_of("gain", "gain_on_test")])
+
+    def gaps(self) -> pd.DataFrame:
+        """Test score − out-of-fold score of each step, thresholds cross-fitted, against the given labels.
+
+        An out-of-fold row is read by one fold's model, a test row by the mean of them all. So `single`
+        lets each fold's model, at that fold's thresholds, read the test rows alone, and takes the mean
+        of their scores; `averaging` is what averaging the models gains.
+
+        Returns:
+            A row a step, `gap`, `single` and `averaging` with their 95 % intervals; no row where the
+            test's labels are not known.
+        """
+        rows = []
+        for step, counts in zip(self.steps, self.counts if TEST[:2] in self.answers else []):
+            single = [count(self.schema, self.answers[TEST[:2]], codes) for codes in self._alone(step)]
+            row = {"step": step.name} | in_columns("gap", unpaired_gap(counts[TEST], counts[OOF]))
+            if single:
+                row |= in_columns("single", unpaired_gap(single, counts[OOF]))
+                row |= in_columns("averaging", paired_gain(counts[TEST], single))
+            rows.append(row)
+        return in_table(rows, ["step", *columns_of("gap", "single", "averaging")])
+
+    def _alone(self, step: Step) -> list[pd.DataFrame]:
+        """Codes of the test rows by each fold's model alone, cut where its own fold is cut."""
+        found = cross_fitted(lambda part: step.thresholds(self.schema, part), self.labels, self.folds)
+        return [self.schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
 
 
-def _entry(
-    schema: Schema, step: Step, place: tuple[str, str, str], counts: Counts, before: Counts | None
-) -> dict:
+def _entry(schema: Schema, step: Step, place: Place, counts: Counts, before: Counts | None) -> dict:
     score = score_interval(counts)
     gain = None if before is None else paired_gain(counts, before)
     split, against, thresholds = place
@@ -143,7 +211,7 @@ def _entry(
         "average_f1": score.value,
         "ci_low": score.low,
         "ci_high": score.high,
-        **gain_entries(gain),
+        **in_columns("gain", gain),
         "n": len(counts.hits),
         "optimistic": step.optimistic or thresholds == "in_sample",
         "per_variable": dict(zip(schema.names, counts.scores())),
@@ -158,90 +226,26 @@ def select(entries: list[dict], split: str, against: str, thresholds: str | None
 
 def to_table(
     entries: list[dict], split: str = "oof", against: str = "given", thresholds: str = "cross_fitted"
-):
-    """One ladder to read: a row a step, scores with their 95 % intervals.
+) -> pd.DataFrame:
+    """One place of a ladder: a row a step, its score and its gain over the step before.
 
     Args:
         entries: the content of `ladder.json`.
 
     Returns:
-        Columns `step`, `average F1`, `95 % interval`, `gain`, `95 % interval of the gain`, `cases`.
+        `step`, `average_f1` and `gain` with their 95 % intervals in columns as of `in_columns`,
+        `n` (cases), `optimistic`.
     """
-    rows = []
-    for e in select(entries, split, against, thresholds):
-        row = {"step": e["step"] + (" (optimistic)" if e.get("optimistic") else "")}
-        row |= {"average F1": f"{e['average_f1']:.3f}"}
-        row |= {"95 % interval": f"[{e['ci_low']:.3f}, {e['ci_high']:.3f}]", "gain": ""}
-        row |= {"95 % interval of the gain": ""}
-        if e["gain"] is not None:
-            row["gain"] = f"{e['gain']:+.3f}"
-            row["95 % interval of the gain"] = f"[{e['gain_low']:+.3f}, {e['gain_high']:+.3f}]"
-        rows.append(row | {"cases": e["n"]})
-    return pd.DataFrame(rows)
+    rows = [
+        {"optimistic": False, "average_f1_low": e["ci_low"], "average_f1_high": e["ci_high"]} | e
+        for e in select(entries, split, against, thresholds)
+    ]
+    return in_table(rows, ["step", *columns_of("average_f1", "gain"), "n", "optimistic"])
 
 
 def by_thresholds(entries: list[dict], split: str = "oof", against: str = "given") -> pd.DataFrame:
-    """Average F1 of each step, a column for each way of choosing thresholds."""
-    rows = select(entries, split, against)
-    table = pd.DataFrame(rows).pivot(index="step", columns="thresholds", values="average_f1")
-    order = [way for way in ("half", "cross_fitted", "in_sample") if way in table.columns]
-    return table.loc[list(dict.fromkeys(e["step"] for e in rows)), order].round(3).rename_axis(columns=None)
-
-
-def gaps(
-    schema: Schema,
-    steps: list[Step],
-    labels: pd.DataFrame,
-    test_labels: pd.DataFrame | None,
-    folds: pd.Series,
-) -> pd.DataFrame:
-    """Test score − out-of-fold score of each step with its 95 % interval, thresholds cross-fitted.
-
-    An out-of-fold row is read by one fold's model, a test row by the mean of them all. So
-    the second column lets each fold's model, at that fold's thresholds, read the test rows
-    alone, and takes the mean of their scores; the third is what averaging the models gains.
-    """
-    rows = []
-    for step in steps if test_labels is not None else []:
-        decided = decisions(schema, step, labels, folds)
-        test = count(schema, test_labels, decided["test", "cross_fitted"])
-        oof = count(schema, labels, decided["oof", "cross_fitted"])
-        row = {"step": step.name, "test − out-of-fold": str(unpaired_gap(test, oof))}
-        row |= {"single models − out-of-fold": "", "gain of averaging": ""}
-        if step.by_fold:
-            single = [
-                count(schema, test_labels, codes) for codes in single_fold_codes(schema, step, labels, folds)
-            ]
-            row["single models − out-of-fold"] = str(unpaired_gap(single, oof))
-            row["gain of averaging"] = str(paired_gain(test, single))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def single_fold_codes(
-    schema: Schema, step: Step, labels: pd.DataFrame, folds: pd.Series
-) -> list[pd.DataFrame]:
-    """Codes of the test rows by each fold's model alone, cut where its own fold is cut."""
-    found = cross_fitted(lambda part: step.thresholds(schema, part), labels, folds)
-    return [schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
-
-
-def over_first(
-    schema: Schema,
-    steps: list[Step],
-    labels: pd.DataFrame,
-    test_labels: pd.DataFrame | None,
-    folds: pd.Series,
-) -> pd.DataFrame:
-    """Each later step's paired gain over the first with its 95 % interval, thresholds cross-fitted.
-
-    A column for the gain out of fold, and one for that on the test rows where their labels are known.
-    """
-    codes = [decisions(schema, step, labels, folds) for step in steps]
-    table = {"step": [step.name for step in steps[1:]]}
-    for split, title, truth in [("oof", "out of fold", labels), ("test", "test", test_labels)]:
-        if truth is not None:
-            counts = [count(schema, truth, found[split, "cross_fitted"]) for found in codes]
-            gains = [str(paired_gain(better, counts[0])) for better in counts[1:]]
-            table[f"gain over {steps[0].name}, {title}"] = gains
-    return pd.DataFrame(table)
+    """Average F1 of each `step`, a column for each way of choosing thresholds."""
+    rows: dict[str, dict] = {}
+    for e in select(entries, split, against):
+        rows.setdefault(e["step"], {"step": e["step"]})[e["thresholds"]] = e["average_f1"]
+    return pd.DataFrame(list(rows.values()))

@@ -9,19 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from narrutils.crossfit.rounds import gain_over
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.evaluation.intervals import gain_entries
+from narrutils.evaluation.intervals import columns_of, in_columns, in_table
 from narrutils.evaluation.scores import score_stored
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile, load_profile
+from narrutils.report.tables import as_text, figure
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def dry_run(plan: Plan) -> None:
         record = known.get(cycle)
         said = "not run yet: all its notebooks, from the last run kept, in about the time of a whole run"
         if record:
-            said = f"on record: gain {record['gain']:+.3f}, {'kept' if record['kept'] else 'not kept'}"
+            said = f"on record: gain {figure(record['gain'], '+')}, {'' if record['kept'] else 'not '}kept"
             said += "; it runs again where something changed"
         print(f"{plan.name(cycle)}: {said}")
 
@@ -136,7 +135,7 @@ def describe(plan: Plan, cycle: int, previous: int | None, model: str) -> dict:
         "previous_run": before and before.folder.name,
         "model": model,
         "average_f1": score_stored(study, model).average_f1,
-        **gain_entries(gain),
+        **in_columns("gain", gain),
         "kept": gain is None or gain.value > 0,
         "generated_rows": len(study.pool),
         "optimistic": is_optimistic(run, model),
@@ -150,27 +149,15 @@ def last_kept(records: list[dict]) -> dict:
 
 def tell(records: list[dict]) -> str:
     """The cycles as one table, and a sentence on what their choice means."""
-    rows = []
-    for r in records:
-        gained = r["gain"] is not None
-        rows.append(
-            {
-                "run": r["run"] + (" (optimistic)" if r["optimistic"] else ""),
-                "from": r["previous_run"] or "",
-                "generated rows": r["generated_rows"],
-                "average F1": f"{r['average_f1']:.3f}",
-                "gain": f"{r['gain']:+.3f}" if gained else "",
-                "95 % interval": f"[{r['gain_low']:+.3f}, {r['gain_high']:+.3f}]" if gained else "",
-                "kept": "yes" if r["kept"] else "no",
-            }
-        )
+    columns = ["run", "previous_run", "generated_rows", "average_f1", *columns_of("gain")]
+    table = as_text(in_table(records, [*columns, "kept", "optimistic"]))
     title = f"Cycles, {records[0]['model']}, out of fold, against the given labels, thresholds cross-fitted:"
     sentence = (
         f"{last_kept(records)['run']} is the one to use. It was chosen among {len(records)} runs by their "
         "out-of-fold rows, which makes its out-of-fold score a little optimistic; the test split took no "
         "part in the choice."
     )
-    return f"\n{title}\n{pd.DataFrame(rows).to_string(index=False)}\n\n{sentence}"
+    return f"\n{title}\n{table.to_string(index=False)}\n\n{sentence}"
 
 
 def is_optimistic(run: Run, model: str) -> bool:

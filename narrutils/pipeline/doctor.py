@@ -26,6 +26,7 @@ from narrutils.pipeline.machine import (
 )
 from narrutils.pipeline.preflight import Job, preflight, settled
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile
+from narrutils.report.tables import duration
 
 
 def examine(profile: Profile, outputs: Path) -> int:
@@ -170,11 +171,6 @@ def memory(needed: float | None, here) -> Finding:
         mend = "close other programs before the run"
         return Finding(NOTE, "memory needed", f"{found}; {here.available / 1e9:.1f} GB are free now", mend)
     return Finding(GOOD, "memory needed", found)
-
-
-def duration(seconds: float) -> str:
-    """Minutes below two hours, else hours."""
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _data(job: Job) -> str:

@@ -29,6 +29,7 @@ from narrutils.pipeline.preflight import OUTPUTS, Job, forecast, preflight, show
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile
 from narrutils.pipeline.redaction import redact, redact_notebook
 from narrutils.report.show import shows_text
+from narrutils.report.tables import as_text, duration
 
 
 class RunFailed(Exception):
@@ -87,7 +88,7 @@ def dry_run(
     total, peak = known["seconds"].sum(), known["gigabytes"].max()
     unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
     print(table.astype(object).where(table.notna(), "").to_string(index=False))
-    print(f"in all about {total / 60:.0f} min, {0 if pd.isna(peak) else peak:.1f} GB", end="")
+    print(f"in all about {duration(total)}, {0 if pd.isna(peak) else peak:.1f} GB", end="")
     print(f"; {unknown} notebooks were never timed" if unknown else "")
     kept = states_gigabytes(profile.parameters, job.data.get("rows", 0))
     if kept:
@@ -138,7 +139,7 @@ def _stage(job: Job, stage: str) -> None:
     figures = _timed(job, stage)
     skipping.end(run, stage, parts, job.profile)
     provenance.update(run, provenance.describe(job.profile, job.data), stage, figures)
-    spent = f"{figures['seconds']:.0f} s, {figures['peak_gigabytes']:.1f} GB"
+    spent = f"{duration(figures['seconds'])}, {figures['peak_gigabytes']:.1f} GB"
     print(f"{place}  {figures['cells']} cells in {spent}", flush=True)
 
 
@@ -275,7 +276,7 @@ def _finish(job: Job) -> Path:
 
     folder = job.run.folder
     if not skipping.unfinished(job.run, job.profile.stages):
-        job.run.drop_states()  # 06 does so, and may have been skipped
+        job.run.drop_states()
     report = build_report(folder)
     print_ladder(folder)
     print(f"report: {shown(report)}", flush=True)
@@ -290,7 +291,7 @@ def print_ladder(folder: Path) -> None:
     from narrutils.evaluation.ladder import to_table
 
     for split, title in (("oof", "out-of-fold"), ("test", "test")):
-        table = to_table(read_json(path), split=split)
+        table = as_text(to_table(read_json(path), split))
         if len(table):
             print(f"\nLadder, {title}, against the given labels:\n{table.to_string(index=False)}")
     print()

@@ -14,7 +14,8 @@ from narrutils.data.files import atomic, digest, read_json
 from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
 from narrutils.report.pages import read_page
-from narrutils.report.render import TEMPLATES, duration, render
+from narrutils.report.render import TEMPLATES, render
+from narrutils.report.tables import duration
 
 #: What a report is made from, besides the notebooks.
 FACTS = (

@@ -3,6 +3,7 @@
 from narrutils.evaluation.ladder import select
 from narrutils.report import published
 from narrutils.report.charts import Mark, fit_axis, scale, sign, strip
+from narrutils.report.tables import figure, interval
 
 SPLITS = {"oof": "Official cases, out of fold", "test": "Test cases"}
 AGAINST = {"given": "against the given labels", "truth": "against the planted truth"}
@@ -42,9 +43,9 @@ def _ours(entries: list[dict], against: str) -> dict:
 def _our_row(axis, entry: dict, test: dict | None, with_test: bool) -> dict:
     marks = [_interval_mark(entry, "dot", 17 if test else 24)]
     marks += [_interval_mark(test, "diamond", 33)] if test else []
-    figures = [(f"{e['average_f1']:.3f}", interval(e["ci_low"], e["ci_high"])) for e in (entry, test) if e]
+    figures = [(figure(e["average_f1"]), interval(e["ci_low"], e["ci_high"])) for e in (entry, test) if e]
     figures += [("", "")] if with_test and not test else []
-    gain = signed(entry["gain"])
+    gain = figure(entry["gain"], "+")
     return {
         "step": entry["step"],
         "remark": "",
@@ -98,9 +99,9 @@ def ladder_tables(entries: list[dict]) -> list[dict]:
 def _rung(entry: dict) -> dict:
     return {
         "step": entry["step"],
-        "value": f"{entry['average_f1']:.3f}",
+        "value": figure(entry["average_f1"]),
         "interval": interval(entry["ci_low"], entry["ci_high"]),
-        "gain": signed(entry["gain"]),
+        "gain": figure(entry["gain"], "+"),
         "gain_interval": interval(entry["gain_low"], entry["gain_high"], "+"),
         "optimistic": bool(entry.get("optimistic")),
     }
@@ -119,18 +120,8 @@ def headline(entries: list[dict]) -> list[dict]:
 def _figure(where: str, entry: dict) -> dict:
     return {
         "where": where,
-        "value": f"{entry['average_f1']:.3f}",
+        "value": figure(entry["average_f1"]),
         "interval": interval(entry["ci_low"], entry["ci_high"]),
         "step": entry["step"],
         "n": entry["n"],
     }
-
-
-def interval(low: float | None, high: float | None, sign: str = "") -> str:
-    """`[0.701, 0.744]`, or "" where it is not known."""
-    return "" if low is None or high is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]".replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """`+0.012`, `−0.003`, or "" where it is not known."""
-    return "" if value is None else f"{value:+.3f}".replace("-", "−")

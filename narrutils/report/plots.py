@@ -109,7 +109,7 @@ def overlap(values: pd.Series, titles: list[str]) -> Axes:
 
 
 def variable_scores(table: pd.DataFrame, title: str) -> Axes:
-    """Each variable's score with its 95 % interval, from `describe.score_table`."""
+    """Each variable's score with its 95 % interval, from `scores.score_table`."""
     table = table.sort_values("score")
     _, axis = plt.subplots(figsize=(6.5, _rows(len(table))))
     for metric, colour in (("F1", BLUE), ("accuracy", ORANGE)):

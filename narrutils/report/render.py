@@ -15,6 +15,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from narrutils.report.tables import figure, percent
+
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -67,20 +69,11 @@ def _environment() -> Environment:
     )
     environment.filters["shown"] = lambda v: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
     environment.filters["breaks"] = may_break
-    environment.filters["percent"] = lambda v: f"{100 * v:.1f}\xa0%"
-    environment.filters["three"] = lambda v: f"{v:.3f}"
+    environment.filters["percent"] = percent
+    environment.filters["three"] = figure
     return environment
 
 
 def may_break(name: str) -> Markup:
     """A name such as SuicideAttemptHistory, which a narrow column may break between its words."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `2 min 05 s`, `3 h 07 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {left:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -11,8 +11,8 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.report import facts as overview
 from narrutils.report.charts import Axis, Mark, bar, curve, fit_axis, sparkline, strip
-from narrutils.report.ladder_view import headline, interval, ladder_panels, ladder_tables
-from narrutils.report.render import duration
+from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
+from narrutils.report.tables import duration, figure, interval
 
 UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
@@ -77,19 +77,19 @@ def _variable(name: str, row: pd.Series, reliable: pd.DataFrame, test: Mapping[s
         "metric": row["metric"],
         "interval": interval(row["low"], row["high"]),
         "strip": strip(UNIT, [Mark(row["score"], shape, row["low"], row["high"])]),
-        "test": f"{test[name]:.3f}" if name in test else "",
-        "precision": _three(row["precision"]),
-        "recall": _three(row["recall"]),
+        "test": figure(test.get(name)),
+        "precision": _known(row["precision"]),
+        "recall": _known(row["recall"]),
         "threshold": "–" if pd.isna(row["threshold"]) else f"{row['threshold']:.2f}",
         "error": row["error"],
         "error_calibrated": row["error_calibrated"],
         "spark": sparkline(reliable["said"], reliable["came"]),
-        "brier": _three(row["brier"]),
+        "brier": _known(row["brier"]),
     }
 
 
-def _three(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"
+def _known(value: float) -> str:
+    return figure(value) or "–"
 
 
 def generated(run: Run, schema: Schema) -> list[dict] | None:

@@ -81,15 +81,16 @@ def test_new_cases_above_the_cut_are_flagged():
 
 
 def test_a_target_takes_the_least_share_that_reaches_it():
-    made = flags.summarise(DOUBTS, RIGHT, FOLDS, share=0.1)
+    asked = (TOY, LABELS, CODES, P, FOLDS)
+    made = flags.summarise(*asked, share=0.1)
     assert made["share"] == pytest.approx(0.1, abs=0.02)
     assert made["accuracy"] > made["accuracy_of_all"]
     target = made["curve"][6]["accuracy"]
     assert flags.choose_share(pd.DataFrame(made["curve"]), 0.1, target) == made["curve"][6]["share"]
     with pytest.raises(InputError, match="the best that flagging reaches here is"):
-        flags.summarise(DOUBTS, RIGHT, FOLDS, 0.1, target=1.0)
+        flags.summarise(*asked, 0.1, target=1.0)
     with pytest.raises(InputError, match="flag_share is 1.5"):
-        flags.summarise(DOUBTS, RIGHT, FOLDS, 1.5)
+        flags.summarise(*asked, 1.5)
 
 
 def test_a_coin_is_no_better_than_chance():

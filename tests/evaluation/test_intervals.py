@@ -6,6 +6,7 @@ from toys import TOY, random_labels
 
 from narrutils.evaluation.intervals import (
     Interval,
+    in_columns,
     paired_gain,
     resample,
     score_interval,
@@ -97,5 +98,6 @@ def test_other_cases_cannot_be_paired():
     assert unpaired_gap(some, noisy(0.4, 1), 100).value > 0
 
 
-def test_an_interval_prints_as_people_read_it():
-    assert str(Interval(0.8449, 0.8, 0.9004)) == "0.845 [0.800, 0.900]"
+def test_an_interval_takes_three_columns():
+    assert in_columns("gain", Interval(0.1, 0.0, 0.2)) == {"gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    assert set(in_columns("gain", None).values()) == {None}

@@ -1,6 +1,5 @@
 """The ladder: every way of scoring side by side, gains paired, no label of the test split in a threshold."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +9,14 @@ from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.data.run import Run
 from narrutils.data.study import Study
-from narrutils.evaluation.intervals import paired_gain, score_interval
+from narrutils.evaluation import ladder
+from narrutils.evaluation.intervals import columns_of, paired_gain, score_interval
 from narrutils.evaluation.ladder import (
+    Ladder,
     Step,
     answers_of,
     by_thresholds,
-    climb,
     decisions,
-    gaps,
-    over_first,
     read_steps,
     to_table,
 )
@@ -43,9 +41,13 @@ def step(name: str, seed: int) -> Step:
 STEPS = [step("A", 1), step("B", 2)]
 
 
+def rungs(steps=STEPS, test_labels=TEST_LABELS, truth=None) -> Ladder:
+    return Ladder(TOY, steps, LABELS, FOLDS, answers_of(LABELS, test_labels, truth))
+
+
 @pytest.fixture(scope="module")
 def entries():
-    return climb(TOY, STEPS, answers_of(LABELS, TEST_LABELS, TRUTH), LABELS, FOLDS)
+    return rungs(truth=TRUTH).climb()
 
 
 def pick(entries, **wanted):
@@ -84,9 +86,9 @@ def test_scores_and_gains_are_those_of_the_pooled_rows(entries):
 
 
 def test_a_gain_of_exactly_zero_is_a_number(entries):
-    twice = climb(TOY, [STEPS[0], STEPS[0]], {("oof", "given"): LABELS}, LABELS, FOLDS)
+    twice = rungs([STEPS[0], STEPS[0]], None).climb()
     assert [e["gain"] for e in twice[3:]] == [e["gain_high"] for e in twice[3:]] == [0.0] * 3
-    assert to_table(twice)["gain"].tolist() == ["", "+0.000"]
+    assert to_table(twice)["gain"].fillna(9).tolist() == [9, 0.0]
 
 
 def test_test_thresholds_are_searched_on_all_out_of_fold_rows(entries):
@@ -155,48 +157,58 @@ def test_what_is_unknown_is_not_scored():
     answers = answers_of(LABELS, TEST_LABELS, TRUTH)
     assert answers["oof", "truth"].index.equals(LABELS.index)
     assert set(answers["test", "truth"].index) == set(TEST_LABELS.index)
-    only = climb(TOY, STEPS, answers_of(LABELS, None, None), LABELS, FOLDS)
+    only = rungs(test_labels=None).climb()
     assert {(e["split"], e["against"]) for e in only} == {("oof", "given")}
 
 
-def test_tables_read_well(entries):
+def test_tables_hold_the_numbers_of_the_entries(entries):
     table = to_table(entries)
     assert table["step"].tolist() == ["A", "B"]
-    assert table["cases"].tolist() == [N, N]
-    assert table["gain"].iloc[0] == ""
-    assert table["gain"].iloc[1][0] in "+-"
+    assert table["n"].tolist() == [N, N]
+    place = {"split": "oof", "against": "given"}
+    second = pick(entries, step="B", thresholds="cross_fitted", **place)
+    assert table.loc[1, columns_of("average_f1")].tolist() == [
+        second["average_f1"], second["ci_low"], second["ci_high"]
+    ]  # fmt: skip
+    assert table.loc[1, columns_of("gain")].tolist() == [second[c] for c in columns_of("gain")]
+    assert table.loc[0, columns_of("gain")].isna().all()
+    assert to_table(entries, thresholds="in_sample")["optimistic"].all()
     ways = by_thresholds(entries)
-    assert ways.columns.tolist() == ["half", "cross_fitted", "in_sample"]
-    assert ways.index.tolist() == [
-        "A",
-        "B",
-    ]
-    assert by_thresholds(entries, "test").columns.tolist() == ["half", "cross_fitted"]
-    got = pick(entries, step="B", split="oof", against="given", thresholds="in_sample")["average_f1"]
-    assert math.isclose(ways.loc["B", "in_sample"], got, abs_tol=5e-4)
+    assert ways.columns.tolist() == ["step", "half", "cross_fitted", "in_sample"]
+    assert ways["step"].tolist() == ["A", "B"]
+    assert by_thresholds(entries, "test").columns.tolist() == ["step", "half", "cross_fitted"]
+    got = pick(entries, step="B", thresholds="in_sample", **place)["average_f1"]
+    assert ways.loc[1, "in_sample"] == got
+
+
+def test_a_place_without_entries_is_an_empty_table_of_floats(entries):
+    table = to_table([e for e in entries if e["split"] == "oof"], split="test")
+    assert table.empty
+    assert table[columns_of("average_f1", "gain")].dtypes.eq(float).all()
 
 
 def test_the_gap_between_test_and_out_of_fold_has_an_interval(entries):
-    table = gaps(TOY, STEPS, LABELS, TEST_LABELS, FOLDS)
+    table = rungs().gaps()
     place = {"step": "A", "against": "given", "thresholds": "cross_fitted"}
     test, oof = (pick(entries, split=s, **place)["average_f1"] for s in ("test", "oof"))
-    assert table["test − out-of-fold"].iloc[0].startswith(f"{test - oof:.3f} [")
-    assert gaps(TOY, STEPS, LABELS, None, FOLDS).empty
+    assert table.loc[0, "gap"] == pytest.approx(test - oof)
+    assert table.loc[0, "gap_low"] < test - oof < table.loc[0, "gap_high"]
+    assert rungs(test_labels=None).gaps().empty
 
 
 def test_single_fold_models_tell_what_averaging_gains():
     """Their mean score on test is held against the out-of-fold score, at each fold's own thresholds."""
     by_fold = {k: random_probabilities(TOY, TEST_LABELS.index, 20 + k) for k in range(4)}
     one = Step("A", "a", STEPS[0].out_of_fold, sum(by_fold.values()) / 4, by_fold=by_fold)
-    row = gaps(TOY, [one], LABELS, TEST_LABELS, FOLDS).iloc[0]
+    row = rungs([one]).gaps().iloc[0]
     found = cross_fitted(lambda part: search(TOY, part, one.out_of_fold), LABELS, FOLDS)
     single = np.mean([average_f1(TOY, TEST_LABELS, TOY.to_labels(by_fold[k], found[k])) for k in range(4)])
     codes = decisions(TOY, one, LABELS, FOLDS)
     oof = average_f1(TOY, LABELS, codes["oof", "cross_fitted"])
     mean = average_f1(TOY, TEST_LABELS, codes["test", "cross_fitted"])
-    assert row["single models − out-of-fold"].startswith(f"{single - oof:.3f} [")
-    assert row["gain of averaging"].startswith(f"{mean - single:.3f} [")
-    assert gaps(TOY, STEPS[:1], LABELS, TEST_LABELS, FOLDS).iloc[0]["gain of averaging"] == ""
+    assert row["single"] == pytest.approx(single - oof)
+    assert row["averaging"] == pytest.approx(mean - single)
+    assert np.isnan(rungs(STEPS[:1]).gaps().iloc[0]["averaging"])
 
 
 def test_a_step_is_cut_in_the_way_that_it_names():
@@ -207,12 +219,24 @@ def test_a_step_is_cut_in_the_way_that_it_names():
 
 def test_gains_over_the_first_step_are_paired():
     steps = [STEPS[0], STEPS[1], STEPS[0]]
-    table = over_first(TOY, steps, LABELS, TEST_LABELS, FOLDS)
-    assert table["step"].tolist() == [STEPS[1].name, STEPS[0].name]
-    for split in ("out of fold", "test"):
-        gains = table[f"gain over {STEPS[0].name}, {split}"]
-        assert gains[1] == "0.000 [0.000, 0.000]" != gains[0]  # a step against itself
-    assert over_first(TOY, steps, LABELS, None, FOLDS).equals(table.iloc[:, :2])
+    table = rungs(steps).over_first()
+    assert table["step"].tolist() == [step.name for step in steps]
+    for name in ("gain", "gain_on_test"):
+        values = table[columns_of(name)]
+        assert values.loc[0].isna().all()
+        assert values.loc[2].eq(0).all()  # a step against itself
+        assert values.loc[1].ne(0).all()
+    alone = rungs(steps, None).over_first()
+    pd.testing.assert_frame_equal(alone[columns_of("gain")], table[columns_of("gain")])
+    assert alone[columns_of("gain_on_test")].isna().all(axis=None)
+
+
+def test_each_step_is_decided_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ladder, "decisions", lambda *given: asked.append(given[1].name) or decisions(*given))
+    several = rungs()
+    several.climb(), several.over_first(), several.gaps()
+    assert asked == ["A", "B"]
 
 
 def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):

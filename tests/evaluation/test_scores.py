@@ -45,7 +45,7 @@ def test_the_ladder_the_notebooks_and_the_explorer_tell_one_number(study):
     made = form(TOY, steps, {"one": 1.0, "other": 2.0}, labels, folds, "fitted", way=steps[0].way)
     run.write("ensemble.json", made.to_dict())
     run.write_probabilities("predictions/ensemble_oof.parquet", made.step().out_of_fold, TOY)
-    entries = ladder.climb(TOY, [*steps, made.step()], {("oof", "given"): labels}, labels, folds)
+    entries = ladder.Ladder(TOY, [*steps, made.step()], labels, folds, {("oof", "given"): labels}).climb()
     for entry in ladder.select(entries, "oof", "given", "cross_fitted"):
         told = [score_stored(study, entry["model"]), Casebook(study).codes(entry["model"])]
         if entry["model"] != "ensemble":

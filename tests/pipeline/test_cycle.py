@@ -156,7 +156,7 @@ def test_the_gain_is_the_ladder_s_own(quick):
 
     def of_ladder(steps):
         answers = {("oof", "given"): after.labels(task)}
-        entries = ladder.climb(task, steps, answers, after.labels(task), after.folds())
+        entries = ladder.Ladder(task, steps, after.labels(task), after.folds(), answers).climb()
         found = ladder.select(entries, "oof", "given", "cross_fitted")[-1]
         return found["gain"], found["gain_low"], found["gain_high"]
 

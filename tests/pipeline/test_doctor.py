@@ -13,6 +13,7 @@ from narrutils.pipeline import doctor, machine
 from narrutils.pipeline.doctor import GOOD, NOTE, PROBLEM, Finding
 from narrutils.pipeline.estimates import cost
 from narrutils.pipeline.profiles import load_profile
+from narrutils.report.tables import duration
 
 PINNED = {"alpha": "1.0", "beta": "2.0", "gamma": "3.0"}
 
@@ -35,8 +36,8 @@ def test_a_profile_whose_data_are_not_there_cannot_run(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "✗ data and schema" in said
     assert "cannot run here yet: mend the 1 marked ✗" in said
-    minutes = sum(cost(profile, tmp_path, stage)["seconds"] for stage in profile.stages) / 60
-    assert f"about {minutes:.0f} min" in said  # what it would take is told all the same
+    seconds = sum(cost(profile, tmp_path, stage)["seconds"] for stage in profile.stages)
+    assert f"about {duration(seconds)}" in said  # what it would take is told all the same
 
 
 def test_every_problem_names_its_mend(tmp_path, monkeypatch):

@@ -13,9 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from narrutils.data.files import write_json
 from narrutils.report.build import build_report, cost
-from narrutils.report.ladder_view import headline, interval, ladder_panels, ladder_tables, signed
+from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
 from narrutils.report.pages import align_text, plain_tables, read_page
-from narrutils.report.render import duration
 from narrutils.report.sections import as_table, flags
 
 EVIL = "<script>alert('V & V')</script>"
@@ -315,10 +314,6 @@ def test_a_page_keeps_what_asks_and_drops_the_number(tmp_path):
 def test_small_texts():
     assert cost({}) == ""
     assert cost({"seconds": 59.6, "peak_gigabytes": 0.25}) == "1 min 00 s, 0.2 GB"
-    assert duration(3 * 3600 + 61) == "3 h 01 min"
-    assert signed(-0.0312) == "−0.031"
-    assert interval(None, 1) == ""
-    assert interval(-0.1, 0.2, "+") == "[−0.100, +0.200]"
     assert as_table([]) is None
     assert as_table([{"a_b": 1}, {"c": None}]) == {"columns": ["a b", "c"], "rows": [["1", ""], ["", ""]]}
 

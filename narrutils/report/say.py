@@ -1,0 +1,206 @@
+"""The sentence after a number: made from what a run found, so that it is true of other data too.
+
+A difference is judged by its 95 % interval: where that holds zero, these cases cannot tell it from none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+from IPython.display import Markdown
+
+from narrutils.crossfit.rounds import gain_over
+from narrutils.data.run import Run
+from narrutils.data.study import Study
+from narrutils.evaluation.intervals import columns_of, in_columns
+from narrutils.evaluation.ladder import to_table
+from narrutils.report.tables import figure, percent, with_interval
+
+WHERE = {"oof": "Out of fold", "test": "On the test cases"}
+AGAINST = {"given": "the given labels", "truth": "the planted truth"}
+UNKNOWN = {"given": "The labels of the test cases are not known.", "truth": "The truth is not known."}
+ALONE = "There is one step, and nothing to hold it against."
+
+
+def handed_in(submission: pd.DataFrame, members: Sequence[str]) -> Markdown:
+    """What `submission.csv` holds, a column of uids and one a variable, and who coded it."""
+    told = f"{_count(len(submission), 'test case')}, each in {_count(submission.shape[1] - 1, 'variable')}"
+    by = f"the weighted mean of {_names(members)}" if len(members) > 1 else _names(members)
+    return Markdown(f"The submission codes {told}, as {by} reads them.")
+
+
+def members(given: Mapping[str, float], shares: Mapping[str, float]) -> Markdown:
+    """Who weighs most and least in an ensemble, and whom the fit moved furthest."""
+    most, least = max(shares, key=shares.get), min(shares, key=shares.get)
+    if figure(shares[most]) == figure(shares[least]):
+        return Markdown(f"Weight of each of {_count(len(shares), 'member')}: {figure(shares[most])}.")
+    moved = max(shares, key=lambda name: abs(shares[name] - given[name]))
+    told = f"{_names([most])} weighs most, {figure(shares[most])}, {_names([least])} least, "
+    fit = f"; the fit moved {_names([moved])} furthest, by {figure(shares[moved] - given[moved], '+')}"
+    return Markdown(told + figure(shares[least]) + (fit if dict(shares) != dict(given) else "") + ".")
+
+
+def thresholds(found: Mapping[str, float]) -> Markdown:
+    """How many thresholds lie below one half, and between which they lie."""
+    if not found:
+        return Markdown("No variable is binary, so there is no threshold.")
+    low, high = min(found, key=found.get), max(found, key=found.get)
+    below = sum(value < 0.5 for value in found.values())
+    told = f"{below} of {_count(len(found), 'threshold')} lie below one half; they run from"
+    return Markdown(f"{told} {found[low]:.2f} ({low}) to {found[high]:.2f} ({high}).")
+
+
+def score(entries: list[dict], split: str = "oof", against: str = "given") -> Markdown:
+    """What the last step of a ladder scores in one place."""
+    table = to_table(entries, split, against)
+    if table.empty:
+        return Markdown(UNKNOWN[against])
+    last = table.iloc[-1]
+    told = f"{WHERE[split]}, the {last['step']} scores {with_interval(*last[columns_of('average_f1')])}"
+    flatters = "; that flatters, for a teacher crossed the folds" if last["optimistic"] else ""
+    return Markdown(f"{told} against {AGAINST[against]} of {_count(last['n'], 'case')}{flatters}.")
+
+
+def steps(entries: list[dict]) -> Markdown:
+    """Which steps of a ladder gain or lose out of fold, and of which these cases cannot tell."""
+    table = to_table(entries)[1:]
+    return _worth(table, "step", "Over the step before") if len(table) else Markdown(ALONE)
+
+
+def gain(table: pd.DataFrame) -> Markdown:
+    """What the last step of `Ladder.over_first` gains over the first, out of fold."""
+    first, last = table.iloc[0], table.iloc[-1]
+    said = f"The {last['step']} {_difference(last, first['step'])}" if len(table) > 1 else ALONE
+    return Markdown(said)
+
+
+def previous(study: Study, name: str) -> Markdown:
+    """What the ensemble of a run gains over that of the previous one, whose folder is `name`, if any."""
+    if not name:
+        return Markdown("This run goes on from no other.")
+    found = in_columns("gain", gain_over(study, Study.open(Run(name))))
+    return Markdown(f"The ensemble {_difference(found, f'that of {Run(name).folder.name}')}")
+
+
+def test_gap(table: pd.DataFrame) -> Markdown:
+    """Whether the last step of `Ladder.gaps` scores on the test as it does out of fold."""
+    if table.empty:
+        return Markdown(f"{UNKNOWN['given']} How well scores out of fold foretell the test stays open.")
+    last = table.iloc[-1]
+    name, by = ("gap", "") if pd.isna(last["single"]) else ("single", ", by single models on both sides,")
+    than = ("more on the test than", "less on the test than")
+    told = _difference(last, "out of fold", name, "scores", than)
+    known = table[table[name].notna()]
+    alike = f"It holds zero in {(~_is_sure(known, name)).sum()} of {_count(len(known), 'step')}."
+    return Markdown(f"The {last['step']}{by} {told} {alike}")
+
+
+def variables(table: pd.DataFrame) -> Markdown:
+    """The variables of a `score_table` that are read best and worst, and whose score is least sure."""
+    best, worst = table["score"].idxmax(), table["score"].idxmin()
+    width = table["high"] - table["low"]
+    told = f"{best} is read best, {figure(table.at[best, 'score'])}, {worst} worst, "
+    unsure = f"the score of {width.idxmax()} is least sure, its interval {figure(width.max())} wide"
+    return Markdown(f"{told}{figure(table.at[worst, 'score'])}; {unsure}.")
+
+
+def optimism(table: pd.DataFrame) -> Markdown:
+    """By how much in-sample thresholds of `by_thresholds` score above cross-fitted ones."""
+    more = (table["in_sample"] - table["cross_fitted"]).mean()
+    told = f"In-sample thresholds show {figure(more, '+')} against cross-fitted ones"
+    return Markdown(f"{told}, in the mean over {_count(len(table), 'step')}.")
+
+
+def ways(table: pd.DataFrame) -> Markdown:
+    """Which way of `gains` scores highest, and whether it can be told from the first."""
+    first, best = table.iloc[0], table.loc[table["average_f1"].idxmax()]
+    if best["way"] == first["way"]:
+        return Markdown(f"No way scores above the first, {_names([first['way']])}.")
+    return Markdown(f"The highest, {_names([best['way']])}, {_difference(best, _names([first['way']]))}")
+
+
+def each_member(table: pd.DataFrame) -> Markdown:
+    """Which members of `member_gains` the ensemble would miss."""
+    return _worth(table, "member", "Over an ensemble without it") if len(table) else Markdown(ALONE)
+
+
+def flags(flagging: Mapping, cases: int) -> Markdown:
+    """How many cases are flagged, and how right the codes of the others are, from `flags.summarise`."""
+    told = f"{flagging['share'] * cases:.0f} of {_count(cases, 'case')} flagged"
+    if not pd.isna(flagging["accuracy"]):
+        told += f"; {percent(flagging['accuracy'])} of the codes of the others are right"
+        told += f", of all codes {percent(flagging['accuracy_of_all'])}"
+    return Markdown(f"{told}. A new case is flagged above {flagging['cut']:.2f} codes expected to be wrong.")
+
+
+def queue(doubts: pd.DataFrame) -> Markdown:
+    """How many labels are queued for review, of which kinds, and how many of them should be wrong."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in doubts["direction"].value_counts().items())
+    wrong = f"; going by their probabilities, {doubts['probability'].sum():.0f} of them are wrong"
+    told = f"{_count(len(doubts), 'label')} queued for review"
+    return Markdown(told + (f" ({kinds}){wrong}." if kinds else "."))
+
+
+def evidence(effects: pd.DataFrame) -> Markdown:
+    """How far the strongest sentence of each doubt moves its probability."""
+    if effects.empty:
+        return Markdown("No evidence was gathered.")
+    strongest = effects["effect"].abs().groupby([effects["uid"], effects["column"]]).max()
+    told = f"The strongest sentence of {_count(len(strongest), 'doubt')} moves the probability by "
+    return Markdown(f"{told}{figure(strongest.median())} in the median, {figure(strongest.max())} at most.")
+
+
+def conclusion(*said: Markdown) -> Markdown:
+    """Several of these sentences, as a list."""
+    return Markdown("\n".join(f"- {sentence.data}" for sentence in said))
+
+
+def kept(counts: pd.DataFrame) -> Markdown:
+    """How many rows of `screening.summary` were kept, and for what most of the others were refused."""
+    refused = counts["total"].drop("kept")
+    told = f"{counts.at['kept', 'total']} of {_count(counts['total'].sum(), 'generated row')} kept"
+    if refused.sum():
+        told += f"; the most frequent reason against the others: {refused.idxmax()} ({refused.max()})"
+    return Markdown(f"{told}.")
+
+
+def changed(table: pd.DataFrame, labels: int) -> Markdown:
+    """How many of so many labels a correction changed, and how well where `changes.flip_table` knows."""
+    total = table["changed"].sum()
+    told = f"{total:,} of {_count(labels, 'label')} changed"
+    if "found" in table and total:
+        right, wrong = table["found"].sum(), table["wrong"].sum()
+        told += f"; {right:,} of the changes agree with the truth, where {wrong:,} given labels are wrong"
+    return Markdown(f"{told}.")
+
+
+def _worth(table: pd.DataFrame, name: str, over: str) -> Markdown:
+    """Who gains, who loses, and of whom these cases cannot tell."""
+    up, down = table["gain_low"] > 0, table["gain_high"] < 0
+    kinds = {"a gain": up, "a loss": down, "neither": ~up & ~down}
+    told = [f"{kind} for {_names(table[name][rows])}" for kind, rows in kinds.items() if rows.any()]
+    return Markdown(f"{over}, these cases show {'; '.join(told)}.")
+
+
+def _difference(
+    row: Mapping, other: str, name: str = "gain", verb: str = "", than: tuple[str, str] = ("over", "to")
+) -> str:
+    """`gains 0.012 [0.003, 0.020] over` the other, or `loses … to` it, and what the interval says of it."""
+    value, low, high = (row[column] for column in columns_of(name))
+    size = with_interval(value, low, high) if value >= 0 else with_interval(-value, -high, -low)
+    verb, than = verb or ("gains" if value >= 0 else "loses"), than[int(value < 0)]
+    sure = "excludes zero, so these cases tell the two apart"
+    verdict = sure if _is_sure(row, name) else "holds zero: these cases cannot tell the two apart"
+    return f"{verb} {size} {than} {other}; the interval {verdict}."
+
+
+def _is_sure(row: Mapping | pd.DataFrame, name: str):
+    """Whether the interval of a difference excludes zero, of one row or of each."""
+    return (row[f"{name}_low"] > 0) | (row[f"{name}_high"] < 0)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"*{name}*" for name in names)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,0 +1,89 @@
+"""Numbers as people read them: a value with its interval, a duration, a whole table.
+
+`evaluation` gives an interval in three columns, `x`, `x_low` and `x_high`; here it becomes one text.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+#: What a column of numbers is called where people read it, if not by its own name without underscores.
+TITLES = {
+    "average_f1": "average F1",
+    "cross_fitted": "cross-fitted",
+    "in_sample": "in-sample (optimistic)",
+    "grid_in_sample": "grid, in-sample (optimistic)",
+    "gap": "test − out-of-fold",
+    "single": "single models − out-of-fold",
+    "averaging": "gain of averaging",
+    "n": "cases",
+    "previous_run": "from",
+}
+#: Differences, which carry a sign even where they are positive.
+SIGNED = {"gain", "gain_on_test", "gap", "single", "averaging"}
+
+
+def figure(value: float | None, sign: str = "") -> str:
+    """`0.012`, with sign "+" `+0.012`, or "" where it is not known."""
+    return "" if pd.isna(value) else f"{value:{sign}z.3f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, sign: str = "") -> str:
+    """`[0.701, 0.744]`, or "" where it is not known."""
+    return "" if pd.isna(low) or pd.isna(high) else f"[{figure(low, sign)}, {figure(high, sign)}]"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+    """`0.722 [0.701, 0.744]`, or "" where it is not known."""
+    return f"{figure(value, sign)} {interval(low, high, sign)}".strip()
+
+
+def percent(share: float) -> str:
+    """`86.7 %`, on one line."""
+    return f"{100 * share:.1f}\xa0%"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 05 s`, `3 h 07 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of numbers as text: floats with three digits, an interval in one column with its value.
+
+    What is not known is left out; where a column `optimistic` holds, the first column says so.
+    """
+    parts = {f"{name}{end}" for name in table for end in ("_low", "_high")} | {"optimistic"}
+    names = [name for name in table if name not in parts]
+    shown = pd.DataFrame({_title(name, table): _column(name, table) for name in names}, dtype=object)
+    if "optimistic" in table:
+        shown[shown.columns[0]] += [" (optimistic)" if flag else "" for flag in table["optimistic"]]
+    return shown
+
+
+def show(table: pd.DataFrame) -> "pd.io.formats.style.Styler":
+    """`as_text` for a notebook."""
+    return as_text(table).style.hide()
+
+
+def _title(name: str, table: pd.DataFrame) -> str:
+    title = TITLES.get(name, name.replace("_", " "))
+    return f"{title} [95 % interval]" if f"{name}_low" in table else title
+
+
+def _column(name: str, table: pd.DataFrame) -> Iterable[str]:
+    values, sign = table[name], "+" if name in SIGNED else ""
+    if f"{name}_low" in table:
+        bounds = zip(values, table[f"{name}_low"], table[f"{name}_high"])
+        return [with_interval(*of_row, sign) for of_row in bounds]
+    return [_cell(value, sign) for value in values]
+
+
+def _cell(value: object, sign: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return figure(value, sign) if isinstance(value, float) or value is None else f"{value}"
