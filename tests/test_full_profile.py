@@ -20,8 +20,10 @@ import yaml
 from narrutils.data.cases import embedded_data
 from narrutils.data.files import read_json, read_tensors
 from narrutils.data.schema import load_schema
+from narrutils.data.settings import settings
 from narrutils.paths import PROJECT
 from narrutils.pipeline.profiles import load_profile
+from narrutils.training.recipe import Recipe
 
 pytestmark = pytest.mark.notebooks
 
@@ -61,8 +63,9 @@ def shrunk(models: dict[str, str]) -> dict:
     """The full profile on these models, with few and short rows, and what is added to it."""
     profile = _on(yaml.safe_load((PROJECT / "params/full.yaml").read_text()), models)
     profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS, "precision": "bfloat16"}
-    profile["shared"] |= {"encoder_max_tokens": TOKENS, "gemma_max_tokens": TOKENS}
     generation, gemma = profile["02_generation"], profile["05_gemma_lora"]
+    for section in (profile["shared"], gemma, *profile["01_eda"]["budgets"]):
+        section["max_tokens"] = TOKENS
     gemma["soft_rows"] = SOFT_ROWS
     generation |= {"backend": "transformers", "chunk_size": 4}
     for pool in generation["pools"]:
@@ -216,16 +219,16 @@ def test_the_file_says_what_the_author_did(nvdrs):
     assert list(given["06_ensemble"]["weights"].values()) == [0.29, 1.11, 0.29, 1.13]
     assert set(given["06_ensemble"]["weights"]) == set(finals)
     gemma = given["05_gemma_lora"]
-    assert [gemma[k] for k in ("learning_rate", "weight_decay", "warmup", "cycles", "smoothing")] == [
-        1e-4, 0.01, 0.2, 0.4, 0.1,
-    ]  # fmt: skip
+    recipe = settings(Recipe, gemma | {"precision": "bfloat16"}, gemma["options"])
+    told = (recipe.learning_rate, recipe.weight_decay, recipe.warmup, recipe.cosine_cycles, recipe.smoothing)
+    assert told == (1e-4, 0.01, 0.2, 0.4, 0.1)
     assert gemma["rounds"] == 4 and given["01_eda"]["folds"] == 5
     pools = {p["pool"]: (p["rows"], p["seed"]) for p in given["02_generation"]["pools"]}
     assert list(pools.values()) == [
         (4000, 1222), (4000, 1255), (2000, 11041), (4000, 10271), (4000, 10291), (8000, 44564),
     ]  # fmt: skip
     encoder = given["04_deberta"]
-    assert [encoder[k] for k in ("encoder_max_tokens", "batch_size", "learning_rate")] == [2048, 4, 5e-5]
+    assert [encoder[k] for k in ("max_tokens", "batch_size", "learning_rate")] == [2048, 4, 5e-5]
     for part in (encoder, given["03_relabeling"]):
         assert (part["requested_epochs"], part["epochs"], part["batch_size"]) == (2, 3, 4)
     assert given["03_relabeling"]["method"] == "author" and encoder["soft_epochs"] == 0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Annotated, Literal, dataclass_transform, get_args
+from typing import Annotated, Literal, NewType, dataclass_transform, get_args
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -29,9 +29,9 @@ def _number(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
-Weight = Annotated[Number, Field(ge=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-PartialShare = Annotated[Number, Field(ge=0, lt=1)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Smoothing = Annotated[Number, Field(ge=0, lt=0.5)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
@@ -39,12 +39,13 @@ Folds = Annotated[int, Field(ge=3)]  # a nested teacher leaves two out
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Precision = Literal["float32", "bfloat16", "float16"]
-AutoPrecision = Literal["auto", "float32", "bfloat16", "float16"]  # auto: what is fast here
+AnyPrecision = Literal["auto", "float32", "bfloat16", "float16"]  # auto: what is fast here
 Truncation = Literal["balanced", "right"]  # of over-long cases: the longest narrative first; the author's
 Loss = Literal["cross_entropy", "f1", "lovasz"]
 Companion = Literal["tfidf", "nb", "lasso", "chars", "frozen"]
 Engine = Literal["auto", "vllm", "transformers"]  # auto: vLLM wherever the platform has it
 Reader = Literal["tfidf", "encoder"]  # on whose readings labels are corrected
+Teacher = NewType("Teacher", str)  # of the finished run that a stage starts from, or the ensemble
 Method = Literal["author", "cleanlab", "noise_model"]
 RowKind = Literal["labelled", "unlabelled"]  # of generated rows: asked for with labels, or without
 ThresholdSearch = Literal["grid", "shrunk", "half"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import get_args
 
 from narrutils.data.run import Run
-from narrutils.data.settings import AutoPrecision, Precision, fitting
+from narrutils.data.settings import AnyPrecision, Precision, fitting
 from narrutils.errors import InputError
 from narrutils.models.speed import measured
 
@@ -42,7 +42,7 @@ def resolved(wanted: str, kept: str = "") -> str:
     Raises:
         InputError: there is no such precision, or it is float16 and there is no GPU.
     """
-    if fitting(wanted, AutoPrecision, "precision") == "auto":
+    if fitting(wanted, AnyPrecision, "precision") == "auto":
         return kept or fastest()
     if wanted == "float16" and not has_gpu():
         raise InputError(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from narrutils.data.settings import Count, PartialShare, Precision, Size, Truncation, checked
+from narrutils.data.settings import Count, Fraction, Precision, Size, Truncation, checked
 
 #: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -31,7 +31,7 @@ class Body:
     pooling: Literal["", "mean", "last", "parts"] = ""  # empty: mean of an encoder, last of a causal model
     quantization: Literal["", "8bit"] = ""  # 8bit loads a frozen base in 8 bits, on a GPU
     precision: Precision = "float32"  # of a frozen base; a trained body is always float32
-    dropout: PartialShare | None = None  # inside the body; None keeps its own. 0 doubles a CPU's speed
+    dropout: Fraction | None = None  # inside the body; None keeps its own. 0 doubles a CPU's speed
 
 
 @checked
@@ -40,5 +40,5 @@ class Lora:
 
     lora_rank: Count = 0
     lora_alpha: Count = 0
-    lora_dropout: PartialShare = 0.0
+    lora_dropout: Fraction = 0.0
     lora_targets: Sequence[str] = PROJECTIONS

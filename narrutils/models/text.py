@@ -136,15 +136,15 @@ def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def share_cut(texts: pd.DataFrame, budgets: dict[str, int], truncation: str) -> pd.DataFrame:
+def share_cut(texts: pd.DataFrame, budgets: list[dict], truncation: str) -> pd.DataFrame:
     """For each backbone and its `max_tokens`, the share of cases that has to be shortened.
 
     Args:
         texts: one column a narrative.
-        budgets: backbone -> `max_tokens`.
+        budgets: `backbone` and `max_tokens` of each.
     """
     rows = {}
-    for name, max_tokens in budgets.items():
+    for name, max_tokens in ((budget["backbone"], budget["max_tokens"]) for budget in budgets):
         encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)
         rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
     return pd.DataFrame(rows).T.astype({"tokens read at most": int})

@@ -7,14 +7,16 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from narrutils.crossfit.phases import Teaching
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
-from narrutils.data.settings import settings
+from narrutils.data.settings import Teacher, fitting, settings
 from narrutils.errors import InputError
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
@@ -84,6 +86,7 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     previous = previous_runs(profile, outputs)
     inputs, data = check_inputs(profile)
     for stage, folder in previous.items():
+        check_teachers(profile, stage, Run(folder))
         inputs.by_stage[stage][PREVIOUS] = skipping.content(Run(folder), profile.stages)
     job = Job(profile, Path(notebooks), outputs, chosen, force, inputs, data, previous)
     for stage in profile.stages[: profile.stages.index(chosen[0])]:
@@ -114,22 +117,39 @@ def check_settings(profile: Profile) -> None:
     Raises:
         InputError: some of them cannot hold together.
     """
+    asked = [pool for values in profile.parameters.values() for pool in values.get("pools", [])]
+    pools = [str(pool.get("pool")) for pool in asked]
     for stage, values in profile.parameters.items():
         try:
-            _make(values, profile.declared[stage].values())
+            _make(values, profile.declared[stage].values(), pools)
         except InputError as error:
             raise InputError(f"{stage}: {error}") from None
 
 
-def _make(values: dict, parameters: Iterable[Parameter]) -> None:
+def _make(values: dict, parameters: Iterable[Parameter], pools: list[str]) -> None:
     kinds = [(kind, values[p.name]) for p in parameters for kind in p.kinds]
     made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
+    if Teaching in made and not values.get(PREVIOUS):  # else its pools count too
+        fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
     if Recipe in made:
         parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
         together(*parts)
-        for *_, recipe in [parts, *finals_of(parts, values.get("finals", [])).values()]:
+        finals = made[Teaching].finals if Teaching in made else []
+        for *_, recipe in [parts, *finals_of(parts, finals).values()]:
             if recipe.finetune_epochs > values["epochs"]:
                 raise InputError(f"finetune_epochs is {recipe.finetune_epochs} of {values['epochs']} epochs")
+
+
+def check_teachers(profile: Profile, stage: str, previous: Run) -> None:
+    """Whether the run that a stage starts from has the models that are to teach there.
+
+    Raises:
+        InputError: it has not.
+    """
+    known = Literal[*previous.models()]
+    for name, parameter in profile.declared[stage].items():
+        if parameter.kind is Teacher:
+            fitting(profile.parameters[stage][name], known, f"{stage}: {name}")
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:

@@ -7,15 +7,15 @@ from typing import Literal
 from narrutils.data.settings import (
     Count,
     Fields,
+    Fraction,
     Loss,
-    PartialShare,
+    NonNegative,
     Positive,
     Precision,
     Seed,
     Share,
     Size,
     Smoothing,
-    Weight,
     checked,
 )
 from narrutils.errors import InputError
@@ -27,13 +27,13 @@ class Recipe(Reading):
     """How a classifier reads and is trained."""
 
     learning_rate: Positive = 5e-5  # peak
-    head_learning_rate: Weight = 0.0  # 0: the same as the body's
-    weight_decay: Weight = 0.01  # of matrices
-    warmup: PartialShare = 0.2  # share of all steps
-    cosine_cycles: Weight = 0.4  # 0.4 ends near 9.5 % of the peak
+    head_learning_rate: NonNegative = 0.0  # 0: the same as the body's
+    weight_decay: NonNegative = 0.01  # of matrices
+    warmup: Fraction = 0.2  # share of all steps
+    cosine_cycles: NonNegative = 0.4  # 0.4 ends near 9.5 % of the peak
     accumulation: Size = 1  # batches a step
     smoothing: Smoothing = 0.1
-    head_dropout: PartialShare = 0.0
+    head_dropout: Fraction = 0.0
     head_start: Literal["zero", "rates", "probe"] = "rates"  # probe: a linear model on untrained states
     probe_c: Positive = 3.0  # scikit-learn's C of the probe, for features of summed variance 1
     checkpointing: bool = False  # trade time for memory
@@ -42,8 +42,8 @@ class Recipe(Reading):
     finetune_loss: Literal["", Loss] = ""  # of the last epochs of the last phase; empty: the phase's own
     finetune_epochs: Count = 0  # how many epochs those are
     swap: Share = 0.0  # probability that training shows a case's narratives in another order
-    r_drop: Weight = 0.0  # of the divergence between two dropout passes; 0 is one pass
-    ema: PartialShare = 0.0  # decay a step of the mean of weights that is kept; 0 keeps the last ones
+    r_drop: NonNegative = 0.0  # of the divergence between two dropout passes; 0 is one pass
+    ema: Fraction = 0.0  # decay a step of the mean of weights that is kept; 0 keeps the last ones
 
     def __post_init__(self):
         if bool(self.finetune_loss) != bool(self.finetune_epochs):
@@ -68,10 +68,10 @@ class Pretraining:
     mlm_epochs: Count = 0  # passes over the narratives of the training folds; 0 leaves the body as it is
     mlm_generated: bool = False  # generated rows too
     mlm_block: Size = 512  # at most; a model that reads less has shorter ones
-    mlm_masked: PartialShare = 0.15
+    mlm_masked: Fraction = 0.15
     mlm_learning_rate: Positive = 1e-4
     mlm_batch_size: Size = 8
-    mlm_warmup: PartialShare = 0.1  # share of all steps
+    mlm_warmup: Fraction = 0.1  # share of all steps
     precision: Precision = "float32"
     seed: Seed = 0
 

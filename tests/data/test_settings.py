@@ -100,7 +100,7 @@ def test_every_choice_has_what_it_chooses():
     assert get_args(types.Method) == tuple(METHODS)
     assert get_args(types.Companion) == (*LINEAR, "frozen")
     assert get_args(Fields((Body,)).known["pooling"]) == ("", *POOLINGS)
-    assert get_args(types.AutoPrecision) == ("auto", *get_args(types.Precision))
+    assert get_args(types.AnyPrecision) == ("auto", *get_args(types.Precision))
 
 
 def test_settings_of_a_training_are_made_without_torch():

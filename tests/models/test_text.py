@@ -136,7 +136,7 @@ def test_the_mask_comes_from_lengths_even_where_the_pad_id_is_a_real_token():
 def test_the_share_of_shortened_cases_is_told(tiny_bert):
     texts = pd.DataFrame({"First": [words(n) for n in (2, 50, 50, 3)], "Second": ["w1"] * 4})
     assert encode(texts, BERT, 20).share_cut == 0.5
-    table = share_cut(texts, {tiny_bert: 20}, "balanced")
+    table = share_cut(texts, [{"backbone": tiny_bert, "max_tokens": 20}], "balanced")
     assert table.loc[tiny_bert].tolist() == [20, 0.5]
 
 

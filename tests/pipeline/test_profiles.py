@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from narrutils.data.settings import Number
+from narrutils.data.settings import Number, fitting
 from narrutils.errors import InputError
+from narrutils.paths import PROJECT
 from narrutils.pipeline.parameters import declared, parse_parameters
 from narrutils.pipeline.profiles import NOTEBOOKS, PATHS, find_stage, load_profile
 
@@ -169,14 +170,27 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
         declared(tmp_path / "01_x.ipynb")
 
 
-def test_the_notebooks_defaults_are_the_demo_s():
+def test_the_demo_is_what_the_notebooks_are_without_a_profile():
     """So that a notebook opened by hand after `make demo` finds its models trained."""
     profile = load_profile("params/demo.yaml")
-    for stage in profile.stages:
-        chosen = profile.injected(stage).keys() - set(PATHS)
-        assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"
+    injected = [name for stage in profile.stages for name in profile.injected(stage)]
+    assert set(injected) <= {"show_text", *PATHS}
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_every_parameter_says_what_it_is(path):
     assert [name for name, parameter in declared(path).items() if not parameter.help] == []
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_default_fits_its_own_type(path):
+    for name, parameter in declared(path).items():
+        assert fitting(parameter.default, parameter.kind, name) == parameter.default
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_first_notebook_counts_the_tokens_of_those_who_read_in_later_ones(path):
+    eda, *_, encoder, gemma, _ = load_profile(path).parameters.values()
+    for budget, values in zip(eda["budgets"], (encoder, gemma), strict=True):
+        assert budget == {name: values[name] for name in ("backbone", "max_tokens")}
+    assert eda["backbone"] == encoder["backbone"]
