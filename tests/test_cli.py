@@ -1,5 +1,6 @@
 """Exit codes and lines of the command-line tool; it starts without the heavy libraries."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,14 @@ def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
     assert "60 made cases" in capsys.readouterr().out
     tmp_path.joinpath("file").write_text("")
     assert main(["demo-data", str(tmp_path / "file")]) == 2
+
+
+def test_a_sign_that_the_output_cannot_hold_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "write_demo_data", lambda folder, cases, seed: None, raising=False)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    assert main(["demo-data", str(tmp_path / "✓")]) == 0
+    sys.stdout.flush()
+    assert b"made cases" in sys.stdout.buffer.getvalue()
 
 
 def test_the_tool_starts_light():

@@ -14,6 +14,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Teaching
 from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
 from narrutils.crossfit.teachers import same_cases
+from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
@@ -128,3 +129,8 @@ def gain_over(study: Study, previous: Study, model: str = ENSEMBLE) -> Interval:
     same_cases(previous.run, study.run.cases("train"), study.folds, study.schema)
     previous = replace(previous, labels=study.labels)
     return paired_gain(score_stored(study, model).counts, score_stored(previous, model).counts)
+
+
+def gain_since(study: Study, folder: str) -> Interval | None:
+    """The ensemble's gain over that of the run in a folder; None where no folder is named."""
+    return gain_over(study, Study.open(Run(folder))) if folder else None

@@ -31,7 +31,7 @@ from narrutils.data.files import digest
 from narrutils.errors import InputError, did_you_mean
 from narrutils.models import attention
 from narrutils.models.hub import cached_commit, is_hub_id, safetensors_commit
-from narrutils.models.packaged import PACKAGED, folder_of, quiet
+from narrutils.models.packaged import PACKAGED, folder_of
 from narrutils.paths import locate
 
 
@@ -204,7 +204,7 @@ def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = Non
 def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
     """The model as its files give it; weights that they lack start at random, which is said in one line."""
     config = config_of(backbone)
-    with quiet(), _without_reports():
+    with quiet():
         model, found = kind.from_pretrained(
             **backbone.source,
             use_safetensors=True,
@@ -220,14 +220,17 @@ def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
 
 
 @contextmanager
-def _without_reports() -> Iterator[None]:
-    """Without the tables that transformers logs of every weight that it misses or has left over."""
-    before = logging.get_verbosity()
+def quiet() -> Iterator[None]:
+    """Without what transformers shows of a load: its bars, its tables of weights missing or left over."""
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _eight_bit() -> BitsAndBytesConfig:

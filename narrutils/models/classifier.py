@@ -20,9 +20,8 @@ from transformers import AutoTokenizer
 from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.data.store import base_beside
 from narrutils.errors import InputError
-from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, resolve
+from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, quiet, resolve
 from narrutils.models.lower import above
-from narrutils.models.packaged import quiet
 from narrutils.models.precision import weights_dtype
 from narrutils.models.settings import Body, Lora
 

@@ -19,11 +19,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Companion, fitting
-from narrutils.models.backbones import config_of, load_body, load_tokenizer, resolve
+from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
 from narrutils.models.classifier import base_name, load_base, pool_mean, save_base
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import fit_probe
-from narrutils.models.packaged import quiet
 from narrutils.models.precision import weights_dtype
 from narrutils.models.settings import Body
 from narrutils.models.text import pad, special_ids

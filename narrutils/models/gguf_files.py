@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
-from narrutils.models.packaged import quiet
+from narrutils.models.backbones import quiet
 
 # Kinds of values in a GGUF file (its specification, versions 2 and 3): bytes of the simple ones.
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}

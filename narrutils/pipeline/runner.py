@@ -5,7 +5,6 @@ file under outputs/ is touched; unchanged stages are skipped; a stage that fails
 the run with the command that resumes it.
 """
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from narrutils.data.files import read_json
 from narrutils.errors import InputError
@@ -262,12 +262,11 @@ def _kernel_environment(parameters: dict) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{shown(folder)}: another run is writing there; wait for it to end") from None
-        yield
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"{shown(folder)}: another run is writing there; wait for it to end") from None
 
 
 def _finish(job: Job) -> Path:

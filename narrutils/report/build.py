@@ -113,5 +113,6 @@ def cost(figures: Mapping) -> str:
 
 
 def _finished(record: Mapping) -> str:
-    started = [s["started"] for s in record["stages"].values() if "started" in s]
-    return datetime.datetime.fromisoformat(max(started)).strftime("%-d %B %Y") if started else ""
+    started = max((s["started"] for s in record["stages"].values() if "started" in s), default="")
+    day = datetime.datetime.fromisoformat(started) if started else None
+    return f"{day.day} {day:%B %Y}" if day else ""

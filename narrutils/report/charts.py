@@ -1,17 +1,23 @@
-"""Small charts as inline SVG: intervals on a shared axis, bars, curves.
+"""Small charts within tables, as inline SVG; and whole figures, which `plots` draws, as images.
 
 Places along an axis are percentages, so that a chart is as wide as its column while
 text and marks keep their size, on a phone as in print. Colours are classes of the
-style sheet, which knows light and dark. Shapes differ as well as colours. Every
+style sheet, which knows light and dark. Shapes differ as well as colours. Every small
 chart stands beside its figures in text and is hidden from screen readers.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from io import StringIO
 
 from markupsafe import Markup
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from narrutils.report.plots import STYLE
+from narrutils.report.render import embedded
 
 SHAPES = {
     "dot": '<circle r="4.5"/>',
@@ -51,14 +57,8 @@ def fit_axis(values: Sequence[float], ticks: int = 6) -> Axis:
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 0.01
     low, high = low - room, high + room
-    step = _round_step((high - low) / ticks)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return Axis(low, high, tuple(round(n * step, 10) for n in range(first, last + 1)))
-
-
-def _round_step(width: float) -> float:
-    size = 10 ** math.floor(math.log10(width))
-    return next(size * n for n in (1, 2, 5, 10) if size * n >= width)
+    round_ones = MaxNLocator(ticks, steps=(1, 2, 5, 10)).tick_values(low, high).round(10)
+    return Axis(low, high, tuple(float(tick) for tick in round_ones if low <= tick <= high))
 
 
 def strip(axis: Axis, marks: Sequence[Mark], height: int = 24) -> Markup:
@@ -106,34 +106,18 @@ def sparkline(said: Sequence[float], came: Sequence[float], size: int = 38) -> M
     )
 
 
-def curve(
-    points: Sequence[tuple[float, float]], across: Axis, up: Axis, chosen: float | None = None
-) -> Markup:
-    """A line over two axes, the chosen place across marked; ticks are labelled in per cent."""
-    height, base = 220, 200
+def picture(draw: Callable[[Axes], object], width: float, height: float) -> str:
+    """A figure as the source of an image, so many inches large; equal figures are equal byte by byte.
 
-    def y(value: float) -> float:
-        return round(base * (1 - up.place(value) / 100), 1)
-
-    lines = [
-        _line(across.place(a), across.place(b), y(p), y(q), "line") for (a, p), (b, q) in pairwise(points)
-    ]
-    rows = [
-        _line(0, 100, y(t), y(t), "grid") + f'<text x="-6" y="{y(t) + 4}" text-anchor="end">{t:.0%}</text>'
-        for t in up.ticks
-    ]
-    columns = []
-    for t in across.ticks:
-        x = across.place(t)
-        label = f'<text x="{x}%" y="{height - 5}" text-anchor="{_anchor(x)}">{t:.0%}</text>'
-        columns.append(_line(x, x, 0, base, "grid") + label)
-    at = [] if chosen is None else [_line(across.place(chosen), across.place(chosen), 0, base, "chosen")]
-    return _svg("curve", height, "".join([*rows, *columns, *at, *lines]))
-
-
-def _anchor(place: float) -> str:
-    """Labels at the ends stay inside."""
-    return "start" if place < 4 else "end" if place > 96 else "middle"
+    Args:
+        draw: draws on the figure's only axes, such as a function of `plots`.
+    """
+    plain = {"svg.fonttype": "none", "svg.hashsalt": "narrutils", "savefig.facecolor": "none"}
+    with style.context(STYLE | plain, after_reset=True):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(file := StringIO(), format="svg", metadata={"Date": None, "Creator": None})
+    return embedded("image/svg+xml", file.getvalue())
 
 
 def _mark(axis: Axis, mark: Mark) -> str:

@@ -1,24 +1,35 @@
 """One executed notebook as a page: prose, folded code, and what the cells showed.
 
-Whatever a cell showed as HTML or Markdown goes through `clean`, the rest is escaped.
+nbconvert's filters make HTML of Markdown, code and terminal colours, and its sanitiser has the last
+word on what a cell displayed: no script, frame, form, handler, style or link to elsewhere is left. It
+is a second wall behind the escaping of `show`.
 """
 
-import base64
-import html
-import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from narrutils.report.clean import clean
+from narrutils.report.render import embedded
 
 #: What a cell may display, the best form first.
 FORMS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain")
 
 #: A cell that reads as a figure: a number, an interval, a share, a dash, nothing.
-NUMBER = re.compile(r"(NaN|None|&lt;NA&gt;|[-+−–\d.,:%eE\[\]() /]*)")
+NUMBER = re.compile(r"NaN|None|<NA>|[-+−–\d.,:%eE\[\]() /]*")
+
+HEADINGS = ["h1", "h2", "h3", "h4"]
+TAGS = [
+    *HEADINGS, "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "del", "details", "div", "dl",
+    "dt", "em", "figcaption", "figure", "h5", "h6", "hr", "i", "ins", "kbd", "li", "mark", "ol", "p", "pre",
+    "s", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead",
+    "tr", "u", "ul",
+]  # fmt: skip
+#: Elements whose content is no text for people.
+UNREAD = "style, script, noscript, template, iframe, object, svg, math, .anchor-link"
 
 
 @dataclass
@@ -29,7 +40,7 @@ class Page:
     title: str
     purpose: str
     cells: list[dict]
-    sections: list[tuple[str, str]] = field(default_factory=list)
+    sections: list[tuple[str, str]]
     before: "Page | None" = None
     after: "Page | None" = None
     cost: str = ""
@@ -55,76 +66,39 @@ class Page:
 def read_page(path: Path) -> Page:
     """Read an executed notebook into a page."""
     import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor  # of a line rewritten, the last stays
 
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.source.strip()]
-    shown, heading = [], path.stem
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            heading = _heading(cell.source) or heading
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
+    shown, prose = [], _parsed("")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.strip():
             shown.append({"kind": "markdown", "html": _markdown(cell.source)})
-        elif cell.cell_type == "code":
-            shown.append(_code_cell(cell, heading))
-    title, purpose = _opening([c.source for c in cells if c.cell_type == "markdown"])
-    return Page(path.stem, title or path.stem, purpose, shown, _sections(shown))
+            prose.extend(_parsed(shown[-1]["html"]))
+        elif cell.cell_type == "code" and cell.source.strip():
+            shown.append(_code_cell(cell, [path.stem, *(h.get_text() for h in prose(HEADINGS))][-1]))
+    sections = [(h2["id"], h2.get_text()) for h2 in prose.select("h2[id]")]
+    return Page(path.stem, *_opening(prose, path.stem), shown, sections)
 
 
-def _heading(source: str) -> str:
-    found = re.findall(r"^#{1,4} +(.+)$", source, flags=re.MULTILINE)
-    return _plain(found[-1]) if found else ""
-
-
-def _opening(sources: list[str]) -> tuple[str, str]:
+def _opening(prose: BeautifulSoup, name: str) -> tuple[str, str]:
     """The first heading, and what is asked, or else the first sentence of prose after it."""
-    text = "\n".join(sources)
-    asked = re.search(r"^[-*] +\*\*Asked:\*\* *(.+)$", text, flags=re.MULTILINE)
-    title = re.search(r"^# +(.+)$", text, flags=re.MULTILINE)
-    after = text[title.end() :] if title else text
-    lines = [block for block in re.split(r"\n\s*\n", after) if re.match(r"\s*[\w*_`\"]", block)]
-    sentence = re.match(r".+?[.!?](?=\s|$)", _plain(" ".join(lines[0].split()))) if lines else None
-    purpose = _plain(asked[1]) if asked else sentence[0] if sentence else ""
-    return (_plain(title[1]) if title else ""), purpose[:1].upper() + purpose[1:]
-
-
-def _plain(markdown: str) -> str:
-    """Markdown emphasis, code marks and links as plain text."""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`]", lambda m: m[1] or "", markdown).strip()
-
-
-def _sections(cells: list[dict]) -> list[tuple[str, str]]:
-    """Anchors and texts of the second-level headings."""
-    found = []
-    for cell in cells:
-        if cell["kind"] == "markdown":
-            for anchor, text in re.findall(
-                r'<h2 id="([^"]+)">(.*?)</h2>', str(cell["html"]), flags=re.DOTALL
-            ):
-                text = re.sub(r"<a class=.anchor-link.*?</a>|<[^>]+>", "", text)
-                found.append((html.unescape(anchor), html.unescape(text).strip()))
-    return found
-
-
-def _markdown(source: str) -> Markup:
-    from nbconvert.filters import markdown2html
-
-    return Markup(clean(markdown2html(source)))
+    asked, first = prose.find("strong", string="Asked:"), prose.find("p", recursive=False)
+    if asked:
+        purpose = asked.parent.get_text().removeprefix("Asked:").strip()
+    else:
+        purpose = re.match(r".*?[.!?](?=\s|$)|", " ".join(first.get_text().split()) if first else "")[0]
+    return prose.h1.get_text() if prose.h1 else name, purpose[:1].upper() + purpose[1:]
 
 
 def _code_cell(cell, heading: str) -> dict:
     from nbconvert.filters import Highlight2HTML
 
     tags = cell.metadata.get("tags", [])
-    injected = "injected-parameters" in tags
-    label = (
-        "parameters of this run"
-        if injected
-        else "parameters and defaults"
-        if "parameters" in tags
-        else "code"
-    )
+    labels = {"injected-parameters": "parameters of this run", "parameters": "parameters and defaults"}
     return {
         "kind": "code",
-        "label": label,
-        "open": injected,
+        "label": next((label for tag, label in labels.items() if tag in tags), "code"),
+        "open": "injected-parameters" in tags,
         "code": Markup(Highlight2HTML()(cell.source, language="python")),
         "outputs": [shown for output in cell.outputs if (shown := _output(output, heading))],
     }
@@ -133,8 +107,7 @@ def _code_cell(cell, heading: str) -> dict:
 def _output(output, heading: str) -> dict | None:
     if output.output_type == "stream":
         kind = "text" if output.name == "stdout" else "messages"
-        text = _settled(output.text)
-        return {"kind": kind, "html": _ansi(text)} if text.strip() else None
+        return {"kind": kind, "html": _ansi(output.text)} if output.text.strip() else None
     if output.output_type == "error":
         return {"kind": "error", "html": _ansi("\n".join(output.traceback))}
     form = next((f for f in FORMS if f in output.data), None)
@@ -146,62 +119,78 @@ def _output(output, heading: str) -> dict | None:
 
 def _display(form: str, value: str, heading: str) -> dict:
     if form == "text/html":
-        return {"kind": "html", "html": Markup(align_text(plain_tables(clean(value))))}
+        return {"kind": "html", "html": clean(tidy_tables(value))}
     if form == "text/markdown":
         return {"kind": "markdown", "html": _markdown(value)}
     if form.startswith("image/"):
-        coded = (
-            base64.b64encode(value.encode()).decode() if form == "image/svg+xml" else "".join(value.split())
-        )
-        return {"kind": "image", "source": f"data:{form};base64,{coded}", "alt": f"Figure: {heading}"}
+        return {"kind": "image", "source": embedded(form, value), "alt": f"Figure: {heading}"}
     return {"kind": "text", "html": _ansi(value)}
 
 
-def plain_tables(shown: str) -> str:
-    """Tables of pandas and of its Styler alike: class `dataframe`, column and index names in one row."""
-    shown = re.sub(r"<table[^>]*>(?=\s*<thead>)", '<table class="dataframe">', shown)
-    return re.sub(r"<thead>.*?</thead>", lambda m: _one_row(m[0]), shown, flags=re.DOTALL)
+def _markdown(source: str) -> Markup:
+    from nbconvert.filters import markdown2html
 
-
-def _one_row(head: str) -> str:
-    rows = re.findall(r"<tr>.*?</tr>", head, flags=re.DOTALL)
-    cells = [re.findall(r"<th>(.*?)</th>", row, flags=re.DOTALL) for row in rows]
-    blank = [[cell.replace("&nbsp;", "").strip(" \n\xa0") == "" for cell in row] for row in cells]
-    if (
-        len(rows) != 2
-        or not all(cells)
-        or blank[1] != [False] + [True] * (len(cells[0]) - 1)
-        or not blank[0][0]
-    ):
-        return head
-    merged = "".join(f"<th>{cell}</th>" for cell in [cells[1][0], *cells[0][1:]])
-    return f"<thead><tr>{merged}</tr></thead>"
-
-
-def align_text(table: str) -> str:
-    """A pandas table whose columns of words carry the class `text`, so that they can stand left.
-
-    A table with cells over several columns or rows is left as it is.
-    """
-    if 'class="dataframe"' not in table or re.search(r"(col|row)span", table):
-        return table
-    rows = re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)
-    body = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows[1:]]
-    words = {n for cells in body for n, cell in enumerate(cells) if not NUMBER.fullmatch(cell.strip())}
-    for row in rows:
-        place = itertools.count()
-        marked = re.sub(r"<t[hd](?=>)", lambda m, p=place: m[0] + ' class="text"' * (next(p) in words), row)
-        table = table.replace(row, marked, 1)
-    return table
-
-
-def _settled(text: str) -> str:
-    """What a terminal would show in the end: of a line rewritten by carriage returns, the last."""
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return clean(markdown2html(source))
 
 
 def _ansi(text: str) -> Markup:
     """Escaped, with the terminal's colours as spans."""
     from nbconvert.filters import ansi2html
 
-    return Markup(clean(ansi2html(text)))
+    return clean(ansi2html(text))
+
+
+def clean(html: str) -> Markup:
+    """The same HTML without anything that acts, styles or fetches; unknown tags leave their text."""
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
+
+    soup = _parsed(html)
+    for element in soup.select(UNREAD):
+        element.decompose()
+    sanitiser = SanitizeHTML(tags=TAGS, attributes={"*": _is_kept}, strip=True)
+    return Markup(sanitiser.sanitize_html_tags(str(soup)))
+
+
+def _is_kept(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute stays; links lead to places of the same page."""
+    if name == "href":
+        return tag == "a" and value.startswith("#")
+    if name == "id":
+        return tag in HEADINGS  # what a table of contents leads to
+    if name in ("colspan", "rowspan"):
+        return tag in ("td", "th") and value.isdigit()
+    return name in ("class", "title", "lang", "dir", "open")
+
+
+def tidy_tables(html: str) -> str:
+    """Tables of pandas and of its Styler alike: class `dataframe`, column and index names in one row.
+
+    Columns of words carry the class `text`, so that they can stand left, unless some cell is over
+    several columns or rows.
+    """
+    soup = _parsed(html)
+    for table in soup("table"):
+        for element in (table, *table(["tr", "th", "td"])):
+            del element["class"]
+        if table.thead:
+            table["class"] = "dataframe"
+            _merge_names(table.thead("tr"))
+        rows = [] if table.select("[colspan], [rowspan]") else [row(["th", "td"]) for row in table("tr")]
+        for heading, *cells in zip(*rows):
+            if not all(NUMBER.fullmatch(cell.get_text().strip()) for cell in cells):
+                for cell in (heading, *cells):
+                    cell["class"] = "text"
+    return str(soup)
+
+
+def _merge_names(rows: list) -> None:
+    """Put the index's name, which pandas gives a row of its own, into the empty corner above it."""
+    cells = [row("th") for row in rows]
+    said = [[cell.get_text().strip() for cell in row] for row in cells]
+    if len(rows) == 2 and all(said) and not said[0][0] and said[1][0] and not any(said[1][1:]):
+        cells[0][0].replace_with(cells[1][0])
+        rows[1].decompose()
+
+
+def _parsed(html: str) -> BeautifulSoup:
+    return BeautifulSoup(StringIO(html), "html.parser")  # a plain string might be taken for a file's name

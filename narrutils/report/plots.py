@@ -208,9 +208,9 @@ def ladder(
     return axis
 
 
-def flag_curve(flagging: dict) -> Axes:
+def flag_curve(flagging: dict, axis: Axes | None = None) -> Axes:
     """Accuracy of the codes of the cases that are not flagged, from the content of `flags.json`."""
-    _, axis = plt.subplots(figsize=(6, 2.8))
+    axis = axis or plt.subplots(figsize=(6, 2.8))[1]
     points = [p for p in flagging["curve"] if p["accuracy"] is not None]
     axis.plot([p["flagged"] for p in points], [p["accuracy"] for p in points], color=BLUE, marker="o", ms=3)
     axis.scatter([flagging["share"]], [flagging["accuracy"]], color=ORANGE, zorder=3, label="chosen")

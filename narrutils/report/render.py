@@ -74,6 +74,12 @@ def _environment() -> Environment:
     return environment
 
 
+def embedded(form: str, image: str) -> str:
+    """An image as the source of an `img`: SVG as it is written, others in base64 as notebooks hold them."""
+    coded = base64.b64encode(image.encode()).decode() if form == "image/svg+xml" else image
+    return f"data:{form};base64,{''.join(coded.split())}"
+
+
 def may_break(name: str) -> Markup:
     """A name such as SuicideAttemptHistory, which a narrow column may break between its words."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))

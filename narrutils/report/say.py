@@ -8,17 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from IPython.display import Markdown
 
-from narrutils.crossfit.rounds import gain_over
-from narrutils.data.run import Run
-from narrutils.data.study import Study
-from narrutils.evaluation.intervals import columns_of, in_columns
+from narrutils.evaluation.intervals import Interval, columns_of, in_columns
 from narrutils.evaluation.ladder import to_table
 from narrutils.report.tables import figure, percent, with_interval
 
 WHERE = {"oof": "Out of fold", "test": "On the test cases"}
 AGAINST = {"given": "the given labels", "truth": "the planted truth"}
 UNKNOWN = {"given": "The labels of the test cases are not known.", "truth": "The truth is not known."}
-ALONE = "There is one step, and nothing to hold it against."
+ALONE = "There is only one, and nothing to hold it against."
 
 
 def handed_in(submission: pd.DataFrame, members: Sequence[str]) -> Markdown:
@@ -73,12 +70,11 @@ def gain(table: pd.DataFrame) -> Markdown:
     return Markdown(said)
 
 
-def previous(study: Study, name: str) -> Markdown:
-    """What the ensemble of a run gains over that of the previous one, whose folder is `name`, if any."""
-    if not name:
+def previous(gain: Interval | None) -> Markdown:
+    """What the ensemble of a run gains over that of the previous one, if there is one."""
+    if gain is None:
         return Markdown("This run goes on from no other.")
-    found = in_columns("gain", gain_over(study, Study.open(Run(name))))
-    return Markdown(f"The ensemble {_difference(found, f'that of {Run(name).folder.name}')}")
+    return Markdown(f"The ensemble {_difference(in_columns('gain', gain), 'that of the previous run')}")
 
 
 def test_gap(table: pd.DataFrame) -> Markdown:

@@ -1,4 +1,4 @@
-"""The sections of the report's first page: `overview`'s tables with figures as text and charts beside them.
+"""The sections of the report's first page: tables of `facts` with figures as text and charts beside them.
 
 A section whose artefact is missing is None or empty, and the page leaves it out.
 """
@@ -9,8 +9,8 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.report import facts as overview
-from narrutils.report.charts import Axis, Mark, bar, curve, fit_axis, sparkline, strip
+from narrutils.report import facts, plots
+from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
 from narrutils.report.tables import duration, figure, interval
 
@@ -24,23 +24,23 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = overview.read_schema(run)
+    schema = facts.read_schema(run)
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),
         "ladder": ladder_tables(ladder),
         "costs": costs(record),
-        "parameters": overview.parameters(record),
+        "parameters": facts.parameters(record),
         "stand_ins": as_table(record.get("stand_ins", [])),
         "flags": flags(run.read("flags.json")) if run.has("flags.json") else None,
         "variables": variables(run, schema, ladder) if schema else None,
         "generated": generated(run, schema) if schema else None,
         "changes": changes(run, schema) if schema else None,
     }
-    return found | {"facts": facts(run, schema, found)}
+    return found | {"facts": sizes(run, schema, found)}
 
 
-def facts(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, str]]:
+def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, str]]:
     """Sizes of a run in one line: figure and what it counts."""
     lines = []
     if schema and run.has("cases.parquet"):
@@ -58,11 +58,11 @@ def facts(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
 
 def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None:
     """A row a variable, or None."""
-    found = overview.variables(run, schema)
+    found = facts.variables(run, schema)
     if found is None:
         return None
     table, curves = found
-    test = overview.scores_on_test(ladder)
+    test = facts.scores_on_test(ladder)
     return [_variable(name, row, curves[curves["variable"] == name], test) for name, row in table.iterrows()]
 
 
@@ -94,7 +94,7 @@ def _known(value: float) -> str:
 
 def generated(run: Run, schema: Schema) -> list[dict] | None:
     """A row a pool, or None."""
-    table = overview.generated(run, schema)
+    table = facts.generated(run, schema)
     if table is None:
         return None
     return [
@@ -105,7 +105,7 @@ def generated(run: Run, schema: Schema) -> list[dict] | None:
 
 def changes(run: Run, schema: Schema) -> dict | None:
     """The rows of changed labels, their total, whether methods and the truth are known; or None."""
-    table = overview.changed_labels(run, schema)
+    table = facts.changed_labels(run, schema)
     if table is None or table.empty:
         return None
     known, longest = "found" in table.columns, table["changed"].max()
@@ -126,7 +126,7 @@ def _change(row: dict, longest: int) -> dict:
 
 def costs(record: Mapping) -> dict | None:
     """Time and peak memory of each notebook with bars, and both for the whole; or None."""
-    table = overview.costs(record)
+    table = facts.costs(record)
     if table is None:
         return None
     most = table.max().clip(lower=1e-9)
@@ -150,12 +150,10 @@ def flags(content: Mapping) -> dict | None:
     Args:
         content: what `flags.summarise` gives.
     """
-    points = sorted((p["flagged"], p["accuracy"]) for p in content["curve"] if p["accuracy"] is not None)
-    if len({share for share, _ in points}) < 2:
+    if len({p["flagged"] for p in content["curve"] if p["accuracy"] is not None}) < 2:
         return None
-    across = Axis(0.0, 1.0, tuple(n / 5 for n in range(6)))
-    line = curve(points, across, fit_axis([accuracy for _, accuracy in points]), content["share"])
-    return {"curve": line} | {k: content[k] for k in ("share", "accuracy", "accuracy_of_all")}
+    curve = picture(lambda axis: plots.flag_curve(content, axis).set_title(""), 5.2, 2.7)
+    return {"curve": curve} | {k: content[k] for k in ("share", "accuracy", "accuracy_of_all")}
 
 
 def as_table(rows: list[dict]) -> dict | None:

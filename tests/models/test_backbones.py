@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoConfig, BertConfig, BertModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig
+from transformers.utils import logging
 
 from narrutils.errors import InputError
 from narrutils.models.backbones import (
@@ -14,6 +15,7 @@ from narrutils.models.backbones import (
     load_body,
     load_causal,
     load_tokenizer,
+    quiet,
     resolve,
 )
 
@@ -85,6 +87,16 @@ def test_a_local_folder_is_read_without_the_network(tiny_gemma):
     assert tiny_gemma.kind == "local" and tiny_gemma.source["local_files_only"] is True
     model = load_causal(tiny_gemma, torch.bfloat16)
     assert model.dtype == torch.bfloat16 and hasattr(model, "lm_head")
+
+
+def test_quiet_holds_back_bars_and_reports_and_gives_both_back():
+    def shown():
+        return logging.is_progress_bar_enabled(), logging.get_verbosity()
+
+    before = shown()
+    with quiet(), quiet():
+        assert shown() == (False, logging.ERROR)
+    assert shown() == before
 
 
 def test_a_cut_gemma_equals_the_first_layers_of_the_whole(tiny_gemma):

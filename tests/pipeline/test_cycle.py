@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from toys import random_probabilities
 
-from narrutils.crossfit.rounds import gain_over
+from narrutils.crossfit.rounds import gain_over, gain_since
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
@@ -353,3 +353,5 @@ def test_both_sides_are_scored_against_the_labels_given_here(quick):
     gain, cases = gain_over(Study.open(after), Study.open(before)), before.read("cases.parquet")
     before.write("cases.parquet", cases.assign(Sad=1 - cases["Sad"]))
     assert gain_over(Study.open(after), Study.open(before)) == gain
+    assert gain_since(Study.open(after), str(before.folder)) == gain
+    assert gain_since(Study.open(after), "") is None

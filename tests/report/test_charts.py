@@ -1,11 +1,17 @@
 """Charts place marks where the values are, stay within their column, and hold well-formed markup."""
 
+import base64
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
-from narrutils.report.charts import Axis, Mark, bar, curve, fit_axis, scale, sign, sparkline, strip
+from narrutils.report import plots
+from narrutils.report.charts import Axis, Mark, bar, fit_axis, picture, scale, sign, sparkline, strip
 
 
 @pytest.mark.parametrize("values", [(0.3, 0.61), (0.845, 0.869), (0.5, 0.5), (-0.2, 0.0), (0.0, 1.0)])
@@ -41,14 +47,42 @@ def test_the_perfect_curve_lies_on_the_diagonal():
     assert points == "3,43 23.0,23.0 43,3"
 
 
-def test_a_curve_is_one_line_over_both_axes():
-    axis = Axis(0.0, 1.0, (0.0, 1.0))
-    lines = ET.fromstring(curve([(0, 0.5), (0.5, 0.75), (1, 1)], axis, axis, chosen=0.25))
-    drawn = [
-        (e.get("x1"), e.get("y1"), e.get("x2"), e.get("y2")) for e in lines.findall("line[@class='line']")
-    ]
-    assert drawn == [("0.0%", "100.0", "50.0%", "50.0"), ("50.0%", "50.0", "100.0%", "0.0")]
-    assert lines.find("line[@class='chosen']").get("x1") == "25.0%"
+ROOT = Path(__file__).parents[2]
+
+FLAGGING = {
+    "curve": [{"flagged": x, "accuracy": y} for x, y in ((0.0, 0.8), (0.5, 0.9), (1.0, None))],
+    "share": 0.5,
+    "accuracy": 0.9,
+    "accuracy_of_all": 0.8,
+}
+
+
+def drawn(flagging=FLAGGING):
+    return picture(lambda axis: plots.flag_curve(flagging, axis), 5, 2.5)
+
+
+def test_a_picture_is_an_image_of_a_figure_with_its_words_as_text():
+    kind, _, coded = drawn().partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    image = ET.fromstring(base64.b64decode(coded))
+    assert (image.get("width"), image.get("height")) == ("360pt", "180pt")
+    said = {"".join(text.itertext()).strip() for text in image.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"share of cases flagged", "chosen"} <= said
+
+
+def test_the_same_figure_is_the_same_picture_whatever_was_styled_and_in_any_process():
+    before = drawn()
+    with plt.rc_context():
+        plots.use_style()
+        assert drawn() == before
+    code = "import sys; sys.path.append('tests/report'); import test_charts; print(test_charts.drawn())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{before}\n"
+    assert not plt.get_fignums()
+
+
+def test_a_curve_without_a_chosen_point_is_drawn():
+    assert drawn(FLAGGING | {"accuracy": None}) != drawn()
 
 
 def test_ticks_are_written_with_the_digits_that_they_need():
@@ -64,7 +98,6 @@ def test_charts_carry_no_style_of_their_own():
         sign("dot"),
         bar([1]),
         sparkline([0], [1]),
-        curve([], axis, axis),
     ):
         assert "style" not in chart
         assert 'aria-hidden="true"' in chart

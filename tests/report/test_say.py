@@ -182,8 +182,9 @@ def test_changed_labels_are_judged_only_where_the_truth_is_known():
     assert "truth" not in say.changed(table[["changed"]], 2000).data
 
 
-def test_no_previous_run_is_said_to_be_none():
-    assert "no other" in say.previous(None, "").data
+def test_a_previous_run_is_held_against_if_there_is_one():
+    assert "no other" in say.previous(None).data
+    assert "loses 0.100" in say.previous(Interval(-0.1, -0.2, 0.0)).data
 
 
 def test_the_conclusion_repeats_what_was_said():
