@@ -29,7 +29,7 @@ def _number(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
-NonNegative = Annotated[Number, Field(ge=0)]
+Amount = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Smoothing = Annotated[Number, Field(ge=0, lt=0.5)]

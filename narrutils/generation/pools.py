@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from narrutils.data.schema import Schema
-from narrutils.data.settings import Count, Fraction, NonNegative, Positive, Seed, Share, Size, checked
+from narrutils.data.settings import Amount, Count, Fraction, Positive, Seed, Share, Size, checked
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import check_floors
 
@@ -61,7 +61,7 @@ class Pool:
     max_examples: Count = 7
     max_words: Size = 2000
     max_new_tokens: Size = 3000
-    temperature: NonNegative | None = None
+    temperature: Amount | None = None
     top_p: Share | None = None
     form: Literal["", "chat", "completion"] = ""  # empty: chat if the model has a chat template
     engine: dict = field(default_factory=dict)

@@ -15,20 +15,21 @@ the notebooks declare before anything runs; a name or value that does not fit is
 nearest right name.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
-from narrutils.data.settings import fitting
+from narrutils.data.settings import Number, fitting
 from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
 TOP = ("run", "description", "estimate", "shared")
 PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
-ESTIMATED = {"seconds", "teraflops", "gigabytes"}
+ESTIMATED = Literal["seconds", "teraflops", "gigabytes"]
 NOTEBOOKS = PROJECT / "notebooks"
 
 Declared = dict[str, dict[str, Parameter]]
@@ -82,17 +83,18 @@ def load_profile(
     known = read_declared(notebooks)
     _check_sections(raw, known, path)
     values = {stage: {n: p.default for n, p in known[stage].items() if n != INJECTED} for stage in known}
+    names = {stage: settable(parameters) for stage, parameters in known.items()}
     for section in ("shared", *known):
         stages, where = [s for s in known if section in ("shared", s)], f"{path}: {section}"
-        for name, value in _singly(raw.get(section, {}), known):
-            for stage, parameter in _declaring(name, known, stages, where):
-                _set(values[stage], parameter, [value], where)
+        for name, value in raw.get(section, {}).items():
+            for stage in _declaring(name, names, stages, where):
+                _set(values[stage], names[stage], name, [value], where)
     run = raw["run"]
     for key, text in overrides:
         if key == "run":
             run = text
         else:
-            _override(values, known, key, text)
+            _override(values, names, key, text)
     return Profile(
         name=path.stem,
         path=path,
@@ -160,12 +162,7 @@ def _check_sections(raw: dict, known: Declared, path: Path) -> None:
             raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *known])}")
         if section not in ("run", "description") and not isinstance(value, dict):
             raise InputError(f"{path}: {section} must be a mapping of name to value")
-    for stage, figures in raw["estimate"].items():
-        if stage not in known:
-            raise InputError(f"{path}: estimate: unknown name {stage}{_near(stage, known)}")
-        fits = isinstance(figures, dict) and set(figures) <= ESTIMATED
-        if not fits or not all(isinstance(v, (int, float)) for v in figures.values()):
-            raise InputError(f"{path}: estimate.{stage} takes {{seconds: 30, teraflops: 2, gigabytes: 0.6}}")
+    fitting(raw["estimate"], dict[Literal[*known], dict[ESTIMATED, Number]], f"{path}: estimate")
 
 
 def _run_name(run: object, path: Path) -> str:
@@ -176,30 +173,17 @@ def _run_name(run: object, path: Path) -> str:
     return name
 
 
-def _singly(given: Mapping, known: Declared) -> Iterator[tuple[str, object]]:
-    """Names and values, those within a mapping of settings like all others."""
-    for name, value in given.items():
-        inside = name in _mappings(known) and isinstance(value, dict)
-        yield from value.items() if inside else [(name, value)]
-
-
-def _mappings(known: Declared) -> set[str]:
-    """The parameters that are mappings of settings."""
-    return {p.name for parameters in known.values() for p in parameters.values() if p.kinds}
-
-
-def _declaring(name: str, known: Declared, stages: list[str], where: str) -> list[tuple[str, Parameter]]:
-    """What a name sets in some stages.
+def _declaring(name: str, names: Declared, stages: list[str], where: str) -> list[str]:
+    """Those of some stages where a name may be set.
 
     Raises:
-        InputError: nothing; the line tells who else declares it, or the nearest name.
+        InputError: there are none; the line tells who else declares it, or the nearest name.
     """
     if name == INJECTED:
         raise InputError(f"{where}: {name} is set by the runner; choose the folder with `run` or --outputs")
-    names = {stage: settable(parameters) for stage, parameters in known.items()}
-    found = [(stage, names[stage][name]) for stage in stages if name in names[stage]]
+    found = [stage for stage in stages if name in names[stage]]
     if not found:
-        others = ", ".join(stage for stage in known if name in names[stage])
+        others = ", ".join(stage for stage in names if name in names[stage])
         near = _near(name, [n for stage in stages for n in names[stage]])
         raise InputError(f"{where}: unknown name {name}{f'; {others} declares it' if others else near}")
     return found
@@ -210,9 +194,9 @@ def _near(word: object, names: Iterable[str]) -> str:
     return mend and f"; {mend}"
 
 
-def _set(values: dict, parameter: Parameter, readings: list, where: str) -> None:
-    """Give a parameter the first of these readings of a value that fits it."""
-    name, faults = parameter.name, []
+def _set(values: dict, known: dict[str, Parameter], name: str, readings: list, where: str) -> None:
+    """Set what a name stands for to the first of these readings of a value that fits."""
+    parameter, faults = known[name], []
     for reading in readings:
         try:
             value = fitting(reading, parameter.kind, name)
@@ -222,20 +206,23 @@ def _set(values: dict, parameter: Parameter, readings: list, where: str) -> None
     else:
         meaning = f" ({parameter.help})" if parameter.help else ""
         raise InputError(f"{where}: {faults[0]}{meaning}")
-    if parameter.within:
-        name, value = parameter.within, values[parameter.within] | {name: value}
-    values[name] = value
+    if parameter.kinds:  # each by itself: others stay, and one may be a parameter of its own
+        for inner in value:
+            _set(values, known, inner, [value[inner]], where)
+    elif parameter.within:
+        values[parameter.within] = values[parameter.within] | {name: value}
+    else:
+        values[name] = value
 
 
-def _override(values: dict, known: Declared, key: str, text: str) -> None:
+def _override(values: dict, names: Declared, key: str, text: str) -> None:
     """Lay a pair of the command line over the values: as YAML reads it, else as it was typed."""
     *before, name = key.split(".")  # 04.name, options.name, 04.options.name
-    words = [word for word in before if word not in _mappings(known)]
-    stages = [find_stage(words[0], known, "-p")] if words else list(known)
+    words = [word for word in before if all(word not in parameters for parameters in names.values())]
+    stages = [find_stage(words[0], names, "-p")] if words else list(names)
     try:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError:
         parsed = text
-    for single, value in _singly({name: parsed}, known):
-        for stage, parameter in _declaring(single, known, stages, f"-p {stages[0]}" if words else "-p"):
-            _set(values[stage], parameter, [value, text] if single == name else [value], f"-p {stage}")
+    for stage in _declaring(name, names, stages, f"-p {stages[0]}" if words else "-p"):
+        _set(values[stage], names[stage], name, [parsed, text], f"-p {stage}")

@@ -5,11 +5,11 @@ from dataclasses import field, replace
 from typing import Literal
 
 from narrutils.data.settings import (
+    Amount,
     Count,
     Fields,
     Fraction,
     Loss,
-    NonNegative,
     Positive,
     Precision,
     Seed,
@@ -27,10 +27,10 @@ class Recipe(Reading):
     """How a classifier reads and is trained."""
 
     learning_rate: Positive = 5e-5  # peak
-    head_learning_rate: NonNegative = 0.0  # 0: the same as the body's
-    weight_decay: NonNegative = 0.01  # of matrices
+    head_learning_rate: Amount = 0.0  # 0: the same as the body's
+    weight_decay: Amount = 0.01  # of matrices
     warmup: Fraction = 0.2  # share of all steps
-    cosine_cycles: NonNegative = 0.4  # 0.4 ends near 9.5 % of the peak
+    cosine_cycles: Amount = 0.4  # 0.4 ends near 9.5 % of the peak
     accumulation: Size = 1  # batches a step
     smoothing: Smoothing = 0.1
     head_dropout: Fraction = 0.0
@@ -42,7 +42,7 @@ class Recipe(Reading):
     finetune_loss: Literal["", Loss] = ""  # of the last epochs of the last phase; empty: the phase's own
     finetune_epochs: Count = 0  # how many epochs those are
     swap: Share = 0.0  # probability that training shows a case's narratives in another order
-    r_drop: NonNegative = 0.0  # of the divergence between two dropout passes; 0 is one pass
+    r_drop: Amount = 0.0  # of the divergence between two dropout passes; 0 is one pass
     ema: Fraction = 0.0  # decay a step of the mean of weights that is kept; 0 keeps the last ones
 
     def __post_init__(self):

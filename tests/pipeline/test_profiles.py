@@ -74,7 +74,8 @@ def test_a_setting_in_a_mapping_is_named_like_any_other(load):
         values = profile.parameters["03_trains"]
         assert (values["options"], values["compute"]) == ({"warmup": 0.1, "r_drop": 0.5}, {"at_once": 2})
         assert profile.injected("03_trains").keys() == {"options", "compute"}
-    assert load("", ("options", "{epochs: 3}")).parameters["03_trains"]["epochs"] == 3
+    values = load("", ("options", "{smoothing: 0.1}")).parameters["03_trains"]  # has a parameter of its own
+    assert (values["smoothing"], values["options"]) == (0.1, {"warmup": 0.1})
 
 
 def test_only_what_differs_from_the_default_is_injected(load):
@@ -106,7 +107,7 @@ def test_run_is_named_by_the_profile_its_file_or_an_override(load):
         ("01_makes: {r_drop: 0.5}", ["r_drop", "03_trains declares it"]),
         ("01_makes: [rate]", ["01_makes", "mapping"]),
         ("shared: {run_dir: /tmp}", ["run_dir"]),
-        ("estimate: {01_makes: 30}", ["estimate.01_makes"]),
+        ("estimate: {01_makes: 30}", ["estimate", "01_makes"]),
         ("run: ../demo", ["run", "folder name"]),
         ("shared: {rows: 3, rows: 4}", ["rows", "twice"]),
         ("- rows", ["mapping"]),
