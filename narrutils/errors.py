@@ -1,7 +1,8 @@
 """The one exception that the package raises for a mistake that its user can mend."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -11,6 +12,15 @@ class InputError(ValueError):
     with 2. A message may name a file, a row, a column, a uid or a parameter; it
     never holds narrative text.
     """
+
+
+@contextmanager
+def concerning(what: str) -> Iterator[None]:
+    """Whatever mistake is found in the block is told with what it concerns before it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
 
 
 def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:

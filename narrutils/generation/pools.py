@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Amount, Count, Fraction, Positive, Seed, Share, Size, checked
-from narrutils.errors import InputError
+from narrutils.errors import InputError, concerning
 from narrutils.generation.conditioning import check_floors
 
 
@@ -100,9 +100,7 @@ def _of_cycle(pool: Pool, cycle: int) -> Pool:
 
 
 def _pool(entry: dict, schema: Schema) -> Pool:
-    try:
+    with concerning(f"pools: {entry.get('pool') or 'an entry'}"):
         pool = Pool(**entry)
         check_floors(schema, pool.floors)
-    except InputError as error:
-        raise InputError(f"pools: {entry.get('pool') or 'an entry'}: {error}") from None
     return pool

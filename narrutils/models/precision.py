@@ -16,15 +16,12 @@ import sys
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 from narrutils.data.run import Run
-from narrutils.data.settings import AnyPrecision, Precision, fitting
+from narrutils.data.settings import AnyPrecision, fitting
 from narrutils.errors import InputError
 from narrutils.models.speed import measured
 
-#: What a model can compute in; `auto` beside them is resolved to one of them.
-PRECISIONS = get_args(Precision)
 #: Beginnings of the model types whose activations leave float16's range, which ends at 65,504.
 #: DeBERTa-v3's type is deberta-v2; for Gemma 2 and 3 and GLM-4 vLLM refuses float16 as well.
 OVERFLOWING = ("deberta", "gemma", "glm4")
@@ -33,10 +30,10 @@ SLOW = 1.5
 
 
 def resolved(wanted: str, kept: str = "") -> str:
-    """The precision that is meant, one of `PRECISIONS`.
+    """The precision that is meant, a `Precision`.
 
     Args:
-        wanted: a parameter's value: one of `PRECISIONS`, or `auto`.
+        wanted: a parameter's value: a `Precision`, or `auto`.
         kept: what the run folder keeps (`kept_by`), which `auto` follows; "": what is fastest here.
 
     Raises:

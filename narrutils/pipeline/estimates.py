@@ -42,7 +42,7 @@ def seconds(estimate: Mapping[str, float], speed: Speed, precision: str, cores: 
 
     Args:
         estimate: `seconds` and `teraflops`.
-        precision: one of `precision.PRECISIONS`; float16 is taken for the faster of the others.
+        precision: a `Precision`; float16 is taken for the faster of the others.
     """
     ordinary, neural = parts(speed, precision, cores)
     return estimate.get("seconds", 0.0) * ordinary + estimate.get("teraflops", 0.0) * neural

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from narrutils.data.settings import Fields, Number
@@ -33,11 +32,6 @@ class Parameter:
     kind: object
     help: str = ""
     within: str = ""
-
-    @property
-    def kinds(self) -> tuple[type, ...]:
-        """The classes of which it holds some fields; none where it is no mapping of settings."""
-        return Fields.of(self.kind).kinds
 
 
 def read_cells(path: Path) -> list[dict]:
@@ -80,9 +74,7 @@ def settable(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
     return inner | {name: p for name, p in parameters.items() if name != INJECTED}
 
 
-def parse_parameters(
-    source: str, path: str | Path, places: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, Parameter]:
+def parse_parameters(source: str, path: str | Path, places: Mapping[str, str]) -> dict[str, Parameter]:
     """The declarations in a parameters cell.
 
     Args:

@@ -4,7 +4,7 @@
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,8 @@ from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
-from narrutils.data.settings import Teacher, fitting, settings
-from narrutils.errors import InputError
+from narrutils.data.settings import Fields, Teacher, fitting, settings
+from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
@@ -27,7 +27,7 @@ from narrutils.pipeline import skipping
 from narrutils.pipeline.estimates import cost
 from narrutils.pipeline.parameters import INJECTED, Parameter
 from narrutils.pipeline.profiles import Profile, find_stage
-from narrutils.training.recipe import Recipe, finals_of, together
+from narrutils.training.recipe import Recipe, by_name, together, varied
 
 OUTPUTS = PROJECT / "outputs"
 PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
@@ -82,11 +82,10 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     """
     chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
     profile = settled(profile, outputs / profile.run)
-    check_settings(profile)
     previous = previous_runs(profile, outputs)
+    check_settings(profile, previous)
     inputs, data = check_inputs(profile)
     for stage, folder in previous.items():
-        check_teachers(profile, stage, Run(folder))
         inputs.by_stage[stage][PREVIOUS] = skipping.content(Run(folder), profile.stages)
     job = Job(profile, Path(notebooks), outputs, chosen, force, inputs, data, previous)
     for stage in profile.stages[: profile.stages.index(chosen[0])]:
@@ -111,45 +110,41 @@ def settled(profile: Profile, folder: Path) -> Profile:
     return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
 
 
-def check_settings(profile: Profile) -> None:
+def check_settings(profile: Profile, previous: Mapping[str, Path]) -> None:
     """Make all settings that the notebooks will make of their parameters.
 
+    Args:
+        previous: stage -> folder of the run that it starts from, whose models may teach.
+
     Raises:
-        InputError: some of them cannot hold together.
+        InputError: some of them cannot hold together, or there is no such teacher.
     """
-    asked = [pool for values in profile.parameters.values() for pool in values.get("pools", [])]
-    pools = [str(pool.get("pool")) for pool in asked]
+    pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
     for stage, values in profile.parameters.items():
-        try:
-            _make(values, profile.declared[stage].values(), pools)
-        except InputError as error:
-            raise InputError(f"{stage}: {error}") from None
+        with concerning(stage):
+            made = _made(values, profile.declared[stage])
+            if stage in previous:
+                for name in (n for n, p in profile.declared[stage].items() if p.kind is Teacher):
+                    fitting(values[name], Literal[*Run(previous[stage]).models()], name)
+            elif Teaching in made:
+                fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
 
 
-def _make(values: dict, parameters: Iterable[Parameter], pools: list[str]) -> None:
-    kinds = [(kind, values[p.name]) for p in parameters for kind in p.kinds]
+def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
+    """Class -> the settings of a stage."""
+    kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]
     made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
-    if Teaching in made and not values.get(PREVIOUS):  # else its pools count too
-        fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
     if Recipe in made:
         parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
         together(*parts)
-        finals = made[Teaching].finals if Teaching in made else []
-        for *_, recipe in [parts, *finals_of(parts, finals).values()]:
-            if recipe.finetune_epochs > values["epochs"]:
-                raise InputError(f"finetune_epochs is {recipe.finetune_epochs} of {values['epochs']} epochs")
-
-
-def check_teachers(profile: Profile, stage: str, previous: Run) -> None:
-    """Whether the run that a stage starts from has the models that are to teach there.
-
-    Raises:
-        InputError: it has not.
-    """
-    known = Literal[*previous.models()]
-    for name, parameter in profile.declared[stage].items():
-        if parameter.kind is Teacher:
-            fitting(profile.parameters[stage][name], known, f"{stage}: {name}")
+        if made[Recipe].finetune_epochs > values["epochs"]:
+            raise InputError(
+                f"finetune_epochs is {made[Recipe].finetune_epochs} of {values['epochs']} epochs"
+            )
+        for name, changes in by_name(made[Teaching].finals if Teaching in made else []).items():
+            with concerning(f"finals: {name}"):
+                varied(parts, **changes)
+    return made
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:

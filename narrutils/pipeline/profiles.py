@@ -22,7 +22,7 @@ from typing import Literal
 
 import yaml
 
-from narrutils.data.settings import Number, fitting
+from narrutils.data.settings import Fields, Number, fitting
 from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
@@ -206,7 +206,7 @@ def _set(values: dict, known: dict[str, Parameter], name: str, readings: list, w
     else:
         meaning = f" ({parameter.help})" if parameter.help else ""
         raise InputError(f"{where}: {faults[0]}{meaning}")
-    if parameter.kinds:  # each by itself: others stay, and one may be a parameter of its own
+    if Fields.of(parameter.kind).kinds:  # each by itself: others stay, and one may be a parameter of its own
         for inner in value:
             _set(values, known, inner, [value[inner]], where)
     elif parameter.within:

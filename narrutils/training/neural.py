@@ -28,7 +28,7 @@ from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.models.reading import NeuralModel, read_lower
 from narrutils.models.settings import Body, Lora
 from narrutils.training.launching import train_launched
-from narrutils.training.recipe import Recipe, finals_of, together, varied
+from narrutils.training.recipe import Recipe, by_name, together, varied
 from narrutils.training.trainer import train
 
 
@@ -55,7 +55,7 @@ class NeuralLearner(Learner):
         return bool(self.launch) or torch.cuda.is_available()
 
     def __post_init__(self):
-        together(*self.parts)
+        together(self.body, self.lora, self.recipe)
 
     @property
     def stored(self) -> Body:
@@ -81,16 +81,7 @@ class NeuralLearner(Learner):
         Raises:
             InputError: see `recipe.varied`.
         """
-        return self.of_parts(varied(self.parts, **changes))
-
-    @property
-    def parts(self) -> list:
-        """Body, adapters and recipe."""
-        return [self.body, self.lora, self.recipe]
-
-    def of_parts(self, parts: list) -> "NeuralLearner":
-        """The same learner of another body, adapters and recipe."""
-        body, lora, recipe = parts
+        body, lora, recipe = varied([self.body, self.lora, self.recipe], **changes)
         return replace(self, body=body, lora=lora, recipe=recipe)
 
     @property
@@ -208,14 +199,5 @@ def set_probe(classifier: Classifier, probe: Probe) -> None:
 
 
 def final_learners(learner: NeuralLearner, finals: list[dict]) -> dict[str, NeuralLearner]:
-    """The further models of a profile: name -> the rounds' learner with the settings that differ.
-
-    Raises:
-        InputError: see `recipe.finals_of`.
-    """
-    return {name: learner.of_parts(parts) for name, parts in finals_of(learner.parts, finals).items()}
-
-
-def backbones_of(backbone: str, finals: list[dict]) -> list[str]:
-    """Every backbone that the rounds and the further models use, each once."""
-    return list(dict.fromkeys([backbone, *(f["backbone"] for f in finals if "backbone" in f)]))
+    """The further models of a profile: name -> the rounds' learner with the settings that differ."""
+    return {name: learner.varied(**changes) for name, changes in by_name(finals).items()}

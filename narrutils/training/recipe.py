@@ -122,19 +122,13 @@ def varied(parts: Sequence, **changes) -> list:
     return others
 
 
-def finals_of(parts: Sequence, finals: list[Mapping]) -> dict[str, list]:
-    """Name -> body, adapters and recipe of each further model of a profile, which names what differs.
+def by_name(finals: list[Mapping]) -> dict[str, dict]:
+    """Name -> what differs, of the further models of a profile.
 
     Raises:
-        InputError: an entry without a name of its own, or `varied` refuses it.
+        InputError: an entry without a name of its own.
     """
-    named = {}
-    for final in finals:
-        name = final.get("name")
-        if not name or name in named:
-            raise InputError(f"finals: every entry needs a name of its own; got {name!r}")
-        try:
-            named[name] = varied(parts, **{key: value for key, value in final.items() if key != "name"})
-        except InputError as error:
-            raise InputError(f"finals: {name}: {error}") from None
-    return named
+    names = [final.get("name") for final in finals]
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"finals: every entry needs a name of its own; got {names}")
+    return {final["name"]: {key: v for key, v in final.items() if key != "name"} for final in finals}

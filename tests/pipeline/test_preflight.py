@@ -57,7 +57,7 @@ def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
         ("04.r_drop", "1.0", ["04_deberta: r_drop", "dropout"]),
         ("05.inputs", "separate", ["05_gemma_lora: head_start", "inputs"]),
         ("folds", "2", ["folds is 2", "3"]),
-        ("flag_share", "1", ["flag_share is 1.0", "less than 1"]),
+        ("flag_share", "1", ["flag_share is 1;", "less than 1"]),
         ("flag_accuracy", "1.5", ["flag_accuracy is 1.5"]),
     ],
 )

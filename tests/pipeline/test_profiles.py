@@ -31,9 +31,8 @@ def load(tmp_path):
 
 
 def test_declarations_carry_default_type_and_help():
-    found = parse_parameters(
-        'epochs: int = 3  # passes\nrate = 1e-4\nnames: list[str] = [\n    "a",\n]  # who\n', "n"
-    )
+    source = 'epochs: int = 3  # passes\nrate = 1e-4\nnames: list[str] = [\n    "a",\n]  # who\n'
+    found = parse_parameters(source, "n", {})
     assert [(p.default, p.kind, p.help) for p in found.values()] == [
         (3, int, "passes"),
         (1e-4, Number, ""),
@@ -137,7 +136,7 @@ def test_a_word_that_looks_like_a_number_stays_a_word_where_a_word_is_wanted(loa
 
 def test_a_type_that_the_notebook_does_not_import_is_refused():
     with pytest.raises(InputError, match="Sharre"):
-        parse_parameters("x: Sharre = 0.5", "n")
+        parse_parameters("x: Sharre = 0.5", "n", {})
 
 
 def test_paths_reach_the_kernel_absolute_and_empty_stays_empty(tmp_path, monkeypatch):

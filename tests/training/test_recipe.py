@@ -4,7 +4,7 @@ import pytest
 
 from narrutils.errors import InputError
 from narrutils.models.settings import Body, Lora
-from narrutils.training.recipe import Computing, Recipe, finals_of, together, varied
+from narrutils.training.recipe import Computing, Recipe, by_name, together, varied
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,19 @@ def test_a_name_varies_every_part_that_has_it():
     assert (body.precision, recipe.precision, lora, recipe.seed) == ("bfloat16", "bfloat16", Lora(2, 8), 3)
 
 
+def test_further_models_have_names_of_their_own():
+    assert by_name([{"name": "a", "seed": 1}, {"name": "b"}]) == {"a": {"seed": 1}, "b": {}}
+    for finals in ([{"seed": 1}], [{"name": "a"}, {"name": "a"}]):
+        with pytest.raises(InputError, match="a name of its own"):
+            by_name(finals)
+
+
 @pytest.mark.parametrize(
-    ("finals", "line"),
-    [
-        ([{"seed": 1}], "a name of its own"),
-        ([{"name": "a"}, {"name": "a"}], "a name of its own"),
-        ([{"name": "a", "lora_rnk": 4}], "finals: a: .*lora_rank"),
-        ([{"name": "a", "max_tokens": 0}], "finals: a: max_tokens is 0"),
-    ],
+    ("changes", "line"), [({"lora_rnk": 4}, "did you mean lora_rank"), ({"max_tokens": 0}, "max_tokens is 0")]
 )
-def test_a_further_model_that_is_none_is_told_in_one_line(finals, line):
+def test_a_variation_that_is_none_is_told_in_one_line(changes, line):
     with pytest.raises(InputError, match=line):
-        finals_of(PARTS, finals)
+        varied(PARTS, **changes)
 
 
 def test_options_of_accelerate_are_checked_by_name():
