@@ -9,7 +9,7 @@ import ast
 import io
 import json
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from narrutils.data.settings import Fields, Number
+from narrutils.data.sources import imported
 from narrutils.errors import InputError
 
 INJECTED = "run_dir"  # set by the runner, never by a profile
@@ -58,7 +59,9 @@ def declared(path: Path) -> dict[str, Parameter]:
     tagged = [n for n, c in enumerate(cells) if "parameters" in c.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise InputError(f"{path}: {len(tagged)} cells are tagged `parameters`; tag exactly one")
-    found = parse_parameters(cells[tagged[0]]["source"], path, _places(cells[: tagged[0]]))
+    above = imported_by((cell["cell_type"], cell["source"]) for cell in cells[: tagged[0]])
+    places = {name.rpartition(".")[2]: name.rpartition(".")[0] for name in above}
+    found = parse_parameters(cells[tagged[0]]["source"], path, places)
     if INJECTED not in found:
         raise InputError(f'{path}: the parameters cell lacks `{INJECTED}: str = "../outputs/demo"`; add it')
     return found
@@ -125,12 +128,12 @@ def _type(node: ast.expr, places: Mapping[str, str]) -> object:
     raise KeyError(ast.unparse(node))
 
 
-def _places(cells: Iterable[dict]) -> dict[str, str]:
-    """Name -> module of what the cells import from the package."""
-    found = {}
-    for cell in cells:
-        with suppress(SyntaxError):  # a magic, which imports nothing
-            nodes = ast.parse(cell["source"]).body if cell["cell_type"] == "code" else []
-            ours = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("narrutils.")]
-            found |= {alias.name: node.module for node in ours for alias in node.names}
-    return found
+def imported_by(cells: Iterable[Sequence[str]]) -> set[str]:
+    """Full names of what the cells of a notebook import, each a pair of type and source."""
+    names = set()
+    for kind, source in cells:
+        lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
+        if kind == "code":
+            with suppress(SyntaxError):  # the notebook itself will say so
+                names |= imported(ast.parse("\n".join(lines)))
+    return names

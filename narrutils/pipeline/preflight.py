@@ -137,10 +137,9 @@ def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
     if Recipe in made:
         parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
         together(*parts)
-        if made[Recipe].finetune_epochs > values["epochs"]:
-            raise InputError(
-                f"finetune_epochs is {made[Recipe].finetune_epochs} of {values['epochs']} epochs"
-            )
+        tuned, epochs = made[Recipe].finetune_epochs, values["epochs"]
+        if tuned > epochs:
+            raise InputError(f"finetune_epochs is {tuned} of {epochs} epochs")
         for name, changes in by_name(made[Teaching].finals if Teaching in made else []).items():
             with concerning(f"finals: {name}"):
                 varied(parts, **changes)

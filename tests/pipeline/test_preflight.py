@@ -3,9 +3,8 @@
 import pytest
 
 from narrutils.cli import main
-from narrutils.data.run import Run
 from narrutils.errors import InputError
-from narrutils.pipeline.preflight import check_teachers, preflight
+from narrutils.pipeline.preflight import check_settings, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, load_profile
 
 
@@ -79,11 +78,11 @@ def test_every_shipped_profile_makes_its_settings(name, outputs, monkeypatch):
 
 
 def test_a_teacher_must_be_a_model_of_the_previous_run(tmp_path):
-    run = Run(tmp_path)
-    run.path("predictions").mkdir()
+    (tmp_path / "predictions").mkdir()
     for name in ("deberta", "ensemble"):
-        run.path(f"predictions/{name}_oof.parquet").touch()
-    for name in ("deberta", "ensemble"):
-        check_teachers(load_profile("params/demo.yaml", [("teacher", name)]), "04_deberta", run)
+        (tmp_path / f"predictions/{name}_oof.parquet").touch()
+    given, previous = [("precision", "float32")], {"04_deberta": tmp_path}
+    check_settings(load_profile("params/demo.yaml", [*given, ("teacher", "deberta")]), previous)
+    wrong = load_profile("params/demo.yaml", [*given, ("teacher", "debreta")])
     with pytest.raises(InputError, match="04_deberta: teacher is 'debreta'.*did you mean deberta?"):
-        check_teachers(load_profile("params/demo.yaml", [("teacher", "debreta")]), "04_deberta", run)
+        check_settings(wrong, previous)
