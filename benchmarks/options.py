@@ -28,9 +28,10 @@ from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
-from narrutils.models.classifier import Body
-from narrutils.training.mlm import Pretraining, pretrained
+from narrutils.models.settings import Body
+from narrutils.training.mlm import pretrained
 from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Pretraining
 
 from .demo_corpus import EPOCHS, RECIPE, show
 from .world import World
@@ -56,7 +57,7 @@ def options(mlm_epochs: int) -> dict[str, Option]:
         "r_drop": Option({"dropout": 0.1, "r_drop": 1.0}),
         "mlm": Option(pretraining=Pretraining(mlm_epochs, precision=RECIPE.precision)),
         "mlm_generated": Option(
-            pretraining=Pretraining(mlm_epochs, generated=True, precision=RECIPE.precision)
+            pretraining=Pretraining(mlm_epochs, mlm_generated=True, precision=RECIPE.precision)
         ),
     }
 

@@ -57,12 +57,12 @@ def all_orders(texts: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """The cases, and where narratives are swapped once more below, each in another order.
 
     Raises:
-        InputError: a swap of what has one narrative, or where each is read on its own: nothing would change.
+        InputError: a swap of what has one narrative, which would change nothing.
     """
     if not recipe.swap:
         return texts
-    if texts.shape[1] < 2 or recipe.inputs != "joined":
-        raise InputError("swap needs two narratives or more that are read joined; set swap to 0")
+    if texts.shape[1] < 2:
+        raise InputError("swap needs two narratives or more; set swap to 0")
     return pd.concat([texts, reordered(texts, recipe.seed)])
 
 
@@ -92,7 +92,7 @@ def check_dropout(recipe: Recipe, classifier: nn.Module) -> None:
     if recipe.r_drop and not has_dropout(classifier.modules()):
         raise InputError(
             "r_drop compares two dropout passes, but there is no dropout; set the encoder's, the "
-            "adapters' or the head's (encoder_dropout, lora_dropout, head_dropout), or r_drop to 0"
+            "adapters' or the head's (dropout, lora_dropout, head_dropout), or r_drop to 0"
         )
 
 

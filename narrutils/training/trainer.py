@@ -122,7 +122,7 @@ def trainer_arguments(recipe: Recipe, config: PreTrainedConfig, scratch: str) ->
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation,
         lr_scheduler_type="cosine",
-        lr_scheduler_kwargs={"num_cycles": recipe.cycles},
+        lr_scheduler_kwargs={"num_cycles": recipe.cosine_cycles},
         warmup_steps=recipe.warmup,
         **training_flags(recipe.precision, config),
         seed=recipe.seed,
