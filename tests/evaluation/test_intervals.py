@@ -96,7 +96,7 @@ def test_other_cases_cannot_be_paired():
     some = count(TOY, TRUTH[:50], TRUTH[:50])
     with pytest.raises(ValueError, match="same cases"):
         paired_gain(some, noisy(0.4, 1))
-    assert unpaired_gap(some, noisy(0.4, 1), 100).value > 0
+    assert unpaired_gap(some, noisy(0.4, 1)).value > 0
 
 
 def test_an_interval_takes_three_columns():
