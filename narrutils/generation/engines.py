@@ -7,7 +7,7 @@ often forget it and a case without its parts is lost.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -117,23 +117,21 @@ class Backend(ABC):
         written = [Answer("", 0, True)] * len(prompts)
         for turn in range(1 + len(prompts[0].following)):
             if turn:
-                titles = [f"\n\n{p.following[turn - 1]}\n" for p in prompts]
                 written = [
-                    Answer(a.text.strip() + t, a.tokens, a.finished)
-                    for a, t in zip(written, titles, strict=True)
+                    replace(a, text=f"{a.text.strip()}\n\n{p.following[turn - 1]}\n")
+                    for a, p in zip(written, prompts, strict=True)
                 ]
             asked = self._ids([t + a.text for t, a in zip(texts, written, strict=True)], True)
             parts = self.sample(asked, _seeds(seed, turn, len(texts)), STOPS, adapters)
-            written = [_joined(a, part) for a, part in zip(written, parts, strict=True)]
+            written = [
+                Answer(a.text + part.text, a.tokens + part.tokens, a.finished and part.finished)
+                for a, part in zip(written, parts, strict=True)
+            ]
         return written
 
     def _ids(self, texts: list[str], special: bool) -> list[list[int]]:
         """Token ids. A chat template writes its own special tokens; a plain text needs <bos>."""
         return self.tokenizer(texts, add_special_tokens=special)["input_ids"]
-
-
-def _joined(one: Answer, part: Answer) -> Answer:
-    return Answer(one.text + part.text, one.tokens + part.tokens, one.finished and part.finished)
 
 
 def _seeds(seed: int, turn: int, count: int) -> list[int]:

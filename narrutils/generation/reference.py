@@ -1,6 +1,7 @@
 """What generated rows are held against: the official cases, and the rows kept so far."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,20 +86,15 @@ class Row:
         return "\n".join(self.texts.values())
 
 
-def rows_of(table: pd.DataFrame, schema: Schema) -> list[Row]:
+def rows_of(table: pd.DataFrame, schema: Schema) -> Iterator[Row]:
     """A table's rows for the rules; uids are the column `uid` or, without one, the index."""
     uids = table.get("uid", table.index)
     texts = table[schema.text_columns].astype(object).where(table[schema.text_columns].notna(), "")
     folds = table["seen_folds"] if "seen_folds" in table else [()] * len(table)
     ends = table["finished"] if "finished" in table else [True] * len(table)
-    return [
-        Row(str(uid), dict(zip(schema.text_columns, map(str, values))), _folds(seen), bool(end))
-        for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True)
-    ]
-
-
-def _folds(seen) -> tuple[int, ...]:
-    return tuple(sorted(map(int, seen)))
+    for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True):
+        parts = dict(zip(schema.text_columns, map(str, values)))
+        yield Row(str(uid), parts, tuple(sorted(map(int, seen))), bool(end))
 
 
 @dataclass(frozen=True)
@@ -142,11 +138,15 @@ class Reference:
         self.copied_limit = max(limits.copied_floor, int(longest))
         self.duplicates = NearDuplicates(limits.similarity)
         for row in self.rows.values():
-            self.duplicates.add(row.uid, self.duplicates.mark(row.all_words))
+            self.remember(row)
         self.told = Copies((("prompt", words(text)) for text in instructions(schema)), limits.told_words)
         titles = [r"\W+".join(words(heading)) for heading in headings(schema)]
         self.heading = re.compile(rf"(^|[.!?]\s*)({'|'.join(titles)})\s*:", re.IGNORECASE)
         self._views: dict[tuple[int, ...], FoldView] = {}
+
+    def remember(self, row: Row) -> None:
+        """Hold later rows against this one."""
+        self.duplicates.add(row.uid, self.duplicates.mark(row.all_words))
 
     def copied(self, row: Row) -> tuple[int, str]:
         """The longest run of words that stands so in another official case, and that case's uid."""
