@@ -21,17 +21,11 @@ CAUTION = 0.01
 
 @dataclass(frozen=True, eq=False)  # a teacher equals itself alone
 class ScreeningTeacher:
-    """Who reads generated rows, and what it learned from.
+    """Who reads generated rows, and what it learned from."""
 
-    Args:
-        read: text columns indexed by uid -> probabilities, `schema.columns` wide.
-        learned_from: every fold whose texts or labels it learned from.
-        prior: its mean reading of cases of these folds, indexed by `schema.columns`.
-    """
-
-    read: Callable[[pd.DataFrame], pd.DataFrame]
-    learned_from: tuple[int, ...]
-    prior: pd.Series
+    read: Callable[[pd.DataFrame], pd.DataFrame]  # texts by uid -> probabilities, `schema.columns` wide
+    learned_from: tuple[int, ...]  # every fold whose texts or labels it learned from
+    prior: pd.Series  # its mean reading of cases of these folds, indexed by `schema.columns`
 
 
 def choose(

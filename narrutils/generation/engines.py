@@ -33,24 +33,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a backend samples.
+    """How a backend samples."""
 
-    Args:
-        max_new_tokens: the longest answer; of a completion, the longest part.
-        temperature, top_p: None keeps the model's own defaults.
-        form: `chat` or `completion`; a chat template makes a chat model unless this says otherwise.
-        engine: settings handed on to vLLM, such as `tensor_parallel_size`.
-        lora_rank: of the adapters that prompts name; 0 where there are none.
-        precision: of the model's weights and of computing.
-    """
-
-    max_new_tokens: int = 512
-    temperature: float | None = None
+    max_new_tokens: int = 512  # the longest answer; of a completion, the longest part
+    temperature: float | None = None  # None, here and below: the model's own default
     top_p: float | None = None
-    form: str = ""
-    engine: dict | None = None
-    lora_rank: int = 0
-    precision: str = "float32"
+    form: str = ""  # chat or completion; where empty, a chat template makes a chat model
+    engine: dict | None = None  # settings handed on to vLLM, such as `tensor_parallel_size`
+    lora_rank: int = 0  # of the adapters that prompts name; 0 where there are none
+    precision: str = "float32"  # of the model's weights and of computing
 
 
 class Backend(AbstractContextManager):

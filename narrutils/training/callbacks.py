@@ -26,13 +26,12 @@ class EpochLines(TrainerCallback):
             entry = self.ends[state.global_step] | {"loss": float(np.mean(self.losses)), "seconds": seconds}
             self.history.append(entry)
             self.losses = []
-            if not state.is_world_process_zero:
-                return
-            print(
-                f"{self.label} · epoch {entry['epoch']}/{len(self.ends)} · {entry['rows']} rows · "
-                f"loss {entry['loss']:.4f} · {seconds:.0f} s",
-                flush=True,
-            )
+            if state.is_world_process_zero:
+                print(
+                    f"{self.label} · epoch {entry['epoch']}/{len(self.ends)} · {entry['rows']} rows · "
+                    f"loss {entry['loss']:.4f} · {seconds:.0f} s",
+                    flush=True,
+                )
 
 
 class Watching(TrainerCallback):
