@@ -77,7 +77,7 @@ def _write(folder: Path, target: Path) -> None:
     if shared["review"]:
         from narrutils.report.review_page import write_review
 
-        write_review(folder, target, shared)
+        write_review(run, target, shared)
 
 
 def _write_page(path: Path, html: str) -> None:
@@ -109,7 +109,7 @@ def cost(figures: Mapping) -> str:
     """`2 min 05 s, 1.4 GB`, or "" for a notebook that was not timed."""
     if "seconds" not in figures:
         return ""
-    return f"{duration(figures['seconds'])}, {figures.get('peak_gigabytes', 0):.1f} GB"
+    return f"{duration(figures['seconds'])}, {figures['peak_gigabytes']:.1f} GB"
 
 
 def _finished(record: Mapping) -> str:

@@ -16,36 +16,28 @@ from narrutils.data.run import Run
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
 from narrutils.report.render import render
 
-NAME = "review.html"
 LEAST = 0.01  # effects below one point are not marked
 LEVELS = (2 / 3, 2 / 5, 1 / 5)  # shares of a doubt's strongest effect, for marks of strength 3, 2, 1
 MOST = 8  # sentences that are marked for one doubt
 
 
-def write_review(folder: Path, target: Path, shared: dict) -> bool:
-    """Write `target/review.html` for a run folder that holds a review queue.
+def write_review(run: Run, target: Path, shared: dict) -> None:
+    """Write `target/review.html` for a run that holds a review queue.
 
     Args:
         shared: what `base.html.j2` asks for.
-
-    Returns:
-        Whether there was a queue.
     """
-    run = Run(folder)
-    if not run.has(f"{FOLDER}/about.json"):
-        return False
     page = contents(run)
     html = render(
         "review.html.j2",
-        shared | page | {"here": "review", "run": folder.name, "payload": embedded(page["payload"])},
+        shared | page | {"here": "review", "run": run.folder.name, "payload": embedded(page["payload"])},
         styles=("report.css", "review.css"),
         scripts=("report.js", "review.js"),
     )
-    path = target / NAME
     mode = 0o600 if page["show_text"] else 0o644  # like all that holds narratives
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "wb") as file:
-        file.write(html.encode("utf-8", "replace"))
-    return True
+    file = os.open(target / "review.html", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
+    with os.fdopen(file, "wb") as out:
+        out.write(html.encode("utf-8", "replace"))
 
 
 def embedded(value: object) -> Markup:
