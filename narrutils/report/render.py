@@ -61,6 +61,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}  # of `tojson`
     environment.filters["shown"] = lambda v: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
     environment.filters["breaks"] = may_break
     environment.filters["percent"] = percent

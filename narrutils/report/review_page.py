@@ -5,12 +5,10 @@ narrative holding markup does nothing. Where a browser runs no script there is a
 Narratives are in the page only where the run was told `show_text`.
 """
 
-import json
 import os
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
 from narrutils.data.run import Run
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
@@ -30,7 +28,7 @@ def write_review(run: Run, target: Path, shared: dict) -> None:
     page = contents(run)
     html = render(
         "review.html.j2",
-        shared | page | {"here": "review", "run": run.folder.name, "payload": embedded(page["payload"])},
+        shared | page | {"here": "review", "run": run.folder.name},
         styles=("report.css", "review.css"),
         scripts=("report.js", "review.js"),
     )
@@ -38,12 +36,6 @@ def write_review(run: Run, target: Path, shared: dict) -> None:
     file = os.open(target / "review.html", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
     with os.fdopen(file, "wb") as out:
         out.write(html.encode("utf-8", "replace"))
-
-
-def embedded(value: object) -> Markup:
-    """JSON that may stand in a script element: in ASCII, without a character that ends it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 def contents(run: Run) -> dict:

@@ -16,7 +16,7 @@ from narrutils.data.run import Run
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.labels.review import check_review, read_review
 from narrutils.labels.review_queue import DOUBTFUL, MISSED, find_doubts, write_queue
-from narrutils.report.review_page import contents, embedded, marks, write_review
+from narrutils.report.review_page import contents, marks, write_review
 
 SHARED = {"title": "Toy task", "embedded": True, "pages": [], "review": True}
 N = 24
@@ -58,11 +58,15 @@ def build(tmp_path, **options):
     return run, tmp_path / "review.html"
 
 
-def payload(path):
+def block(path):
     found = re.search(
         r'<script type="application/json" id="doubts">(.*?)</script>', path.read_text(), re.DOTALL
     )
-    return json.loads(found[1])
+    return found[1]
+
+
+def payload(path):
+    return json.loads(block(path))
 
 
 def test_hidden_narratives_are_nowhere_in_the_page(tmp_path):
@@ -91,12 +95,12 @@ def test_the_table_for_browsers_without_scripts_has_every_doubt(built):
     assert "&lt;i&gt;" in table
 
 
-def test_embedded_json_holds_nothing_that_ends_a_script():
-    value = {"x": "</script><!-- & \u2028 \u2029 \ud800 \0 <b>"}
-    text = str(embedded(value))
+def test_embedded_json_holds_nothing_that_ends_a_script(tmp_path):
+    run, path = build(tmp_path)
+    text = block(path)
     assert text.isascii()
     assert not set("<>&\0\u2028") & set(text)
-    assert json.loads(text) == value
+    assert json.loads(text) == contents(run)["payload"]
 
 
 def rows(*entries):
