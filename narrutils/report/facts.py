@@ -15,16 +15,10 @@ from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation.calibration import cross_fitted_calibration
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.evaluation.ladder import select
 from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
 from narrutils.evaluation.scores import score_stored
 from narrutils.generation import screening
 from narrutils.labels.changes import flip_table
-
-
-def read_schema(run: Run) -> Schema | None:
-    """The schema that a run keeps; None before its first notebook has written it."""
-    return Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
 
 
 def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -64,12 +58,6 @@ def _prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
         meaning = re.sub(r"\{class\}\.?", "…", v.description)
         rows[v.name] = {"meaning": meaning, "share": counts.get(code, 0) / len(labels), "most": most}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def scores_on_test(entries: list[dict]) -> dict[str, float]:
-    """Variable -> the last step's score on the test cases, against the given labels; {} if unknown."""
-    last = select(entries, "test", "given", "cross_fitted")[-1:]
-    return last[0]["per_variable"] if last else {}
 
 
 def generated(run: Run, schema: Schema) -> pd.DataFrame | None:

@@ -47,7 +47,8 @@ def contents(run: Run) -> dict:
     payload |= {"members": [name[2:] for name in members], "doubts": doubts}
     marked = 0
     if about["show_text"]:
-        payload["cases"] = _narratives(run, queue["uid"].unique(), list(about["texts"]))
+        cases = run.cases("train").loc[queue["uid"].unique(), list(about["texts"])].fillna("")
+        payload["cases"] = dict(zip(cases.index, cases.to_numpy().tolist()))
         evidence = dict(list(run.read(f"{FOLDER}/evidence.parquet").groupby(["uid", "column"])))
         for doubt, column in zip(doubts, queue["column"]):
             _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], list(about["texts"]))
@@ -78,11 +79,6 @@ def _doubt(row: dict, variables: dict, members: list[str]) -> dict:
         "reads": [round(float(row[name]), 4) for name in members],
         "marks": [],
     }
-
-
-def _narratives(run: Run, uids, columns: list[str]) -> dict[str, list[str]]:
-    cases = run.cases("train").loc[list(uids), columns].fillna("")
-    return dict(zip(cases.index, cases.to_numpy().tolist()))
 
 
 def _mark(doubt: dict, evidence: pd.DataFrame | None, cases: dict, columns: list[str]) -> None:

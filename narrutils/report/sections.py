@@ -9,6 +9,7 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.evaluation.ladder import select
 from narrutils.report import facts, plots
 from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
@@ -24,7 +25,7 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = facts.read_schema(run)
+    schema = Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),
@@ -62,7 +63,8 @@ def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None
     if found is None:
         return None
     table, curves = found
-    test = facts.scores_on_test(ladder)
+    last = select(ladder, "test", "given", "cross_fitted")[-1:]
+    test = last[0]["per_variable"] if last else {}
     return [_variable(name, row, curves[curves["variable"] == name], test) for name, row in table.iterrows()]
 
 
