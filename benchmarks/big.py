@@ -34,9 +34,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModel, DebertaV2Config, Gemma2Config, PreTrainedTokenizerFast
 
 from narrutils.data.schema import Schema, load_schema
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.learner import Phase
 from narrutils.models.reading import NeuralModel
+from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
@@ -124,7 +124,7 @@ def measure(size: Size, tiny: bool, steps: int, rate: float) -> dict:
         max_tokens=max_tokens, batch_size=size.batch_size, checkpointing=True, precision="bfloat16"
     )
     with TemporaryDirectory() as folder:
-        save_random(size.config_of(tiny), Path(folder), "bfloat16" if size.lora.rank else "float32")
+        save_random(size.config_of(tiny), Path(folder), "bfloat16" if size.lora.lora_rank else "float32")
         learner = NeuralLearner(schema, Body(folder, precision="bfloat16"), size.lora, recipe)
         counts = [3 * size.batch_size, steps * size.batch_size]
         phases = [cases(schema, rows, max_tokens, n) for n, rows in enumerate(counts)]

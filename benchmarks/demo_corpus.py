@@ -25,11 +25,12 @@ from narrutils.data.folds import draw_folds, singles
 from narrutils.data.schema import Schema, load_schema
 from narrutils.evaluation.metrics import per_variable
 from narrutils.evaluation.thresholds import search
-from narrutils.models.classifier import Body
 from narrutils.models.learner import Learner
 from narrutils.models.precision import fastest
+from narrutils.models.settings import Body
 from narrutils.models.tfidf import TfidfLearner
-from narrutils.training.neural import NeuralLearner, Recipe
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 FOLDS = 4
 EPOCHS = 5  # of MiniLM; TF-IDF knows none

@@ -12,7 +12,7 @@ that the same command, given again, goes on at the next fold.
 """
 
 import argparse
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -22,12 +22,13 @@ from narrutils.crossfit.soft_labels import two_phases
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.settings import settings
 from narrutils.data.study import Study
 from narrutils.evaluation import gains, ladder
 from narrutils.evaluation.stacking import Ensemble, form
 from narrutils.evaluation.thresholds import search_named
-from narrutils.models.classifier import Body
 from narrutils.models.precision import precision_of
+from narrutils.models.settings import Body
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import Profile, find_stage, load_profile
@@ -110,10 +111,7 @@ def train_variants(profile: Profile, run: Run) -> None:
     values = profile.parameters["04_deberta"]
     values = values | {"precision": precision_of(run, values["precision"])}
     study = Study.open(run)
-    named = {f.name for f in fields(Recipe)} & set(values)
-    recipe = Recipe(max_tokens=values["encoder_max_tokens"], **{name: values[name] for name in named})
-    top_layers, dropout = values["encoder_top_layers"], values["encoder_dropout"]
-    body = Body(values["encoder_backbone"], top_layers=top_layers, dropout=dropout)
+    body, recipe = (settings(kind, values, values["options"]) for kind in (Body, Recipe))
     learner, epochs = NeuralLearner(study.schema, body, recipe=recipe), values["epochs"]
     given = CrossFit(study, GIVEN, learner).fit(given_labels(study, epochs))
     given.publish("encoder on given labels")

@@ -31,8 +31,8 @@ from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
-from narrutils.models.classifier import Body
 from narrutils.models.learner import Learner
+from narrutils.models.settings import Body
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.other_losses import LovaszLoss, SoftF1Loss

@@ -1,6 +1,6 @@
 """What other prize-winners have, each switched on against the same encoder with all of it off.
 
-    python -m benchmarks.options [--cases 450] [--option swap separate mlm] [--pools outputs/demo]
+    python -m benchmarks.options [--cases 450] [--option separate mlm] [--pools outputs/demo]
     python -m benchmarks.options --data FOLDER [--schema FILE] [--cases 600] [--max-tokens 160]
 
 The encoder is MiniLM on the given labels of the made corpus or another, three folds, one seed; a
@@ -28,9 +28,10 @@ from narrutils.data.study import Study
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted
-from narrutils.models.classifier import Body
-from narrutils.training.mlm import Pretraining, pretrained
+from narrutils.models.settings import Body
+from narrutils.training.mlm import pretrained
 from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Pretraining
 
 from .demo_corpus import EPOCHS, RECIPE, show
 from .world import World
@@ -49,14 +50,13 @@ class Option:
 def options(mlm_epochs: int) -> dict[str, Option]:
     """Every option by name, cheap ones first."""
     return {
-        "swap": Option({"swap": 0.5}),
         "separate": Option({"inputs": "separate"}),
         "ema": Option({"ema": 0.99}),
         "dropout": Option({"dropout": 0.1}),
         "r_drop": Option({"dropout": 0.1, "r_drop": 1.0}),
         "mlm": Option(pretraining=Pretraining(mlm_epochs, precision=RECIPE.precision)),
         "mlm_generated": Option(
-            pretraining=Pretraining(mlm_epochs, generated=True, precision=RECIPE.precision)
+            pretraining=Pretraining(mlm_epochs, mlm_generated=True, precision=RECIPE.precision)
         ),
     }
 

@@ -20,10 +20,10 @@ from narrutils.generation.engines import Sampling, render
 from narrutils.generation.generate import open_backend
 from narrutils.generation.prompts import Examples
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, resolve
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.frozen import Reader
 from narrutils.models.learner import Phase
 from narrutils.models.precision import fastest, weights_dtype
+from narrutils.models.settings import Body, Lora
 from narrutils.models.speed import measured, processor
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe

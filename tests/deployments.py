@@ -11,10 +11,11 @@ from narrutils.evaluation import flags
 from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import blend
 from narrutils.evaluation.thresholds import search
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.frozen import FrozenLearner
+from narrutils.models.settings import Body, Lora
 from narrutils.models.tfidf import TfidfLearner
-from narrutils.training.neural import NeuralLearner, Recipe
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 LABELS = random_labels(TOY, 24)
 FOLDS = pd.Series([n % 3 for n in range(24)], index=LABELS.index, name="fold")

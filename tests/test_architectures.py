@@ -10,7 +10,8 @@ from narrutils.generation.engines import render
 from narrutils.generation.prompts import Prompt
 from narrutils.models import attention
 from narrutils.models.backbones import load_body, load_causal, load_tokenizer, resolve
-from narrutils.models.classifier import Body, Lora, build
+from narrutils.models.classifier import build
+from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 
 TEXTS = [f"V was found at place {n} by a relative. XX reported item {n * 7}." for n in range(60)]

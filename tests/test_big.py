@@ -6,8 +6,8 @@ from toys import TOY, random_labels, word_texts
 from transformers import AutoModel
 
 from benchmarks.big import SIZES, measure, operations
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.learner import Phase
+from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 

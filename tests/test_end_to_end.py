@@ -291,15 +291,16 @@ def write_orchard_profile(tmp_path: Path, bert, gemma, texts: list[str], names: 
     (tmp_path / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
     write_orchard(tmp_path / "data", texts, names)
     shared = {"schema": str(tmp_path / "schema.yaml"), "data_dir": str(tmp_path / "data"), "epochs": 1}
-    shared |= {"encoder_backbone": str(bert), "gemma_backbone": str(gemma), "head_learning_rate": 0.1}
-    shared |= {"encoder_max_tokens": 32, "gemma_max_tokens": 32}
+    shared |= {"backbone": str(bert), "max_tokens": 32, "head_learning_rate": 0.1}
     profile = {
         "run": "orchard",
         "shared": shared,
+        "01_eda": {"budgets": [{"backbone": str(model), "max_tokens": 32} for model in (bert, gemma)]},
         "02_generation": {"pools": []} | generation,
-        "04_deberta": {"encoder_top_layers": 1},
+        "04_deberta": {"top_layers": 1},
         "05_gemma_lora": {
-            "gemma_top_layers": 1,
+            "backbone": str(gemma),
+            "top_layers": 1,
             "lora_rank": 2,
             "lora_alpha": 4,
             "rounds": 0,
@@ -340,9 +341,10 @@ def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, ti
         tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, ["Blight", "Soil", "Frost"],
         pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
     )  # fmt: skip
-    words = ("--cycles", "1", "-p", "04.soft_epochs", "1", "-p", "02.teacher", "tfidf", "-p", "04.teacher")
+    words = ["--cycles", "1", "-p", "04.soft_epochs", "1"]
+    words += ["-p", "screening_model", "tfidf", "-p", "teacher", "tfidf"]
     done = in_process.called(
-        "cycle", str(tmp_path / "orchard.yaml"), *words, "tfidf", "--outputs", str(tmp_path / "out")
+        "cycle", str(tmp_path / "orchard.yaml"), *words, "--outputs", str(tmp_path / "out")
     )
     assert done.returncode == 0, done.stdout
     later = tmp_path / "out/orchard_cycle1"

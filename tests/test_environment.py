@@ -285,10 +285,9 @@ def is_parameters(cell: dict) -> bool:
     return "parameters" in cell["metadata"].get("tags", [])
 
 
-def code_of(path: Path, *, parameters: bool = True) -> list[str]:
-    """The source of each code cell, the parameters cell left out on demand."""
-    cells = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
-    return ["".join(cell["source"]) for cell in cells if parameters or not is_parameters(cell)]
+def code_of(path: Path) -> list[str]:
+    """The source of each code cell."""
+    return ["".join(cell["source"]) for cell in cells_of(path) if cell["cell_type"] == "code"]
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -314,12 +313,21 @@ def test_notebooks_have_one_parameters_cell(path):
 
 @each_notebook
 def test_notebook_cells_are_short_calls(path):
-    """The parameters cell may be long: it has a line for each."""
-    for source in code_of(path, parameters=False):
+    for source in code_of(path):
         assert len(source.splitlines()) <= 20, f"over 20 lines:\n{source}"
         defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         found = [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, defined)]
         assert not found, f"{found} belong into narrutils"
+
+
+@each_notebook
+def test_notebooks_open_alike(path):
+    """What is asked and comes of it; imports alone; parameters; then the run is opened."""
+    title, imports, parameters, load = ("".join(cell["source"]) for cell in cells_of(path)[:4])
+    assert all(f"- **{word}:**" in title for word in ("Asked", "In", "Out"))
+    assert {type(node) for node in ast.parse(imports).body} <= {ast.Import, ast.ImportFrom}
+    assert is_parameters(cells_of(path)[2]) and parameters.startswith("run_dir: str")
+    assert f'run = Run(run_dir, stage="{path.stem}")' in load
 
 
 @each_notebook

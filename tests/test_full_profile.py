@@ -20,8 +20,10 @@ import yaml
 from narrutils.data.cases import embedded_data
 from narrutils.data.files import read_json, read_tensors
 from narrutils.data.schema import load_schema
+from narrutils.data.settings import settings
 from narrutils.paths import PROJECT
 from narrutils.pipeline.profiles import load_profile
+from narrutils.training.recipe import Recipe
 
 pytestmark = pytest.mark.notebooks
 
@@ -61,8 +63,9 @@ def shrunk(models: dict[str, str]) -> dict:
     """The full profile on these models, with few and short rows, and what is added to it."""
     profile = _on(yaml.safe_load((PROJECT / "params/full.yaml").read_text()), models)
     profile["shared"] |= {"data_dir": "", "demo_cases": CASES, "folds": FOLDS, "precision": "bfloat16"}
-    profile["shared"] |= {"encoder_max_tokens": TOKENS, "gemma_max_tokens": TOKENS}
     generation, gemma = profile["02_generation"], profile["05_gemma_lora"]
+    for section in (profile["shared"], gemma, *profile["01_eda"]["budgets"]):
+        section["max_tokens"] = TOKENS
     gemma["soft_rows"] = SOFT_ROWS
     generation |= {"backend": "transformers", "chunk_size": 4}
     for pool in generation["pools"]:
@@ -74,7 +77,7 @@ def shrunk(models: dict[str, str]) -> dict:
         gemma["round_pools"][-1].append(family)
     for final in gemma["finals"]:
         final["max_tokens"] = TOKENS
-    more = {"rank": 4, "alpha": 8, "max_tokens": TOKENS, "seed": 1}
+    more = {"lora_rank": 4, "lora_alpha": 8, "max_tokens": TOKENS, "seed": 1}
     gemma["finals"] += [
         {"name": f"{f}_lora", "backbone": models[f]} | more for f in ("qwen2", "mistral", "llama")
     ]
@@ -156,13 +159,13 @@ def test_the_models_are_those_of_the_file(full):
     """Ranks, scales, seeds, batch sizes, architecture: read back from what was trained."""
     for name, final in FINALS.items():
         config = training(full, name)["config"]
-        assert (config["lora"]["rank"], config["lora"]["alpha"]) == (final["rank"], final["alpha"])
+        assert {name: config["lora"][name] for name in ("lora_rank", "lora_alpha")}.items() <= final.items()
         assert config["recipe"]["seed"] == final["seed"]
         assert config["recipe"]["batch_size"] == final.get("batch_size", 8)
         assert config["recipe"]["checkpointing"] and config["recipe"]["warmup"] == 0.2
-        assert (config["recipe"]["cycles"], config["recipe"]["smoothing"]) == (0.4, 0.1)
+        assert (config["recipe"]["cosine_cycles"], config["recipe"]["smoothing"]) == (0.4, 0.1)
         adapter = read_json(full / f"models/{name}/fold0/body/adapter_config.json")
-        assert adapter["r"] == final["rank"] and len(adapter["target_modules"]) == 7
+        assert adapter["r"] == final["lora_rank"] and len(adapter["target_modules"]) == 7
     bases = {read_json(path)["model_type"] for path in full.glob("models/base/*/config.json")}
     assert bases >= {"gemma2", "qwen2", "mistral", "llama"}
     body = read_json(full / "models/deberta/fold0/body/config.json")
@@ -208,23 +211,24 @@ def test_the_ensemble_has_the_weights_of_the_file(full):
 def test_the_file_says_what_the_author_did(nvdrs):
     """The numbers of the published recipe, held against the profile as the notebooks get it."""
     given = load_profile("params/full.yaml").parameters
-    finals = {f["name"]: (f["rank"], f["alpha"], f["max_tokens"], f["seed"]) for f in FINALS.values()}
+    told = ("lora_rank", "lora_alpha", "max_tokens", "seed")
+    finals = {name: tuple(final[key] for key in told) for name, final in FINALS.items()}
     assert list(finals.values()) == [
         (128, 256, 2560, 58), (64, 128, 1280, 2048), (32, 64, 1280, 43), (48, 128, 2048, 214),
     ]  # fmt: skip
     assert list(given["06_ensemble"]["weights"].values()) == [0.29, 1.11, 0.29, 1.13]
     assert set(given["06_ensemble"]["weights"]) == set(finals)
     gemma = given["05_gemma_lora"]
-    assert [gemma[k] for k in ("learning_rate", "weight_decay", "warmup", "cycles", "smoothing")] == [
-        1e-4, 0.01, 0.2, 0.4, 0.1,
-    ]  # fmt: skip
+    recipe = settings(Recipe, gemma | {"precision": "bfloat16"}, gemma["options"])
+    told = (recipe.learning_rate, recipe.weight_decay, recipe.warmup, recipe.cosine_cycles, recipe.smoothing)
+    assert told == (1e-4, 0.01, 0.2, 0.4, 0.1)
     assert gemma["rounds"] == 4 and given["01_eda"]["folds"] == 5
     pools = {p["pool"]: (p["rows"], p["seed"]) for p in given["02_generation"]["pools"]}
     assert list(pools.values()) == [
         (4000, 1222), (4000, 1255), (2000, 11041), (4000, 10271), (4000, 10291), (8000, 44564),
     ]  # fmt: skip
     encoder = given["04_deberta"]
-    assert [encoder[k] for k in ("encoder_max_tokens", "batch_size", "learning_rate")] == [2048, 4, 5e-5]
+    assert [encoder[k] for k in ("max_tokens", "batch_size", "learning_rate")] == [2048, 4, 5e-5]
     for part in (encoder, given["03_relabeling"]):
         assert (part["requested_epochs"], part["epochs"], part["batch_size"]) == (2, 3, 4)
     assert given["03_relabeling"]["method"] == "author" and encoder["soft_epochs"] == 0

@@ -12,7 +12,7 @@ fold speaks through them.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,39 @@ import pandas as pd
 from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.settings import Count, Positive, RowKind, Size, checked
 from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 
-KINDS = ("labelled", "unlabelled")
-
 Phases = Callable[[HeldOut], list[Phase]]
+
+
+@checked
+class Teaching:
+    """How a model becomes its own teacher."""
+
+    soft_epochs: Count = 1  # passes over everything with soft labels
+    epochs: Size = 1  # passes over the official rows with corrected ones
+    soft_rows: dict[RowKind, Count] = field(default_factory=dict)  # at most, in a soft pass; {} is all
+    soft_temperature: Positive = 1.0  # of soft labels; above 1 is softer, below 1 harder
+    rounds: Count = 1  # times that the model becomes its own teacher
+    gaining_only: bool = True  # a round is kept only if it gains; false keeps all, as the author did
+    round_pools: list[list[str]] = field(default_factory=list)  # of each round, from 0 on; [] is all pools
+    nested: bool = True  # official rows soft-labelled by teachers that leave two folds out
+    relabel_official: bool = True  # each round labels the official rows anew; false keeps the first teacher's
+    finals: list[dict] = field(default_factory=list)  # further models: a `name`, and the settings that differ
+
+    def __post_init__(self):
+        if self.round_pools and len(self.round_pools) <= self.rounds:
+            raise InputError(
+                f"round_pools has {len(self.round_pools)} lists; rounds 0 to {self.rounds} need one each"
+            )
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        return self.soft_epochs, self.epochs
 
 
 @dataclass(frozen=True)
@@ -140,15 +165,7 @@ def draw_rows(
 
     Args:
         most: at most so many of a kind, `labelled` or `unlabelled`; a kind left out keeps all.
-
-    Raises:
-        InputError: an unknown kind, or a number that is none.
     """
-    for kind, count in most.items():
-        if kind not in KINDS or not isinstance(count, int) or count < 0:
-            raise InputError(
-                f"soft_rows holds {kind}: {count!r}; it takes {' and '.join(KINDS)}, rows of each"
-            )
     rows = allowed(pool, held_out)
     labelled = is_labelled(rows, schema).to_numpy(dtype=bool)
     rng, keep = np.random.default_rng([seed, *held_out]), np.ones(len(rows), dtype=bool)

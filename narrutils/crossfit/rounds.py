@@ -6,12 +6,12 @@ refused one stay on the ladder, marked. The test split takes no part.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import Corrected
+from narrutils.crossfit.phases import Corrected, Teaching
 from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
 from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
@@ -21,39 +21,6 @@ from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import Interval, in_columns, paired_gain
 from narrutils.evaluation.scores import score, score_stored
 from narrutils.models.learner import Learner
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """How a model becomes its own teacher.
-
-    Args:
-        soft_epochs: passes over everything with soft labels; `epochs`: over the official rows
-            with corrected ones.
-        soft_rows: at most so many generated rows of a kind in a pass, see `phases.draw_rows`.
-        rounds: times that the model becomes its own teacher.
-        gaining_only: false keeps every round, as the author did.
-        round_pools: pools that each round, from 0 on, learns from; [] is all pools in every round.
-        nested: official rows soft-labelled by teachers that leave two folds out.
-        relabel_official: each round labels the official rows anew; false keeps the first teacher's.
-    """
-
-    soft_epochs: int = 1
-    epochs: int = 1
-    soft_rows: Mapping[str, int] = field(default_factory=dict)
-    rounds: int = 1
-    gaining_only: bool = True
-    round_pools: list[list[str]] = field(default_factory=list)
-    nested: bool = True
-    relabel_official: bool = True
-
-    @property
-    def passes(self) -> tuple[int, int]:
-        return self.soft_epochs, self.epochs
-
-    def phases(self, study: Study, pool: pd.DataFrame, teacher: SoftLabels, corrected: Corrected):
-        """What a model that is taught so learns from."""
-        return two_phases(study, pool, teacher, corrected, self.passes, self.soft_rows)
 
 
 @dataclass
@@ -80,7 +47,7 @@ def run_rounds(
         name = "gemma" if number == 0 else f"gemma_round{number}"
         student = CrossFit(study, name, learner, study.pool, at_once=at_once)
         rows = pool_of_round(study.pool, how.round_pools, number)
-        student.fit(how.phases(study, rows, made.teacher, corrected))
+        student.fit(two_phases(study, rows, made.teacher, corrected, how.passes, how.soft_rows))
         record = judge(student, kept, how.gaining_only)
         student.publish(f"Gemma LoRA, round {number}", number, "" if record["kept"] else kept.name)
         made.records.append(record)
@@ -107,7 +74,8 @@ def run_finals(
     students = {}
     for number, (name, learner) in enumerate(learners.items(), start=len(made.records)):
         students[name] = CrossFit(study, name, learner, study.pool, at_once=at_once)
-        students[name].fit(how.phases(study, study.pool, made.teacher, corrected))
+        taught = two_phases(study, study.pool, made.teacher, corrected, how.passes, how.soft_rows)
+        students[name].fit(taught)
         students[name].publish(f"Gemma LoRA, final {name}", number)
     return students
 
@@ -116,12 +84,10 @@ def pool_of_round(pool: pd.DataFrame, round_pools: list[list[str]], number: int)
     """The generated rows that a round learns from: those of its pools, or all where none are named.
 
     Raises:
-        InputError: there is no list for this round, or it names a pool that does not exist.
+        InputError: a pool that is named does not exist.
     """
     if not round_pools:
         return pool
-    if number >= len(round_pools):
-        raise InputError(f"round_pools has {len(round_pools)} lists; round {number} needs one too")
     unknown = set(round_pools[number]) - set(pool["pool"])
     if unknown:
         raise InputError(f"round_pools names {min(unknown)}, which is not among {sorted(set(pool['pool']))}")

@@ -26,7 +26,6 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
-from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 
 
@@ -67,12 +66,7 @@ def soften(schema: Schema, probabilities: pd.DataFrame, temperature: float) -> p
 
     Above 1 they come nearer to each other, below 1 they come nearer to a decision, at 1
     they stay as they are. A binary probability is renormalised with its complement.
-
-    Raises:
-        InputError: a temperature of 0 or less.
     """
-    if not temperature > 0:
-        raise InputError(f"soft_temperature is {temperature}; it is a number above 0")
     if temperature == 1:
         return probabilities
     table = probabilities ** (1 / temperature)

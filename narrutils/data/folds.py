@@ -24,11 +24,8 @@ def draw_folds(schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int) ->
     one-hot target matrix, so that categorical variables count class by class.
 
     Raises:
-        InputError: fewer than 3 folds (the nested teachers need a third fold to
-            learn from), or fewer cases than folds.
+        InputError: fewer cases than folds.
     """
-    if n_folds < 3:
-        raise InputError(f"folds is {n_folds}; at least 3 are needed, so that a teacher can leave two out")
     if len(labels) < n_folds:
         raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # reading new cases does without it

@@ -85,12 +85,8 @@ def choose_share(points: pd.DataFrame, share: float, target: float = 0.0) -> flo
     """`share`, or where a `target` accuracy is set the least share of the curve that reaches it.
 
     Raises:
-        InputError: `share` or `target` is out of range, or no share of the curve reaches the target.
+        InputError: no share of the curve reaches the target.
     """
-    if not 0 <= share < 1 or not 0 <= target <= 1:
-        raise InputError(
-            f"flag_share is {share} and flag_accuracy {target}; they take 0 to below 1, and 0 to 1"
-        )
     if not target:
         return share
     reached = points.loc[points["accuracy"] >= target, "share"]

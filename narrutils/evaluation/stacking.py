@@ -15,6 +15,7 @@ import pandas as pd
 
 from narrutils.data.files import digest
 from narrutils.data.schema import Schema, Variable
+from narrutils.data.settings import ThresholdsFrom, Weighting, fitting
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration, fit_calibration
@@ -164,14 +165,12 @@ def form(
     Raises:
         InputError: a weight names no model of the run, or an unknown weighting or `thresholds_from`.
     """
-    if weighting not in ("given", "fitted"):
-        raise InputError(f"weighting is {weighting!r}; it takes given or fitted")
-    if settings.get("thresholds_from", "ensemble") not in ("ensemble", "members"):
-        raise InputError(f"thresholds_from is {settings['thresholds_from']!r}; it takes ensemble or members")
+    fitted = fitting(weighting, Weighting, "weighting") == "fitted"
+    fitting(settings.get("thresholds_from", "ensemble"), ThresholdsFrom, "thresholds_from")
     models = {step.model: step for step in steps}
     shares = normalise(_accepted(models, weights))
     members = {name: models[name] for name in shares}
-    return Ensemble(schema, members, shares, labels, folds, weighting == "fitted", **settings)
+    return Ensemble(schema, members, shares, labels, folds, fitted, **settings)
 
 
 def _accepted(models: Mapping[str, Step], weights: Weights) -> dict[str, float]:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.schema import Schema
+from narrutils.data.settings import ThresholdSearch, fitting
 from narrutils.data.tables import by_uid
-from narrutils.errors import one_of
 from narrutils.evaluation.calibration import fit_calibration
 
 #: The author's grid: 0.10 to 0.85 in steps of 0.05.
@@ -77,7 +77,7 @@ def search_named(name: str) -> Search:
     Raises:
         InputError: there is none of this name.
     """
-    return one_of(SEARCHES, name, "threshold_search")
+    return SEARCHES[fitting(name, ThresholdSearch, "threshold_search")]
 
 
 def _best(truth: np.ndarray, probabilities: pd.Series, grid) -> float:

@@ -28,8 +28,8 @@ from narrutils.data.sources import source_digest
 from narrutils.generation.pools import Adapting
 from narrutils.generation.prompts import Examples, document
 from narrutils.models.backbones import Backbone, config_of, load_causal, load_tokenizer
-from narrutils.models.classifier import PROJECTIONS
 from narrutils.models.precision import training_flags, weights_dtype
+from narrutils.models.settings import PROJECTIONS
 
 #: Not part of the loss: transformers leaves out targets of this value.
 IGNORED = -100
@@ -126,8 +126,8 @@ def _train(
 
 def _adapted(model: PreTrainedModel, adapting: Adapting):
     settings = LoraConfig(
-        r=adapting.rank,
-        lora_alpha=adapting.alpha,
+        r=adapting.lora_rank,
+        lora_alpha=adapting.lora_alpha,
         target_modules=list(PROJECTIONS),
         task_type="CAUSAL_LM",
     )

@@ -22,13 +22,11 @@ def rates(schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
     return {v.name: float(labels[v.name].mean()) for v in schema.binary}
 
 
-def check_floors(schema: Schema, floor: float, floors: Mapping[str, float]) -> None:
-    """Raises InputError for a floor outside [0, 1] or of no binary variable."""
-    for name, value in {"floor": floor, **floors}.items():
-        if name != "floor" and name not in [v.name for v in schema.binary]:
+def check_floors(schema: Schema, floors: Mapping[str, float]) -> None:
+    """Raises InputError for a floor of no binary variable."""
+    for name in floors:
+        if name not in [v.name for v in schema.binary]:
             raise InputError(f"floors names {name}, which is no binary variable of schema {schema.name}")
-        if not 0 <= value <= 1:
-            raise InputError(f"the floor of {name} is {value}; it takes a rate in 0..1")
 
 
 def draw_labels(

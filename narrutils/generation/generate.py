@@ -21,9 +21,10 @@ from tqdm import tqdm
 from narrutils.data.files import digest
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.settings import Engine, fitting
 from narrutils.data.sources import source_digest
 from narrutils.data.tables import read_table, write_table
-from narrutils.errors import InputError, one_of
+from narrutils.errors import InputError
 from narrutils.generation.adapters import adapt
 from narrutils.generation.answers import split_story
 from narrutils.generation.conditioning import draw_labels, rates
@@ -139,7 +140,7 @@ def _sampling(pool: Pool, precision: str) -> Sampling:
         top_p=pool.top_p,
         form="completion" if pool.adapt else pool.form,
         engine=pool.engine,
-        lora_rank=pool.adapt.rank if pool.adapt else 0,
+        lora_rank=pool.adapt.lora_rank if pool.adapt else 0,
         precision=precision,
     )
 
@@ -248,9 +249,9 @@ def open_backend(name: str, backbone: Backbone, sampling: Sampling) -> Backend:
     Raises:
         InputError: an unknown name, or vLLM is wanted and not installed.
     """
-    if name == "auto":
+    if fitting(name, Engine, "backend") == "auto":
         name = "vllm" if has_vllm() else "transformers"
-    kind = one_of({"vllm": VllmBackend, "transformers": TransformersBackend}, name, "backend")
+    kind = {"vllm": VllmBackend, "transformers": TransformersBackend}[name]
     if name == "vllm" and find_spec("vllm") is None:
         raise InputError(
             "vLLM is not installed; `make clean-env` and any make command install it, "

@@ -2,50 +2,36 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from narrutils.data.schema import Schema
-from narrutils.data.values import Parameter, coerce
-from narrutils.errors import InputError, did_you_mean
+from narrutils.data.settings import Amount, Count, Fraction, Positive, Seed, Share, Size, checked
+from narrutils.errors import InputError, concerning
 from narrutils.generation.conditioning import check_floors
-from narrutils.generation.prompts import FORMS
 
 
-@dataclass(frozen=True)
+@checked
 class Adapting:
     """How an adapter is trained. `max_tokens` cuts a case's end; `learning_rate` is the peak."""
 
-    rank: int = 16
-    alpha: int = 32
-    epochs: int = 3
-    learning_rate: float = 5e-4
-    batch_size: int = 4
-    warmup: float = 0.1  # share of all steps
-    max_tokens: int = 1024
-
-    @classmethod
-    def read(cls, given: Mapping, where: str) -> "Adapting":
-        """From a profile's mapping; {} takes every default.
-
-        Raises:
-            InputError: a name is unknown, or a value does not fit.
-        """
-        known = {f.name: f.type.__name__ for f in fields(cls)}
-        if not isinstance(given, Mapping) or set(given) - set(known):
-            raise InputError(f"{where}: adapt takes {', '.join(known)}; got {given!r}")
-        try:
-            adapting = cls(**{n: coerce(value, Parameter(n, None, known[n])) for n, value in given.items()})
-        except TypeError:
-            raise InputError(f"{where}: a value of adapt does not fit; got {dict(given)!r}") from None
-        for name, value in vars(adapting).items():
-            if value < 0 or (value == 0 and name != "warmup"):
-                raise InputError(f"{where}: {name} of adapt is {value}; it must be above 0")
-        return adapting
+    lora_rank: Size = 16
+    lora_alpha: Size = 32
+    epochs: Size = 3
+    learning_rate: Positive = 5e-4
+    batch_size: Size = 4
+    warmup: Fraction = 0.1  # share of all steps
+    max_tokens: Size = 1024
 
 
-@dataclass(frozen=True)
+def _adapting(given: object) -> object:
+    return Adapting(**given) if isinstance(given, Mapping) else given
+
+
+@checked
 class Pool:
     """One pool.
 
@@ -61,25 +47,32 @@ class Pool:
         max_examples, max_words: cases in a prompt, and words of it, its first case always kept.
         max_new_tokens: the longest answer; of a completion, the longest part.
         temperature, top_p: None keeps the model's own.
-        form: `chat` or `completion`; empty: chat if the model has a chat template.
         engine: settings of vLLM, such as `tensor_parallel_size` or `quantization`.
     """
 
     pool: str
     backbone: str
-    rows: int
-    seed: int
+    rows: Size
+    seed: Seed
     labelled: bool = False
-    floor: float = 0.2
-    floors: dict[str, float] = field(default_factory=dict)
-    adapt: Adapting | None = None
-    max_examples: int = 7
-    max_words: int = 2000
-    max_new_tokens: int = 3000
-    temperature: float | None = None
-    top_p: float | None = None
-    form: str = ""
+    floor: Share = 0.2
+    floors: dict[str, Share] = field(default_factory=dict)
+    adapt: Annotated[Adapting | None, BeforeValidator(_adapting)] = None
+    max_examples: Count = 7
+    max_words: Size = 2000
+    max_new_tokens: Size = 3000
+    temperature: Amount | None = None
+    top_p: Share | None = None
+    form: Literal["", "chat", "completion"] = ""  # empty: chat if the model has a chat template
     engine: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", self.pool):
+            raise InputError("a pool's name takes letters, digits, _ and -")
+        if self.form == "chat" and self.adapt is not None:
+            raise InputError("an adapted generator writes completions; leave form out")
+        if not self.max_examples and self.adapt is None:
+            raise InputError("max_examples 0 needs a generator that was adapted; give adapt")
 
 
 def read_pools(entries: list[Mapping], schema: Schema, cycle: int = 0, **defaults: object) -> list[Pool]:
@@ -93,7 +86,7 @@ def read_pools(entries: list[Mapping], schema: Schema, cycle: int = 0, **default
     Raises:
         InputError: a key is unknown or missing, a value does not fit, or a name stands twice.
     """
-    pools = [_pool(dict(defaults) | dict(entry), schema) for entry in entries]
+    pools = [_pool(defaults | dict(entry), schema) for entry in entries]
     names = [p.pool for p in pools]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -107,42 +100,7 @@ def _of_cycle(pool: Pool, cycle: int) -> Pool:
 
 
 def _pool(entry: dict, schema: Schema) -> Pool:
-    known = [f.name for f in fields(Pool)]
-    name = entry.get("pool", "")
-    where = f"pools: {name or 'an entry'}"
-    for key in entry:
-        if key not in known:
-            mend = did_you_mean(key, known, f"a pool takes {', '.join(known)}")
-            raise InputError(f"{where}: unknown name {key}; {mend}")
-    missing = [key for key in ("pool", "backbone", "rows", "seed") if key not in entry]
-    if missing:
-        raise InputError(f"{where}: {', '.join(missing)} must be given")
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", str(name)):
-        raise InputError(f"{where}: a pool's name takes letters, digits, _ and -")
-    entry = {key: _fitting(key, value, where) for key, value in entry.items()}
-    for key, least in {"rows": 1, "seed": 0, "max_examples": 0, "max_words": 1, "max_new_tokens": 1}.items():
-        if key in entry and (type(entry[key]) is not int or entry[key] < least):
-            raise InputError(f"{where}: {key} is {entry[key]!r}; it takes a whole number, {least} or more")
-    if entry.get("adapt") is not None:
-        entry["adapt"] = Adapting.read(entry["adapt"], where)
-    pool = Pool(**entry)
-    check_floors(schema, pool.floor, pool.floors)
-    if pool.form not in ("", *FORMS):
-        raise InputError(f"{where}: form is {pool.form!r}; it takes {' or '.join(FORMS)}")
-    if pool.form == "chat" and pool.adapt is not None:
-        raise InputError(f"{where}: an adapted generator writes completions; leave form out")
-    if not pool.max_examples and pool.adapt is None:
-        raise InputError(f"{where}: max_examples 0 needs a generator that was adapted; give adapt")
+    with concerning(f"pools: {entry.get('pool') or 'an entry'}"):
+        pool = Pool(**entry)
+        check_floors(schema, pool.floors)
     return pool
-
-
-def _fitting(key: str, value: object, where: str) -> object:
-    """The value as the field's type; `adapt` has a reader of its own, and whole numbers a range."""
-    kind = next(f.type for f in fields(Pool) if f.name == key)
-    if kind is int or key == "adapt":
-        return value
-    kind = kind.__name__ if isinstance(kind, type) else str(kind)
-    try:
-        return coerce(value, Parameter(key, None, kind))
-    except TypeError:
-        raise InputError(f"{where}: {key} is {value!r}; it takes {kind}") from None

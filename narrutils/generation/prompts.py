@@ -19,8 +19,6 @@ from narrutils.generation.conditioning import sentences
 #: Opens every case of a completion prompt, so that it also marks where an answer ends.
 SEPARATOR = "### Case"
 
-FORMS = ("chat", "completion")
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -107,10 +105,8 @@ def few_shot(
         requested: codes that the new case is to have; `examples` then needs labels.
 
     Raises:
-        InputError: the fold has no case with all its texts, or `form` is unknown.
+        InputError: the fold has no case with all its texts.
     """
-    if form not in FORMS:
-        raise InputError(f"prompt form is {form!r}; it takes {' or '.join(FORMS)}")
     schema = examples.schema
     order = np.random.default_rng([seed, index]).permutation(examples.of(fold))[:max_examples].tolist()
     # Settings are drawn apart, so that the same cases are shown with and without labels.

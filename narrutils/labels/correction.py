@@ -14,8 +14,8 @@ import pandas as pd
 from narrutils.data.folds import PLAIN, for_fold, stack
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.settings import Method, fitting
 from narrutils.data.tables import by_uid
-from narrutils.errors import one_of
 from narrutils.labels import noise, rules
 from narrutils.labels.changes import by_fold
 from narrutils.labels.review import COLUMNS, obey
@@ -74,7 +74,7 @@ def correct(
     """
     read = by_uid(probabilities, labels.index, "teacher's readings")
     folds = by_uid(folds, labels.index, "folds")
-    proposed = one_of(METHODS, method, "method")(schema, labels, read, folds)
+    proposed = METHODS[fitting(method, Method, "method")](schema, labels, read, folds)
     decisions = pd.DataFrame(columns=COLUMNS) if decisions is None else decisions
     flips = obey(proposed.assign(method=method), decisions[decisions["uid"].isin(labels.index)])
     flips = flips.astype({"uid": str, "variable": str, "before": int, "after": int, "probability": float})

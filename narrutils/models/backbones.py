@@ -183,7 +183,7 @@ def load_body(
         InputError: more layers than the model has, or 8 bit where it cannot run.
     """
     kind = AutoModelForCausalLM if causal else AutoModel
-    eight_bit = {} if quantization is None else {"quantization_config": _quantised(quantization)}
+    eight_bit = {} if quantization is None else {"quantization_config": _eight_bit()}
     model = _load(kind, backbone, dtype=dtype, **eight_bit)
     if not causal and getattr(model, "pooler", None) is not None:
         model.pooler = None  # unused here: it would only be trained on nothing and stored
@@ -233,9 +233,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _quantised(quantization: str) -> BitsAndBytesConfig:
-    if quantization != "8bit":
-        raise InputError(f"quantization is {quantization!r}; it takes 8bit or nothing")
+def _eight_bit() -> BitsAndBytesConfig:
     if not torch.cuda.is_available():
         raise InputError("quantization 8bit needs a CUDA GPU, and there is none; leave quantization out")
     if util.find_spec("bitsandbytes") is None:

@@ -6,7 +6,7 @@ pools the mean of each narrative beside that of the whole.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,38 +19,14 @@ from transformers import AutoTokenizer
 
 from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
 from narrutils.data.store import base_beside
-from narrutils.errors import InputError, one_of
+from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, quiet, resolve
 from narrutils.models.lower import above
 from narrutils.models.precision import weights_dtype
+from narrutils.models.settings import Body, Lora
 
 #: The layers that learned, of a body whose others are a frozen base.
 TOP = "top.safetensors"
-#: Every linear projection of a Llama-like layer (Gemma, Qwen, Mistral, Llama).
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters (Hu et al. 2021) on a frozen base; rank 0 trains the whole body."""
-
-    rank: int = 0
-    alpha: int = 0
-    dropout: float = 0.0
-    targets: Sequence[str] = PROJECTIONS
-
-
-@dataclass(frozen=True)
-class Body:
-    """Which backbone, and how it is loaded."""
-
-    backbone: str  # a packaged name, a local path, or a hub id
-    layers: int = 0  # keep the first N layers; 0 keeps all
-    top_layers: int = 0  # only the last N layers learn, or have adapters; 0 is all, and embeddings too
-    pooling: str = ""  # mean, last, parts; empty: mean of an encoder, last token of a causal model
-    quantization: str = ""  # "8bit" loads a frozen base in 8 bits, on a GPU
-    precision: str = "float32"  # of a frozen base; a trained body is always float32
-    dropout: float | None = None  # inside the body; None keeps its own. 0 more than doubles a CPU's speed
 
 
 @dataclass(frozen=True)
@@ -135,7 +111,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.body = body
         self.pooling = pooling or ("mean" if is_encoder(body.config) else "last")
-        self.pool = one_of(POOLINGS, self.pooling, "pooling")
+        self.pool = POOLINGS[self.pooling]
         self.cut, self.narratives = cut, narratives
         self.dropout = nn.Dropout(dropout)
         means = 1 + narratives if self.pooling == "parts" else 1
@@ -212,16 +188,14 @@ def build(
     """A fresh classifier of cases of so many narratives; the head's start follows torch's seed.
 
     Raises:
-        InputError: a base in 8 bits without adapters, or too many top layers.
+        InputError: too many top layers.
     """
-    if body.quantization and not lora.rank:
-        raise InputError(f"{body.backbone}: a {body.quantization} base is frozen; give it a LoRA rank")
-    model = _load(body, trained=not lora.rank)
+    model = _load(body, trained=not lora.lora_rank)
     cut = first_learning(model, body)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
-    if lora.rank:
+    if lora.lora_rank:
         model = get_peft_model(model, _adapters(lora, model, cut))
     elif cut:
         freeze_below(model, cut)
@@ -252,12 +226,14 @@ def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
 
     By full names: peft's `layers_to_transform` misses layers that stand at the root of a model.
     """
-    names = list(lora.targets)
+    names = list(lora.lora_targets)
     if cut:
         learning = {module for _, _, layers in layer_lists(model) for module in layers[cut:].modules()}
         named = [name for name, module in model.named_modules() if module in learning]
-        names = [name for name in named if name.endswith(tuple(f".{target}" for target in lora.targets))]
-    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
+        names = [name for name in named if name.endswith(tuple(f".{target}" for target in lora.lora_targets))]
+    return LoraConfig(
+        r=lora.lora_rank, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=names
+    )
 
 
 def freeze_below(model: nn.Module, cut: int) -> None:
@@ -295,7 +271,7 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
     """A folder from which `load_classifier` makes the same classifier."""
     classifier.save(folder, whole=not body.top_layers)
     tokenizer.save_pretrained(folder / "tokenizer")
-    described = {"body": vars(body), "lora": vars(lora) | {"targets": list(lora.targets)}}
+    described = {"body": vars(body), "lora": vars(lora) | {"lora_targets": list(lora.lora_targets)}}
     head = {"width": classifier.head.out_features, "narratives": classifier.narratives}
     write_json(folder / "classifier.json", described | head)
 
@@ -345,7 +321,7 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
     """
     described = read_json(folder / "classifier.json")
     body, lora = Body(**described["body"]), Lora(**described["lora"])
-    if lora.rank:
+    if lora.lora_rank:
         model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
     elif body.top_layers:
         model = load_base(folder, body)

@@ -18,12 +18,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
-from narrutils.errors import one_of
+from narrutils.data.settings import Companion, fitting
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
-from narrutils.models.classifier import Body, base_name, load_base, pool_mean, save_base
+from narrutils.models.classifier import base_name, load_base, pool_mean, save_base
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import fit_probe
 from narrutils.models.precision import weights_dtype
+from narrutils.models.settings import Body
 from narrutils.models.text import pad, special_ids
 from narrutils.models.tfidf import LINEAR, TfidfLearner
 
@@ -119,7 +120,7 @@ class FrozenLearner(Learner):
     schema: Schema
     body: Body
     window: int = 126  # tokens read at once; with the special ones 128
-    inverse_regularisation: float = 1.0  # scikit-learn's C, for features of summed variance 1
+    inverse_regularisation: float = 3.0  # scikit-learn's C, for features of summed variance 1
 
     @cached_property
     def backbone_fingerprint(self) -> str:
@@ -194,6 +195,5 @@ def cheap_models(
     body = Body(backbone, precision=precision)
     known = {name: (title, TfidfLearner(schema, **how)) for name, (title, how) in LINEAR.items()}
     known["frozen"] = (f"linear model on frozen {backbone}", FrozenLearner(schema, body))
-    for name in companions:
-        one_of(known, name, "companions")
+    companions = fitting(companions, list[Companion], "companions")
     return {name: known[name] for name in dict.fromkeys(["tfidf", *companions])}

@@ -20,7 +20,7 @@ class Phase:
         epochs: passes over the rows.
         soft: whether the targets are a teacher's probabilities; a soft categorical
             target is not smoothed further.
-        loss: one of `recipe.LOSSES`; empty is what the recipe says.
+        loss: a `Loss`; empty is what the recipe says.
         optimistic: whether who made the targets learned from the fold that is held out.
     """
 

@@ -18,11 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from narrutils.data.run import Run
+from narrutils.data.settings import AnyPrecision, fitting
 from narrutils.errors import InputError
 from narrutils.models.speed import measured
 
-#: What a model can compute in; `auto` beside them is resolved to one of them.
-PRECISIONS = ("float32", "bfloat16", "float16")
 #: Beginnings of the model types whose activations leave float16's range, which ends at 65,504.
 #: DeBERTa-v3's type is deberta-v2; for Gemma 2 and 3 and GLM-4 vLLM refuses float16 as well.
 OVERFLOWING = ("deberta", "gemma", "glm4")
@@ -31,19 +30,17 @@ SLOW = 1.5
 
 
 def resolved(wanted: str, kept: str = "") -> str:
-    """The precision that is meant, one of `PRECISIONS`.
+    """The precision that is meant, a `Precision`.
 
     Args:
-        wanted: a parameter's value: one of `PRECISIONS`, or `auto`.
+        wanted: a parameter's value: a `Precision`, or `auto`.
         kept: what the run folder keeps (`kept_by`), which `auto` follows; "": what is fastest here.
 
     Raises:
         InputError: there is no such precision, or it is float16 and there is no GPU.
     """
-    if wanted == "auto":
+    if fitting(wanted, AnyPrecision, "precision") == "auto":
         return kept or fastest()
-    if wanted not in PRECISIONS:
-        raise InputError(f"precision is {wanted!r}; it takes auto, {', '.join(PRECISIONS)}")
     if wanted == "float16" and not has_gpu():
         raise InputError(
             "precision is float16, in which only a GPU computes fast, and there is none; name float32 or "

@@ -21,39 +21,15 @@ from transformers import PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json
 from narrutils.data.schema import Schema
-from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Classifier, Lora, load_classifier, save_classifier
+from narrutils.models.classifier import Classifier, load_classifier, save_classifier
 from narrutils.models.learner import Model
 from narrutils.models.lower import LowerStates, states_below
-from narrutils.models.precision import PRECISIONS, autocast
+from narrutils.models.precision import autocast
+from narrutils.models.settings import Body, Lora, Reading
 from narrutils.models.text import encode, pad
 
 #: Rows that are sorted by length together.
 BLOCK = 1024
-
-INPUTS = ("joined", "separate")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How cases are read: `max_tokens` of a case, or of each narrative; `batch_size` cases a step.
-
-    Raises:
-        InputError: there are no such inputs, or no such precision.
-    """
-
-    max_tokens: int = 256
-    truncation: str = "balanced"
-    inputs: str = "joined"  # or separate: each narrative on its own, the maximum of their logits
-    repair_periods: bool = False  # put the space that is missing after a full stop
-    batch_size: int = 8
-    precision: str = "float32"  # of autocast; weights that learn stay float32
-
-    def __post_init__(self):
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision is {self.precision!r}; a recipe takes {', '.join(PRECISIONS)}")
-        if self.inputs not in INPUTS:
-            raise InputError(f"inputs is {self.inputs!r}; it takes {', '.join(INPUTS)}")
 
 
 class Inputs:

@@ -16,8 +16,6 @@ from transformers import PreTrainedTokenizerBase
 from narrutils.errors import InputError
 from narrutils.models.backbones import load_tokenizer, resolve
 
-TRUNCATIONS = ("balanced", "right")
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -49,14 +47,13 @@ def encode(
         repair: put the space that is missing after a full stop (`repair_periods`).
 
     Raises:
-        InputError: an unknown truncation, or too few tokens for one of each narrative.
+        InputError: too few tokens for one of each narrative.
     """
     start, separator, end = special_ids(tokenizer)
     room = max_tokens - len(start) - len(end) - len(separator) * (texts.shape[1] - 1)
-    if room < texts.shape[1] or truncation not in TRUNCATIONS:
+    if room < texts.shape[1]:
         raise InputError(
-            f"max_tokens {max_tokens} with truncation {truncation!r}: at least "
-            f"{max_tokens - room + texts.shape[1]} tokens and one of {', '.join(TRUNCATIONS)} are needed"
+            f"max_tokens is {max_tokens}; at least {max_tokens - room + texts.shape[1]} are needed"
         )
     columns = [token_ids(texts[name], tokenizer, repair) for name in texts.columns]
     ids, cut, spans = [], [], []
@@ -139,15 +136,15 @@ def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def share_cut(texts: pd.DataFrame, budgets: dict[str, int], truncation: str) -> pd.DataFrame:
+def share_cut(texts: pd.DataFrame, budgets: list[dict], truncation: str) -> pd.DataFrame:
     """For each backbone and its `max_tokens`, the share of cases that has to be shortened.
 
     Args:
         texts: one column a narrative.
-        budgets: backbone -> `max_tokens`.
+        budgets: `backbone` and `max_tokens` of each.
     """
     rows = {}
-    for name, max_tokens in budgets.items():
+    for name, max_tokens in ((budget["backbone"], budget["max_tokens"]) for budget in budgets):
         encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)
         rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
     return pd.DataFrame(rows).T.astype({"tokens read at most": int})

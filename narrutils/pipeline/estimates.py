@@ -42,7 +42,7 @@ def seconds(estimate: Mapping[str, float], speed: Speed, precision: str, cores: 
 
     Args:
         estimate: `seconds` and `teraflops`.
-        precision: one of `precision.PRECISIONS`; float16 is taken for the faster of the others.
+        precision: a `Precision`; float16 is taken for the faster of the others.
     """
     ordinary, neural = parts(speed, precision, cores)
     return estimate.get("seconds", 0.0) * ordinary + estimate.get("teraflops", 0.0) * neural
@@ -63,10 +63,9 @@ def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
     """
     rows = cases + sum(pool["rows"] for values in parameters.values() for pool in values.get("pools", []))
     read = [
-        values[f"{kind}_max_tokens"] * _hidden_size(values[f"{kind}_backbone"])
+        values["max_tokens"] * _hidden_size(values["backbone"])
         for values in parameters.values()
-        for kind in ("encoder", "gemma")
-        if values.get(f"{kind}_top_layers")
+        if values.get("top_layers")
     ]
     return rows * sum(read) * 4 / 1e9  # float32 at most
 

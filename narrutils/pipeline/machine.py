@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import psutil
 
 from narrutils.data.files import read_json
-from narrutils.models.precision import PRECISIONS, has_gpu
+from narrutils.data.settings import Precision
+from narrutils.models.precision import has_gpu
 from narrutils.models.speed import cores, described, measured
 from narrutils.paths import PROJECT
 
@@ -132,7 +134,7 @@ def processor() -> Finding:
             PROBLEM, "processor", f"{described()}; cannot be timed without torch", MEND_ENVIRONMENT
         )
     speeds = ", ".join(
-        f"{name} {value:.0f}" for name, value in vars(measured()).items() if name in PRECISIONS
+        f"{name} {value:.0f}" for name, value in vars(measured()).items() if name in get_args(Precision)
     )
     return Finding(GOOD, "processor", f"{described()}; GFLOP/s a thread: {speeds}")
 

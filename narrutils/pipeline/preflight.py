@@ -4,24 +4,30 @@
 """
 
 import shlex
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from narrutils.crossfit.phases import Teaching
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
-from narrutils.errors import InputError
-from narrutils.generation.pools import read_pools
+from narrutils.data.settings import Fields, Teacher, fitting, settings
+from narrutils.errors import InputError, concerning
+from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
+from narrutils.models.settings import Body, Lora
 from narrutils.paths import PROJECT, locate
 from narrutils.pipeline import skipping
 from narrutils.pipeline.estimates import cost
-from narrutils.pipeline.parameters import INJECTED
+from narrutils.pipeline.parameters import INJECTED, Parameter
 from narrutils.pipeline.profiles import Profile, find_stage
+from narrutils.training.recipe import Recipe, by_name, together, varied
 
 OUTPUTS = PROJECT / "outputs"
 PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
@@ -71,12 +77,13 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
 
     Raises:
-        InputError: a stage or the precision is unknown, an earlier stage has not ended, the previous
-            run is not there or not finished, or schema or data are faulty.
+        InputError: a stage or the precision is unknown, settings cannot hold together, an earlier stage
+            has not ended, the previous run is not there or not finished, or schema or data are faulty.
     """
     chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
     profile = settled(profile, outputs / profile.run)
     previous = previous_runs(profile, outputs)
+    check_settings(profile, previous)
     inputs, data = check_inputs(profile)
     for stage, folder in previous.items():
         inputs.by_stage[stage][PREVIOUS] = skipping.content(Run(folder), profile.stages)
@@ -101,6 +108,42 @@ def settled(profile: Profile, folder: Path) -> Profile:
         if "precision" in values
     }
     return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
+
+
+def check_settings(profile: Profile, previous: Mapping[str, Path]) -> None:
+    """Make all settings that the notebooks will make of their parameters.
+
+    Args:
+        previous: stage -> folder of the run that it starts from, whose models may teach.
+
+    Raises:
+        InputError: some of them cannot hold together, or there is no such teacher.
+    """
+    pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
+    for stage, values in profile.parameters.items():
+        with concerning(stage):
+            made = _made(values, profile.declared[stage])
+            if stage in previous:
+                for name in (n for n, p in profile.declared[stage].items() if p.kind is Teacher):
+                    fitting(values[name], Literal[*Run(previous[stage]).models()], name)
+            elif Teaching in made:
+                fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
+
+
+def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
+    """Class -> the settings of a stage."""
+    kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]
+    made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
+    if Recipe in made:
+        parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
+        together(*parts)
+        tuned, epochs = made[Recipe].finetune_epochs, values["epochs"]
+        if tuned > epochs:
+            raise InputError(f"finetune_epochs is {tuned} of {epochs} epochs")
+        for name, changes in by_name(made[Teaching].finals if Teaching in made else []).items():
+            with concerning(f"finals: {name}"):
+                varied(parts, **changes)
+    return made
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
@@ -154,7 +197,8 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
         if values.get("schema"):
             found["schema"] = digest(repr(load_schema(values["schema"])))
         if schema:
-            read_pools(values.get("pools", []), schema)  # names and values, before anything runs
+            limits = {f.name: values[f.name] for f in fields(Pool) if f.name in values}
+            read_pools(values.get("pools", []), schema, **limits)  # names and values, before anything runs
         if schema and "data_dir" in values:
             place = _data_place(values)
             known = tuple(place.values())

@@ -9,24 +9,27 @@
     04_deberta:                  # for one notebook
       epochs: 5
 
-Everything is held against what the notebooks declare before anything runs; a name or
-value that does not fit is one line with the nearest right name.
+A setting that a notebook keeps in a mapping of rarer ones, such as `options`, is named like any
+other: `r_drop: 0.5`, and `options: {r_drop: 0.5}` means the same. Everything is held against what
+the notebooks declare before anything runs; a name or value that does not fit is one line with the
+nearest right name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
-from narrutils.data.values import Parameter, coerce, from_text
+from narrutils.data.settings import Fields, Number, fitting
 from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate
-from narrutils.pipeline.parameters import INJECTED, declared
+from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
 TOP = ("run", "description", "estimate", "shared")
 PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
-ESTIMATED = {"seconds", "teraflops", "gigabytes"}
+ESTIMATED = Literal["seconds", "teraflops", "gigabytes"]
 NOTEBOOKS = PROJECT / "notebooks"
 
 Declared = dict[str, dict[str, Parameter]]
@@ -67,31 +70,31 @@ def load_profile(
     overrides: Iterable[tuple[str, str]] = (),
     notebooks: str | Path = NOTEBOOKS,
 ) -> Profile:
-    """Read a profile, lay `-p key value` pairs over it, and check every name and type.
+    """Read a profile, lay `-p key value` pairs over it, and check every name and value.
 
     A key is `name` (every notebook that declares it), `04.name` or `04_deberta.name`,
     or `run`. Precedence: notebook's default, `shared`, section, override.
 
     Raises:
-        InputError: a file is missing or unreadable, a key is unknown, a value is mistyped.
+        InputError: a file is missing or unreadable, a key is unknown, a value does not fit.
     """
     path, overrides = locate(path), tuple(overrides)
     raw = _read(path)
     known = read_declared(notebooks)
     _check_sections(raw, known, path)
     values = {stage: {n: p.default for n, p in known[stage].items() if n != INJECTED} for stage in known}
-    for name, value in raw["shared"].items():
-        _set(values, known, _declaring(name, known, f"{path}: shared"), name, value, f"{path}: shared")
-    for stage in known:
-        for name, value in raw.get(stage, {}).items():
-            _check_declared(name, known, stage, f"{path}: {stage}")
-            _set(values, known, [stage], name, value, f"{path}: {stage}")
+    names = {stage: settable(parameters) for stage, parameters in known.items()}
+    for section in ("shared", *known):
+        stages, where = [s for s in known if section in ("shared", s)], f"{path}: {section}"
+        for name, value in raw.get(section, {}).items():
+            for stage in _declaring(name, names, stages, where):
+                _set(values[stage], names[stage], name, [value], where)
     run = raw["run"]
     for key, text in overrides:
         if key == "run":
             run = text
         else:
-            _override(values, known, key, text)
+            _override(values, names, key, text)
     return Profile(
         name=path.stem,
         path=path,
@@ -159,11 +162,7 @@ def _check_sections(raw: dict, known: Declared, path: Path) -> None:
             raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *known])}")
         if section not in ("run", "description") and not isinstance(value, dict):
             raise InputError(f"{path}: {section} must be a mapping of name to value")
-    for stage, figures in raw["estimate"].items():
-        _check_name(stage, known, f"{path}: estimate")
-        fits = isinstance(figures, dict) and set(figures) <= ESTIMATED
-        if not fits or not all(isinstance(v, (int, float)) for v in figures.values()):
-            raise InputError(f"{path}: estimate.{stage} takes {{seconds: 30, teraflops: 2, gigabytes: 0.6}}")
+    fitting(raw["estimate"], dict[Literal[*known], dict[ESTIMATED, Number]], f"{path}: estimate")
 
 
 def _run_name(run: object, path: Path) -> str:
@@ -174,58 +173,56 @@ def _run_name(run: object, path: Path) -> str:
     return name
 
 
-def _declaring(name: str, known: Declared, where: str) -> list[str]:
-    """The stages that declare a parameter."""
-    _check_name(name, {n for parameters in known.values() for n in parameters}, where)
-    return [stage for stage, parameters in known.items() if name in parameters]
+def _declaring(name: str, names: Declared, stages: list[str], where: str) -> list[str]:
+    """Those of some stages where a name may be set.
 
-
-def _check_name(name: str, names: Iterable[str], where: str) -> None:
+    Raises:
+        InputError: there are none; the line tells who else declares it, or the nearest name.
+    """
     if name == INJECTED:
-        raise InputError(
-            f"{where}: {INJECTED} is set by the runner; choose the folder with `run` or --outputs"
-        )
-    if name not in names:
-        raise InputError(f"{where}: unknown name {name}{_near(str(name), names)}")
+        raise InputError(f"{where}: {name} is set by the runner; choose the folder with `run` or --outputs")
+    found = [stage for stage in stages if name in names[stage]]
+    if not found:
+        others = ", ".join(stage for stage in names if name in names[stage])
+        near = _near(name, [n for stage in stages for n in names[stage]])
+        raise InputError(f"{where}: unknown name {name}{f'; {others} declares it' if others else near}")
+    return found
 
 
-def _check_declared(name: str, known: Declared, stage: str, where: str) -> None:
-    """Whether the stage declares a parameter; if not, who does."""
-    others = [other for other, parameters in known.items() if name in parameters]
-    if others and stage not in others:
-        raise InputError(f"{where}: unknown name {name}; {', '.join(others)} declares it")
-    _check_name(name, known[stage], where)
-
-
-def _near(word: str, names: Iterable[str]) -> str:
-    mend = did_you_mean(word, [n for n in names if n != INJECTED])
+def _near(word: object, names: Iterable[str]) -> str:
+    mend = did_you_mean(word, names)
     return mend and f"; {mend}"
 
 
-def _set(values: Mapping, known: Declared, stages: list[str], name: str, value: object, where: str) -> None:
-    for stage in stages:
+def _set(values: dict, known: dict[str, Parameter], name: str, readings: list, where: str) -> None:
+    """Set what a name stands for to the first of these readings of a value that fits."""
+    parameter, faults = known[name], []
+    for reading in readings:
         try:
-            values[stage][name] = coerce(value, known[stage][name])
-        except TypeError:
-            raise InputError(_mistyped(where, known[stage][name], value)) from None
+            value = fitting(reading, parameter.kind, name)
+            break
+        except InputError as error:
+            faults.append(error)
+    else:
+        meaning = f" ({parameter.help})" if parameter.help else ""
+        raise InputError(f"{where}: {faults[0]}{meaning}")
+    if Fields.of(parameter.kind).kinds:  # each by itself: others stay, and one may be a parameter of its own
+        for inner in value:
+            _set(values, known, inner, [value[inner]], where)
+    elif parameter.within:
+        values[parameter.within] = values[parameter.within] | {name: value}
+    else:
+        values[name] = value
 
 
-def _override(values: Mapping, known: Declared, key: str, text: str) -> None:
-    prefix, dot, name = key.rpartition(".")
-    stages = [find_stage(prefix, known, "-p")] if dot else _declaring(name, known, "-p")
-    if dot:
-        _check_declared(name, known, stages[0], f"-p {stages[0]}")
+def _override(values: dict, names: Declared, key: str, text: str) -> None:
+    """Lay a pair of the command line over the values: as YAML reads it, else as it was typed."""
+    *before, name = key.split(".")  # 04.name, options.name, 04.options.name
+    words = [word for word in before if all(word not in parameters for parameters in names.values())]
+    stages = [find_stage(words[0], names, "-p")] if words else list(names)
     try:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError:
         parsed = text
-    for stage in stages:
-        try:
-            values[stage][name] = from_text(text, known[stage][name], parsed)
-        except TypeError:
-            raise InputError(_mistyped(f"-p {stage}", known[stage][name], parsed)) from None
-
-
-def _mistyped(where: str, parameter: Parameter, value: object) -> str:
-    meaning = f" ({parameter.help})" if parameter.help else ""
-    return f"{where}: {parameter.name} is {value!r}; it takes {parameter.kind}{meaning}"
+    for stage in _declaring(name, names, stages, f"-p {stages[0]}" if words else "-p"):
+        _set(values[stage], names[stage], name, [parsed, text], f"-p {stage}")

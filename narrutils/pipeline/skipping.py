@@ -6,17 +6,15 @@ notebook imports (`sources`), the data, and what every earlier stage wrote.
 A stage is skipped if its key is the same and its artefacts still stand as they were recorded.
 """
 
-import ast
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.run import Run
-from narrutils.data.sources import imported, source_digests
-from narrutils.pipeline.parameters import read_cells
+from narrutils.data.sources import source_digests
+from narrutils.pipeline.parameters import imported_by, read_cells
 from narrutils.pipeline.profiles import Profile
 
 
@@ -128,14 +126,3 @@ def end(run: Run, stage: str, parts: dict, profile: Profile) -> None:
             run.path(name).unlink(missing_ok=True)
     files = {name: digest(run.path(name)) for name in written}
     write_json(run.path(f".stages/{stage}.key.json"), {"parts": parts, "files": files})
-
-
-def imported_by(cells: Iterable[Sequence[str]]) -> set[str]:
-    """Full names of what the cells of a notebook import, each a pair of type and source."""
-    names = set()
-    for kind, source in cells:
-        lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
-        if kind == "code":
-            with suppress(SyntaxError):  # the notebook itself will say so
-                names |= imported(ast.parse("\n".join(lines)))
-    return names

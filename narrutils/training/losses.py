@@ -24,8 +24,6 @@ class AbstractionLoss(nn.Module):
 
     def __init__(self, schema: Schema, smoothing: float = 0.1):
         super().__init__()
-        if not 0 <= smoothing < 0.5:
-            raise ValueError(f"smoothing is {smoothing}; it must be in [0, 0.5)")
         self.smoothing = smoothing
         self.binary = torch.as_tensor(schema.binary_index)
         self.categorical = [schema.slices[v.name] for v in schema.categorical]

@@ -9,7 +9,7 @@ nothing needs it any more.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,25 +38,7 @@ from narrutils.models.classifier import Start, set_dropout
 from narrutils.models.precision import training_flags
 from narrutils.models.text import special_ids, token_ids
 from narrutils.training.neural import NeuralLearner
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """How a body is pretrained. `batch_size` in blocks, `block` in tokens.
-
-    Of the tokens, a share `masked` is to be told: four fifths of those are masked, a tenth
-    replaced at random, a tenth left (Devlin et al. 2019).
-    """
-
-    epochs: int = 0  # passes over the text; 0 leaves the body as it is
-    generated: bool = False  # generated rows too
-    block: int = 512  # at most; a model that reads less has shorter ones
-    masked: float = 0.15
-    learning_rate: float = 1e-4
-    batch_size: int = 8
-    warmup: float = 0.1  # share of all steps
-    precision: str = "float32"
-    seed: int = 0
+from narrutils.training.recipe import Pretraining
 
 
 def pretrained(
@@ -71,12 +53,12 @@ def pretrained(
     Raises:
         InputError: the backbone is no encoder or has no mask token, or it is a frozen base of adapters.
     """
-    if not settings.epochs:
+    if not settings.mlm_epochs:
         return lambda held_out: learner
     _check(learner)
 
     def learner_of(held_out: HeldOut) -> NeuralLearner:
-        pool = study.pool if settings.generated else study.pool[:0]
+        pool = study.pool if settings.mlm_generated else study.pool[:0]
         rows = visible(study.train, study.folds, pool, held_out, learner)
         return replace(learner, start=start_of(study.run, learner, rows, held_out, settings))
 
@@ -89,7 +71,7 @@ def _check(learner: NeuralLearner) -> None:
         fault = "is no encoder, which alone can learn to fill in masks"
     elif load_tokenizer(backbone).mask_token is None:
         fault = "has no mask token"
-    elif learner.lora.rank:
+    elif learner.lora.lora_rank:
         fault = "is the frozen base of adapters, and masks are learned by a whole body"
     else:
         return
@@ -156,13 +138,13 @@ def _train(folder: Path, learner: NeuralLearner, rows: pd.DataFrame, settings: P
     set_seed(settings.seed)
     body, backbone = learner.body, resolve(learner.body.backbone)
     tokenizer, model = load_tokenizer(backbone), load_masked(backbone, torch.float32, body.layers or None)
-    length = min(settings.block, tokenizer.model_max_length, model.config.max_position_embeddings)
+    length = min(settings.mlm_block, tokenizer.model_max_length, model.config.max_position_embeddings)
     with TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=set_dropout(model, body.dropout),
             args=_arguments(settings, model.config, scratch),
             train_dataset=Blocks(rows, tokenizer, length, learner.recipe.repair_periods, settings.seed),
-            data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=settings.masked),
+            data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=settings.mlm_masked),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -175,12 +157,12 @@ def _train(folder: Path, learner: NeuralLearner, rows: pd.DataFrame, settings: P
 def _arguments(settings: Pretraining, config: PreTrainedConfig, scratch: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=scratch,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.mlm_epochs,
+        per_device_train_batch_size=settings.mlm_batch_size,
+        learning_rate=settings.mlm_learning_rate,
         weight_decay=0.01,
         lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup,
+        warmup_steps=settings.mlm_warmup,
         **training_flags(settings.precision, config),
         seed=settings.seed,
         logging_strategy="epoch",

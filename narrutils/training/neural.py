@@ -12,12 +12,9 @@ from transformers import set_seed
 from narrutils.data.files import digest
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
-from narrutils.errors import InputError
 from narrutils.models.backbones import load_tokenizer, resolve
 from narrutils.models.classifier import (
-    Body,
     Classifier,
-    Lora,
     Start,
     base_name,
     build,
@@ -29,8 +26,9 @@ from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
 from narrutils.models.reading import NeuralModel, read_lower
+from narrutils.models.settings import Body, Lora
 from narrutils.training.launching import train_launched
-from narrutils.training.recipe import Recipe
+from narrutils.training.recipe import Recipe, by_name, together, varied
 from narrutils.training.trainer import train
 
 
@@ -39,7 +37,7 @@ class NeuralLearner(Learner):
     """A learner for `CrossFit`: one backbone, one recipe.
 
     Raises:
-        InputError: narratives that are read separately cannot be pooled by parts.
+        InputError: settings that cannot both hold.
     """
 
     schema: Schema
@@ -57,11 +55,7 @@ class NeuralLearner(Learner):
         return bool(self.launch) or torch.cuda.is_available()
 
     def __post_init__(self):
-        if self.body.pooling == "parts" and self.recipe.inputs == "separate":
-            raise InputError(
-                "pooling is 'parts', which reads joined narratives; set inputs to joined, or pooling to "
-                "mean or last"
-            )
+        together(self.body, self.lora, self.recipe)
 
     @property
     def stored(self) -> Body:
@@ -70,13 +64,13 @@ class NeuralLearner(Learner):
         Beside layers that learn, frozen ones are float32 too; with a start of its own, a body is
         stored whole, as its lower layers are in no base that others share.
         """
-        precision = self.body.precision if self.lora.rank else "float32"
+        precision = self.body.precision if self.lora.lora_rank else "float32"
         return replace(self.body, precision=precision, top_layers=0 if self.start else self.body.top_layers)
 
     @property
     def base(self) -> str:
         """Name of the frozen base that models share; empty where each has a whole body of its own."""
-        return base_name(self.stored) if self.lora.rank or self.stored.top_layers else ""
+        return base_name(self.stored) if self.lora.lora_rank or self.stored.top_layers else ""
 
     def save_base(self, folder: Path) -> None:
         save_base(self.stored, folder)
@@ -85,18 +79,10 @@ class NeuralLearner(Learner):
         """The same learner with other values for fields of `Body`, `Lora` or `Recipe`.
 
         Raises:
-            InputError: a name that none of them has.
+            InputError: see `recipe.varied`.
         """
-        parts = {"body": self.body, "lora": self.lora, "recipe": self.recipe}
-        known = {name for settings in parts.values() for name in vars(settings)}
-        for name in changes:
-            if name not in known:
-                raise InputError(
-                    f"{name} is not a setting of a classifier; there are {', '.join(sorted(known))}"
-                )
-        for owner, settings in parts.items():
-            parts[owner] = replace(settings, **{n: v for n, v in changes.items() if n in vars(settings)})
-        return replace(self, **parts)
+        body, lora, recipe = varied([self.body, self.lora, self.recipe], **changes)
+        return replace(self, body=body, lora=lora, recipe=recipe)
 
     @property
     def seed(self) -> int:
@@ -133,7 +119,7 @@ class NeuralLearner(Learner):
     def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
         """States of the frozen layers, those of `tables` read; None where they are not always the same."""
         body, cut = classifier.body, classifier.cut
-        varies = self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined"
+        varies = self.start or self.launch or self.recipe.inputs != "joined"
         threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
         if self.states is None or not cut or varies or threads:
             return None
@@ -150,7 +136,7 @@ class NeuralLearner(Learner):
     def _states_key(self, body: torch.nn.Module) -> str:
         """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
         read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
-        place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.rank))
+        place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.lora_rank))
         code = source_digest("narrutils.models.reading")
         return digest(read, self.config()["weights"], place, code)
 
@@ -213,20 +199,5 @@ def set_probe(classifier: Classifier, probe: Probe) -> None:
 
 
 def final_learners(learner: NeuralLearner, finals: list[dict]) -> dict[str, NeuralLearner]:
-    """The further models of a profile: name -> the rounds' learner with the settings that differ.
-
-    Raises:
-        InputError: an entry without a name, a name twice, or an unknown setting.
-    """
-    named = {}
-    for final in finals:
-        name = final.get("name")
-        if not name or name in named:
-            raise InputError(f"finals: every entry needs a name of its own; got {name!r}")
-        named[name] = learner.varied(**{key: value for key, value in final.items() if key != "name"})
-    return named
-
-
-def backbones_of(backbone: str, finals: list[dict]) -> list[str]:
-    """Every backbone that the rounds and the further models use, each once."""
-    return list(dict.fromkeys([backbone, *(f["backbone"] for f in finals if "backbone" in f)]))
+    """The further models of a profile: name -> the rounds' learner with the settings that differ."""
+    return {name: learner.varied(**changes) for name, changes in by_name(finals).items()}

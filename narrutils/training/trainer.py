@@ -85,8 +85,8 @@ def train(
         lower: what the frozen layers gave of every case, so that they are not computed again.
 
     Raises:
-        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, a swap that
-            would change nothing, or what `text.encode` refuses.
+        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, or what
+            `text.encode` refuses.
         Diverged: the loss or the gradient left its scale.
     """
     extras.check_dropout(recipe, classifier)
@@ -95,7 +95,6 @@ def train(
     epochs = plan_batches(
         phases, examples.inputs.lengths, recipe.batch_size, recipe.seed, recipe.accumulation
     )
-    epochs = extras.draw_swaps(epochs, len(examples), recipe.swap, recipe.seed)
     ends = epoch_ends(phases, epochs, recipe.accumulation)
     lines = EpochLines(ends, label)
     with TemporaryDirectory() as scratch:
@@ -122,7 +121,7 @@ def trainer_arguments(recipe: Recipe, config: PreTrainedConfig, scratch: str) ->
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation,
         lr_scheduler_type="cosine",
-        lr_scheduler_kwargs={"num_cycles": recipe.cycles},
+        lr_scheduler_kwargs={"num_cycles": recipe.cosine_cycles},
         warmup_steps=recipe.warmup,
         **training_flags(recipe.precision, config),
         seed=recipe.seed,

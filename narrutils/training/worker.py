@@ -11,7 +11,8 @@ import torch
 from accelerate import DistributedType, PartialState
 
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Lora, learned
+from narrutils.models.classifier import learned
+from narrutils.models.settings import Body, Lora
 from narrutils.training.divergence import Diverged
 from narrutils.training.launching import read_job, write_outcome
 from narrutils.training.neural import NeuralLearner

@@ -16,8 +16,8 @@ from narrutils.data.files import read_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body
 from narrutils.models.learner import Learner, Model, Phase
+from narrutils.models.settings import Body
 from narrutils.training.divergence import Diverged
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner

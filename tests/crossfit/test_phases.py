@@ -6,6 +6,7 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, uids, word_texts
 
 from narrutils.crossfit.phases import (
+    Teaching,
     draw_rows,
     generated_phase,
     is_labelled,
@@ -125,7 +126,16 @@ def test_rows_are_drawn_by_kind_and_anew_for_each_model():
     assert len(draw_rows(rows, TOY, (0,), {"labelled": 0})) == 40
 
 
-@pytest.mark.parametrize("most", [{"labeled": 3}, {"labelled": -1}, {"labelled": 2.5}])
-def test_an_unknown_kind_or_number_is_refused(most):
-    with pytest.raises(InputError, match="soft_rows"):
-        draw_rows(WRITTEN, TOY, (0,), most)
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"soft_rows": {"labeled": 3}}, "soft_rows.*did you mean labelled"),
+        ({"soft_rows": {"labelled": -1}}, "soft_rows.* is -1"),
+        ({"soft_rows": {"labelled": 2.5}}, "soft_rows.* is 2.5"),
+        ({"soft_temperature": 0}, "soft_temperature is 0"),
+        ({"rounds": 2, "round_pools": [["p0"], ["p1"]]}, "round_pools has 2 lists"),
+    ],
+)
+def test_a_teaching_that_cannot_be_is_told_in_one_line(settings, line):
+    with pytest.raises(InputError, match=line):
+        Teaching(**settings)

@@ -8,7 +8,6 @@ from toys import TOY, random_labels, random_probabilities
 from narrutils.crossfit.rounds import judge
 from narrutils.crossfit.soft_labels import SoftLabels, soften
 from narrutils.data.study import Study
-from narrutils.errors import InputError
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import count
 from narrutils.evaluation.thresholds import decide_cross_fitted, search_shrunk
@@ -70,8 +69,6 @@ def test_a_temperature_softens_and_keeps_the_order():
         soft = TOY.check_probabilities(soften(TOY, table, temperature))
         assert (soft["Sad"].rank() == table["Sad"].rank()).all()
     assert soften(TOY, table, 1.0) is table
-    with pytest.raises(InputError, match="soft_temperature is 0"):
-        soften(TOY, table, 0)
 
 
 def test_students_are_told_at_the_temperature_and_the_file_keeps_the_readings():

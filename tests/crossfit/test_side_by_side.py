@@ -18,7 +18,7 @@ from narrutils.crossfit.side_by_side import at_once, for_each, shares
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body
+from narrutils.models.settings import Body
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 

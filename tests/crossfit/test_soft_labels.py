@@ -29,7 +29,6 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.labels.correction import correct_by_fold
-from narrutils.training.neural import backbones_of
 
 N, K = 60, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
@@ -200,12 +199,5 @@ def test_each_round_learns_from_its_own_pools(world):
     assert pool_of_round(pool, [], 3) is pool
     assert set(pool_of_round(pool, [["p0"], ["p0", "p1"]], 0)["pool"]) == {"p0"}
     assert len(pool_of_round(pool, [["p0"], ["p0", "p1"]], 1)) == len(pool)
-    with pytest.raises(InputError, match="round 2 needs one"):
-        pool_of_round(pool, [["p0"], ["p1"]], 2)
     with pytest.raises(InputError, match="p9"):
         pool_of_round(pool, [["p9"]], 0)
-
-
-def test_backbones_are_named_once():
-    finals = [{"name": "a", "backbone": "big"}, {"name": "b", "seed": 3}, {"name": "c", "backbone": "big"}]
-    assert backbones_of("small", finals) == ["small", "big"]

@@ -19,9 +19,10 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.data.tables import read_table, write_table
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Lora
+from narrutils.models.settings import Body, Lora
 from narrutils.models.tfidf import TfidfLearner
-from narrutils.training.neural import NeuralLearner, Recipe
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 N, K = 48, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")

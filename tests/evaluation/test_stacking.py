@@ -169,7 +169,7 @@ def test_an_optimistic_member_makes_it_optimistic():
 def test_an_unknown_member_or_way_is_one_line():
     with pytest.raises(InputError, match="no model 'c' in this run; there are good, fair, bad"):
         form(TOY, STEPS, {"good": 1, "c": 1}, LABELS, FOLDS)
-    with pytest.raises(InputError, match="ensemble or members"):
+    with pytest.raises(InputError, match="thresholds_from is 'guess'"):
         found(thresholds_from="guess")
-    with pytest.raises(InputError, match="given or fitted"):
+    with pytest.raises(InputError, match="weighting is 'guess'"):
         found(weighting="guess")

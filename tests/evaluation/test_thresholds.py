@@ -115,5 +115,5 @@ def test_a_variable_nobody_has_is_searched_without_a_fault():
 def test_searches_go_by_name():
     assert search_named("grid") is search
     assert set(search_named("half")(TOY, LABELS, TABLE).values()) == {0.5}
-    with pytest.raises(InputError, match="'fine'; it takes grid, shrunk or half"):
+    with pytest.raises(InputError, match="threshold_search is 'fine'"):
         search_named("fine")

@@ -19,7 +19,7 @@ from narrutils.models.backbones import load_causal, load_tokenizer, resolve
 CASES = word_texts(TOY, 12, seed=4)
 FOLDS = pd.Series(range(12), index=uids(12)) % 3
 LABELS = random_labels(TOY, 12)
-QUICK = Adapting(rank=2, alpha=8, epochs=2, learning_rate=3e-2, batch_size=2, max_tokens=200)
+QUICK = Adapting(lora_rank=2, lora_alpha=8, epochs=2, learning_rate=3e-2, batch_size=2, max_tokens=200)
 FOLD = 1
 
 
@@ -121,7 +121,7 @@ def test_what_is_there_is_not_trained_again(writer, tmp_path, monkeypatch):
     assert run.written_by("02_generation") == [f"models/g/on_fold{n}/key.json" for n in range(3)]
 
 
-@pytest.mark.parametrize("change", [{"seed": 8}, {"adapting": Adapting(**vars(QUICK) | {"rank": 3})}])
+@pytest.mark.parametrize("change", [{"seed": 8}, {"adapting": Adapting(**vars(QUICK) | {"lora_rank": 3})}])
 def test_another_seed_or_setting_is_another_adapter(plain, teach, change):
     other = teach(**change)[0]
     assert read_json(other / "key.json") != read_json(plain[0] / "key.json") and not same(plain[0], other)
@@ -159,7 +159,7 @@ def test_only_the_answer_is_a_target(writer):
 def test_the_loss_is_that_of_the_answers_tokens_alone(writer, tmp_path):
     """A first pass that moves nothing has the untaught model's mean loss over all answers."""
     pairs = documents(Examples(CASES, FOLDS, TOY, LABELS), 0, True, seed=0)
-    still = Adapting(**vars(QUICK) | {"learning_rate": 0.0, "epochs": 1, "batch_size": 4})
+    still = Adapting(**vars(QUICK) | {"learning_rate": 1e-12, "epochs": 1, "batch_size": 4})
     (loss,) = adapters._train(tmp_path, writer, pairs, still, "bfloat16", seed=0)
     tokenizer, model = load_tokenizer(writer), load_causal(writer, torch.bfloat16).eval()
     losses = []

@@ -223,7 +223,7 @@ def test_a_missing_vllm_is_an_error_and_no_silent_change_of_engine(monkeypatch, 
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(InputError, match="backend is 'vlm'; it takes vllm or transformers"):
+    with pytest.raises(InputError, match="backend is 'vlm'.*did you mean vllm"):
         open_backend("vlm", resolve(NAMED), Sampling())
 
 

@@ -256,9 +256,9 @@ def test_an_adapted_generator_goes_on_with_a_document_and_each_row_has_its_folds
     monkeypatch.setattr(generate, "adapt", adapters)
     backend = Fake()
     backend.form = "completion"
-    pool = {"adapt": Adapting(rank=4), "max_examples": 0}
+    pool = {"adapt": Adapting(lora_rank=4), "max_examples": 0}
     make(run, backend, labelled=True, **pool)
-    assert asked == [("generator_p", "smollm2-135m", True, Adapting(rank=4), 1)]
+    assert asked == [("generator_p", "smollm2-135m", True, Adapting(lora_rank=4), 1)]
     assert [p.adapter for p in backend.prompts] == [
         str(run.path(f"models/generator_p/on_fold{n % 4}")) for n in range(12)
     ]

@@ -37,12 +37,12 @@ def test_a_number_as_yaml_may_read_it():
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
-        ({"max_wrods": 5}, "pools: one: unknown name max_wrods; did you mean max_words?"),
-        ({"zzz": 5}, "pools: one: unknown name zzz; a pool takes pool, backbone, rows, .*, engine$"),
-        ({"rows": 0}, "rows is 0; it takes a whole number, 1 or more"),
-        ({"rows": "8"}, "rows is '8'; it takes a whole number"),
+        ({"max_wrods": 5}, "pools: one: unknown name max_wrods; did you mean max_words"),
+        ({"zzz": 5}, "pools: one: unknown name zzz; it may be pool, backbone, rows, .*, engine$"),
+        ({"rows": 0}, "pools: one: rows is 0"),
+        ({"rows": "8"}, "rows is '8'"),
         ({"rows": True}, "rows is True"),
-        ({"seed": -1}, "seed is -1; it takes a whole number, 0 or more"),
+        ({"seed": -1}, "seed is -1"),
         ({"max_examples": 1.5}, "max_examples is 1.5"),
         ({"max_new_tokens": None}, "max_new_tokens is None"),
         ({"backbone": 5}, "backbone is 5"),
@@ -50,22 +50,22 @@ def test_a_number_as_yaml_may_read_it():
         ({"temperature": "hot"}, "temperature is 'hot'"),
         ({"floor": "high"}, "floor is 'high'"),
         ({"floors": ["Sad"]}, "floors is "),
-        ({"floors": {"Sad": "high"}}, "floors is "),
+        ({"floors": {"Sad": "high"}}, r"floors\[Sad\] is 'high'"),
         ({"engine": "fast"}, "engine is 'fast'"),
         ({"floors": {"Place": 0.4}}, "floors names Place, which is no binary variable"),
-        ({"floor": 2}, "it takes a rate in 0..1"),
-        ({"form": "poem"}, "pools: one: form is 'poem'; it takes chat or completion"),
+        ({"floor": 2}, "floor is 2"),
+        ({"form": "poem"}, "pools: one: form is 'poem'"),
         ({"form": "chat", "adapt": {}}, "an adapted generator writes completions; leave form out"),
         ({"pool": "a/b"}, "a pool's name takes letters, digits, _ and -"),
         ({"pool": ".hidden"}, "a pool's name takes"),
         ({"pool": ""}, "a pool's name takes"),
         ({"max_examples": 0}, "max_examples 0 needs a generator that was adapted; give adapt"),
-        ({"adapt": {"ranks": 4}}, "pools: one: adapt takes rank, alpha, epochs"),
-        ({"adapt": {"rank": "four"}}, "pools: one: a value of adapt does not fit"),
-        ({"adapt": {"epochs": 1.5}}, "a value of adapt does not fit"),
-        ({"adapt": {"rank": 0}}, "rank of adapt is 0; it must be above 0"),
-        ({"adapt": {"warmup": -0.1}}, "warmup of adapt is -0.1"),
-        ({"adapt": True}, "adapt takes rank"),
+        ({"adapt": {"lora_rnk": 4}}, "pools: one: unknown name lora_rnk; did you mean lora_rank"),
+        ({"adapt": {"lora_rank": "four"}}, "pools: one: lora_rank is 'four'"),
+        ({"adapt": {"epochs": 1.5}}, "epochs is 1.5"),
+        ({"adapt": {"lora_rank": 0}}, "lora_rank is 0"),
+        ({"adapt": {"warmup": -0.1}}, "warmup is -0.1"),
+        ({"adapt": True}, "adapt is True"),
     ],
 )
 def test_a_mistake_gets_one_line_that_names_the_pool_or_the_value(entry, line):
@@ -95,8 +95,8 @@ def test_a_later_cycle_has_names_and_seeds_of_its_own():
 
 def test_settings_of_adapters():
     assert read({"adapt": {}}).adapt == Adapting()
-    adapted = read({"adapt": {"rank": 4, "learning_rate": "1e-3"}, "max_examples": 0})
-    assert adapted.adapt == Adapting(rank=4, learning_rate=1e-3) and adapted.max_examples == 0
+    adapted = read({"adapt": {"lora_rank": 4, "learning_rate": "1e-3"}, "max_examples": 0})
+    assert adapted.adapt == Adapting(lora_rank=4, learning_rate=1e-3) and adapted.max_examples == 0
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda p: p.stem)

@@ -239,8 +239,3 @@ def test_any_number_of_text_columns():
     assert "one paragraph" in everything(few_shot(Examples(cases, folds, one), 0, 0, 0, "chat"))
     assert document(Story(("1", "2", "3")), three)[1] == "1\n\nB report:\n2\n\nC report:\n3\n\n### Case"
     assert document(Story(("1",)), one)[1] == "1\n\n### Case"
-
-
-def test_an_unknown_form_is_refused(examples):
-    with pytest.raises(InputError, match="chat or completion"):
-        few_shot(examples, 0, 0, 0, form="poem")

@@ -4,11 +4,8 @@ import pytest
 import torch
 from toys import TOY, bert_tokenizer, gemma_tokenizer, word_texts
 
-from narrutils.errors import InputError
 from narrutils.models.backbones import is_encoder, load_tokenizer, resolve
 from narrutils.models.classifier import (
-    Body,
-    Lora,
     base_name,
     build,
     load_classifier,
@@ -17,9 +14,10 @@ from narrutils.models.classifier import (
     save_base,
     save_classifier,
 )
+from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 
-LORA = Lora(rank=4, alpha=8)
+LORA = Lora(4, 8)
 
 
 def made(backbone: str, lora: Lora = Lora(), checkpointing: bool = False, **body):  # noqa: B008
@@ -113,7 +111,7 @@ def test_a_saved_classifier_gives_the_same_logits(kind, tmp_path):
     assert {p.suffix for p in kept} <= {".safetensors", ".json", ".md", ".jinja", ".txt", ".model"}
     assert any(p.name == "head.safetensors" for p in kept)
     weights = sum(p.stat().st_size for p in folder.rglob("*.safetensors"))
-    if lora.rank:  # adapters and head alone: the base is stored once for all folds
+    if lora.lora_rank:  # adapters and head alone: the base is stored once for all folds
         assert (folder / "body/adapter_model.safetensors").exists()
         assert not (folder / "body/model.safetensors").exists()
         assert weights < 60_000
@@ -192,8 +190,3 @@ def test_another_precision_or_place_makes_another_base():
     """Else the second model of a run is loaded onto the first one's base."""
     bodies = [Body("a/tiny"), Body("a/tiny", precision="bfloat16"), Body("/elsewhere/tiny")]
     assert len({base_name(body) for body in bodies}) == 3
-
-
-def test_an_8_bit_base_needs_adapters(tiny_bert):
-    with pytest.raises(InputError, match="give it a LoRA rank"):
-        build(Body(tiny_bert, quantization="8bit"), Lora(), TOY.width, 0.0, False)

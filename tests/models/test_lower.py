@@ -13,10 +13,11 @@ from transformers import AlbertConfig, AlbertModel
 from narrutils.errors import InputError
 from narrutils.models import lower, reading
 from narrutils.models.backbones import load_body, load_tokenizer, resolve
-from narrutils.models.classifier import Body, Lora, Start, build, first_learning, load_classifier
+from narrutils.models.classifier import Start, build, first_learning, load_classifier
 from narrutils.models.learner import Phase
 from narrutils.models.lower import LowerStates, above, splits_cleanly, states_below
 from narrutils.models.reading import Inputs, read_logits
+from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
@@ -33,7 +34,7 @@ def learner(request, tiny_bert, tiny_gemma_folder):
     if request.param == "encoder":
         return NeuralLearner(TOY, Body(tiny_bert, top_layers=1), recipe=RECIPE)
     if request.param == "adapters on an encoder":
-        lora = Lora(4, 8, targets=("query", "value"))
+        lora = Lora(4, 8, lora_targets=("query", "value"))
         return NeuralLearner(TOY, Body(tiny_bert, top_layers=1), lora, RECIPE)
     return NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1, pooling="mean"), Lora(4, 8), RECIPE)
 
@@ -128,10 +129,10 @@ def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemm
     """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
     learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
     body = build(learner.body, learner.lora, TOY.width, 0.0, False).body
-    changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"rank": 0}]
+    changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"lora_rank": 0}]
     keys = [learner.varied(**change)._states_key(body) for change in changes]
     assert len(set(keys)) == len(changes)
-    assert learner.varied(pooling="mean", seed=9, rank=8)._states_key(body) == keys[0]
+    assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key(body) == keys[0]
 
 
 def test_every_case_has_states_of_its_own(tmp_path):
@@ -153,7 +154,6 @@ def test_states_are_for_their_owner_alone(learner, tmp_path):
 def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert, tmp_path, monkeypatch):
     stored = replace(learner, states=tmp_path / "states")
     varied = [
-        stored.varied(swap=0.5),
         stored.varied(inputs="separate", head_start="rates"),
         replace(stored, start=Start("key", lambda: learner.body.backbone)),
         stored.varied(top_layers=0),
@@ -242,7 +242,7 @@ def test_a_head_may_start_where_a_linear_model_on_untrained_states_ends(learner)
     """Without training, the head reads what logistic regression on the same states does."""
     from sklearn.linear_model import LogisticRegression
 
-    model = learner.varied(learning_rate=0.0, head_learning_rate=1e-12).fit([replace(ROWS, epochs=1)])
+    model = learner.varied(learning_rate=1e-12).fit([replace(ROWS, epochs=1)])
     states = model.pooled(ROWS.texts)
     scaled = (states - states.mean(0)) / (states.std(0) + 1e-6) / np.sqrt(states.shape[1])
     for name in ("Sad", "Note"):

@@ -313,7 +313,7 @@ def test_the_copy_without_vocabulary_keeps_all_the_rest(tmp_path):
 def test_a_tokenizer_needs_no_weights(toy, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(gguf_files, "save_weights", lambda *given: pytest.fail("weights were converted"))
-        text.share_cut(narratives(tmp_path, cases=20), {"toy": 32}, "right")
+        text.share_cut(narratives(tmp_path, cases=20), [{"backbone": "toy", "max_tokens": 32}], "right")
         ids = load_tokenizer(resolve("toy", weights=False))("the one")["input_ids"]
     assert not is_ready("toy")
     model = load_causal(resolve("toy"), torch.float32)

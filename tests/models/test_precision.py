@@ -29,7 +29,6 @@ from narrutils.generation.transformers_engine import TransformersBackend
 from narrutils.generation.vllm_engine import VllmBackend
 from narrutils.models import precision, speed
 from narrutils.models.backbones import load_body, resolve
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.frozen import FrozenLearner
 from narrutils.models.precision import (
     autocast,
@@ -42,15 +41,16 @@ from narrutils.models.precision import (
     training_flags,
     weights_dtype,
 )
+from narrutils.models.settings import Body, Lora
 from narrutils.models.speed import Speed
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile
 from narrutils.predict import Outputs, predict
 from narrutils.training.callbacks import Watching
-from narrutils.training.mlm import Pretraining, start_of
+from narrutils.training.mlm import start_of
 from narrutils.training.neural import NeuralLearner
-from narrutils.training.recipe import Recipe
+from narrutils.training.recipe import Pretraining, Recipe
 
 BERT = SimpleNamespace(model_type="bert")
 GEMMA, DEBERTA = SimpleNamespace(model_type="gemma3_text"), SimpleNamespace(model_type="deberta-v2")
@@ -122,7 +122,7 @@ def test_float16_is_refused_where_there_is_no_gpu_and_read_in_float32(processor)
 
 @pytest.mark.parametrize("name", ["fp32", "", "Float32"])
 def test_another_name_is_refused(name):
-    with pytest.raises(InputError, match="it takes auto, float32"):
+    with pytest.raises(InputError, match="precision is .*auto"):
         resolved(name)
     with pytest.raises(InputError, match="precision"):
         Recipe(precision=name)

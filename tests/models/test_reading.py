@@ -10,9 +10,9 @@ from toys import TOY, bert_tokenizer, gemma_tokenizer, random_labels, uids, word
 from narrutils.crossfit.stored import load_model
 from narrutils.data.files import write_json
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Lora
 from narrutils.models.learner import Phase
 from narrutils.models.reading import Inputs, read_logits, told
+from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
@@ -137,7 +137,7 @@ def test_periods_are_repaired_where_text_becomes_tokens():
 
 
 def test_unknown_inputs_are_one_line():
-    with pytest.raises(InputError, match="inputs is 'apart'; it takes joined, separate"):
+    with pytest.raises(InputError, match="inputs is 'apart'"):
         Inputs(TEXTS, bert_tokenizer(), replace(SEPARATE, inputs="apart"))
 
 

@@ -120,10 +120,9 @@ def test_one_narrative_or_three_are_encoded_alike(truncation):
     assert ids.count(sep) == 3
 
 
-def test_too_little_room_or_an_unknown_truncation_is_one_line():
-    for n, truncation in ((4, "balanced"), (20, "left")):
-        with pytest.raises(InputError, match="at least 5 tokens and one of balanced, right"):
-            encode(case("w1", "w2"), BERT, n, truncation)
+def test_too_little_room_is_one_line():
+    with pytest.raises(InputError, match="max_tokens is 4; at least 5"):
+        encode(case("w1", "w2"), BERT, 4)
     assert len(only(encode(case(words(9), words(9)), BERT, 5))) == 5
 
 
@@ -137,7 +136,7 @@ def test_the_mask_comes_from_lengths_even_where_the_pad_id_is_a_real_token():
 def test_the_share_of_shortened_cases_is_told(tiny_bert):
     texts = pd.DataFrame({"First": [words(n) for n in (2, 50, 50, 3)], "Second": ["w1"] * 4})
     assert encode(texts, BERT, 20).share_cut == 0.5
-    table = share_cut(texts, {tiny_bert: 20}, "balanced")
+    table = share_cut(texts, [{"backbone": tiny_bert, "max_tokens": 20}], "balanced")
     assert table.loc[tiny_bert].tolist() == [20, 0.5]
 
 

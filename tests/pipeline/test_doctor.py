@@ -105,8 +105,8 @@ def test_every_model_that_a_profile_names_is_looked_for(monkeypatch):
     monkeypatch.setattr(doctor, "model", lambda name: Finding(GOOD, name, ""))
     profile = SimpleNamespace(
         parameters={
-            "02": {"pools": [{"backbone": "a/b"}, {"backbone": "c"}], "encoder_backbone": "e"},
-            "05": {"finals": [{"name": "x", "backbone": "f", "quantization": "8bit"}], "gemma_backbone": "c"},
+            "02": {"pools": [{"backbone": "a/b"}, {"backbone": "c"}], "backbone": "e"},
+            "05": {"finals": [{"name": "x", "backbone": "f", "quantization": "8bit"}], "backbone": "c"},
         }
     )
     found = list(doctor.models(profile))

@@ -126,7 +126,7 @@ def test_a_run_says_on_which_machine_it_was_timed(profile, tmp_path):
 
 def test_the_states_of_frozen_layers_are_told_by_rows_tokens_and_width(tiny_bert):
     """Nothing where all layers learn; the generated rows that are asked for count too."""
-    encoder = {"encoder_backbone": tiny_bert, "encoder_max_tokens": 100}
+    encoder = {"backbone": tiny_bert, "max_tokens": 100}
     told = lambda **given: states_gigabytes({"02": {"pools": [{"rows": 5}]}, "04": encoder | given}, 20)  # noqa: E731
-    assert told(encoder_top_layers=1) == 25 * 100 * 16 * 4 / 1e9
-    assert told(encoder_top_layers=0) == told() == 0
+    assert told(top_layers=1) == 25 * 100 * 16 * 4 / 1e9
+    assert told(top_layers=0) == told() == 0

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from narrutils.data.values import coerce, from_text
+from narrutils.data.settings import Number, fitting
 from narrutils.errors import InputError
+from narrutils.paths import PROJECT
 from narrutils.pipeline.parameters import declared, parse_parameters
 from narrutils.pipeline.profiles import NOTEBOOKS, PATHS, find_stage, load_profile
 
@@ -16,9 +17,10 @@ FIXTURES = Path(__file__).parents[1] / "notebooks"
 
 @pytest.fixture
 def load(tmp_path):
-    """Load a profile's text against the notebooks 01_makes and 02_uses."""
+    """Load a profile's text against the notebooks 01_makes, 02_uses and 03_trains."""
     shutil.copy(FIXTURES / "makes.ipynb", tmp_path / "01_makes.ipynb")
     shutil.copy(FIXTURES / "uses.ipynb", tmp_path / "02_uses.ipynb")
+    shutil.copy(FIXTURES / "trains.ipynb", tmp_path / "03_trains.ipynb")
 
     def load(text="", *overrides):
         path = tmp_path / "toy.yaml"
@@ -29,13 +31,12 @@ def load(tmp_path):
 
 
 def test_declarations_carry_default_type_and_help():
-    found = parse_parameters(
-        'epochs: int = 3  # passes\nrate = 1e-4\nnames: list[str] = [\n    "a",\n]  # who\n', "n"
-    )
+    source = 'epochs: int = 3  # passes\nrate = 1e-4\nnames: list[str] = [\n    "a",\n]  # who\n'
+    found = parse_parameters(source, "n", {})
     assert [(p.default, p.kind, p.help) for p in found.values()] == [
-        (3, "int", "passes"),
-        (1e-4, "float", ""),
-        (["a"], "list[str]", "who"),
+        (3, int, "passes"),
+        (1e-4, Number, ""),
+        (["a"], list[str], "who"),
     ]
 
 
@@ -49,57 +50,31 @@ def test_a_notebook_that_declares_badly_is_refused(name, said):
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "expected"),
-    [
-        ("float", "1e-5", 1e-5),
-        ("float", 2, 2.0),
-        ("int | None", None, None),
-        ("list[float]", [1, "2e-1"], [1.0, 0.2]),
-        ("dict[str, int]", {"a": 1}, {"a": 1}),
-        ("dict", {"a": [1]}, {"a": [1]}),
-        ("bool", False, False),
-        ("str | None", "x", "x"),
-    ],
-)
-def test_values_that_fit(kind, value, expected):
-    found = coerce(value, parse_parameters(f"x: {kind} = 0", "n")["x"])
-    assert found == expected
-    assert type(found) is type(expected)
-
-
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        ("float", "fast"),
-        ("float", True),
-        ("float", "nan"),
-        ("float", [1]),
-        ("float", None),
-        ("int", 1.5),
-        ("int", "3"),
-        ("int", True),
-        ("bool", 1),
-        ("bool", "true"),
-        ("str", 3),
-        ("list[int]", ["a"]),
-        ("list", "a"),
-        ("dict", []),
-        ("int | None", "x"),
-    ],
-)
-def test_values_that_do_not_fit(kind, value):
-    with pytest.raises(TypeError):
-        coerce(value, parse_parameters(f"x: {kind} = 0", "n")["x"])
-
-
 def test_override_beats_section_beats_shared_beats_default(load):
     text = "shared: {rows: 4}\n02_uses: {rows: 5}\n"
     assert load("run: x").parameters["01_makes"]["rows"] == 3
-    assert [p["rows"] for p in load(text).parameters.values()] == [4, 5]
-    assert [p["rows"] for p in load(text, ("rows", "6")).parameters.values()] == [6, 6]
-    assert [p["rows"] for p in load(text, ("02.rows", "6")).parameters.values()] == [4, 6]
-    assert [p["rows"] for p in load(text, ("02_uses.rows", "null")).parameters.values()] == [4, None]
+    rows = lambda *pairs: [p["rows"] for p in load(text, *pairs).parameters.values() if "rows" in p]  # noqa: E731
+    assert rows() == [4, 5]
+    assert rows(("rows", "6")) == [6, 6]
+    assert rows(("02.rows", "6")) == [4, 6]
+    assert rows(("02_uses.rows", "null")) == [4, None]
+
+
+def test_a_setting_in_a_mapping_is_named_like_any_other(load):
+    texts = [
+        "shared: {r_drop: 0.5, at_once: 2}",
+        "03_trains: {options: {r_drop: 0.5}, compute: {at_once: 2}}",
+    ]
+    pairs = (
+        [("r_drop", "0.5"), ("03.compute.at_once", "2")],
+        [("options", "{r_drop: 0.5}"), ("03.at_once", "2")],
+    )
+    for profile in (*map(load, texts), *(load("", *some) for some in pairs)):
+        values = profile.parameters["03_trains"]
+        assert (values["options"], values["compute"]) == ({"warmup": 0.1, "r_drop": 0.5}, {"at_once": 2})
+        assert profile.injected("03_trains").keys() == {"options", "compute"}
+    values = load("", ("options", "{smoothing: 0.1}")).parameters["03_trains"]  # has a parameter of its own
+    assert (values["smoothing"], values["options"]) == (0.1, {"warmup": 0.1})
 
 
 def test_only_what_differs_from_the_default_is_injected(load):
@@ -122,10 +97,16 @@ def test_run_is_named_by_the_profile_its_file_or_an_override(load):
         ("01_make: {rows: 3}", ["01_make", "did you mean 01_makes?"]),
         ("01_makes: {scale: 3}", ["scale", "02_uses declares it"]),
         ("01_makes: {rats: 3}", ["01_makes", "rats", "did you mean rate?"]),
-        ("01_makes: {rate: fast}", ["01_makes", "rate", "'fast'", "float", "share"]),
+        ("01_makes: {rate: fast}", ["01_makes", "rate", "'fast'", "number", "share"]),
+        ("shared: {smoothing: 0.6}", ["smoothing", "0.6", "0.5", "of labels"]),
+        ("03_trains: {precision: flot32}", ["03_trains", "did you mean float32?"]),
+        ("03_trains: {options: {r_drp: 0.5}}", ["03_trains", "r_drp", "did you mean r_drop?"]),
+        ("03_trains: {options: {r_drop: -1}}", ["03_trains", "r_drop is -1"]),
+        ("03_trains: {options: 3}", ["03_trains", "options is 3"]),
+        ("01_makes: {r_drop: 0.5}", ["r_drop", "03_trains declares it"]),
         ("01_makes: [rate]", ["01_makes", "mapping"]),
         ("shared: {run_dir: /tmp}", ["run_dir"]),
-        ("estimate: {01_makes: 30}", ["estimate.01_makes"]),
+        ("estimate: {01_makes: 30}", ["estimate", "01_makes"]),
         ("run: ../demo", ["run", "folder name"]),
         ("shared: {rows: 3, rows: 4}", ["rows", "twice"]),
         ("- rows", ["mapping"]),
@@ -148,12 +129,14 @@ def test_an_override_of_nothing_is_refused(load, key):
         load("", (key, "3"))
 
 
-def test_a_word_that_looks_like_a_number_stays_a_word_where_a_word_is_wanted():
-    word = parse_parameters('note: str = "x"', "n")["note"]
-    assert from_text("0012", word, 10) == "0012"
-    assert from_text("", word, None) == ""
-    assert from_text("'12'", word, "12") == "12"
-    assert from_text("", parse_parameters("note: str | None = None", "n")["note"], None) is None
+@pytest.mark.parametrize(("text", "value"), [("0012", "0012"), ("", ""), ("'12'", "12"), ("null", "null")])
+def test_a_word_that_looks_like_a_number_stays_a_word_where_a_word_is_wanted(load, text, value):
+    assert load("", ("backbone", text)).parameters["03_trains"]["backbone"] == value
+
+
+def test_a_type_that_the_notebook_does_not_import_is_refused():
+    with pytest.raises(InputError, match="Sharre"):
+        parse_parameters("x: Sharre = 0.5", "n", {})
 
 
 def test_paths_reach_the_kernel_absolute_and_empty_stays_empty(tmp_path, monkeypatch):
@@ -187,14 +170,27 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
         declared(tmp_path / "01_x.ipynb")
 
 
-def test_the_notebooks_defaults_are_the_demo_s():
+def test_the_demo_is_what_the_notebooks_are_without_a_profile():
     """So that a notebook opened by hand after `make demo` finds its models trained."""
     profile = load_profile("params/demo.yaml")
-    for stage in profile.stages:
-        chosen = profile.injected(stage).keys() - set(PATHS)
-        assert chosen <= {"show_text"}, f"{stage}: {sorted(chosen)}"
+    injected = [name for stage in profile.stages for name in profile.injected(stage)]
+    assert set(injected) <= {"show_text", *PATHS}
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_every_parameter_says_what_it_is(path):
     assert [name for name, parameter in declared(path).items() if not parameter.help] == []
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_default_fits_its_own_type(path):
+    for name, parameter in declared(path).items():
+        assert fitting(parameter.default, parameter.kind, name) == parameter.default
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_first_notebook_counts_the_tokens_of_those_who_read_in_later_ones(path):
+    eda, *_, encoder, gemma, _ = load_profile(path).parameters.values()
+    for budget, values in zip(eda["budgets"], (encoder, gemma), strict=True):
+        assert budget == {name: values[name] for name in ("backbone", "max_tokens")}
+    assert eda["backbone"] == encoder["backbone"]

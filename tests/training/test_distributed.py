@@ -15,8 +15,9 @@ from torch import nn
 from toys import TOY, random_labels, random_probabilities, uids, word_texts
 
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Lora, learned, take_over
+from narrutils.models.classifier import learned, take_over
 from narrutils.models.learner import Phase
+from narrutils.models.settings import Body, Lora
 from narrutils.training import distributed, launching, worker
 from narrutils.training.distributed import gathered, share
 from narrutils.training.divergence import Diverged

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from toys import TOY, random_labels, word_texts
 
-from narrutils.models.classifier import Body
 from narrutils.models.learner import Phase
+from narrutils.models.settings import Body
 from narrutils.training import extras
 from narrutils.training.divergence import Diverged, Watch
 from narrutils.training.losses import AbstractionLoss

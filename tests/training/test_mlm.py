@@ -17,10 +17,10 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.backbones import load_body, load_masked, resolve
-from narrutils.models.classifier import Body, Lora
-from narrutils.training.mlm import Blocks, Pretraining, pretrained
+from narrutils.models.settings import Body, Lora
+from narrutils.training.mlm import Blocks, pretrained
 from narrutils.training.neural import NeuralLearner
-from narrutils.training.recipe import Recipe
+from narrutils.training.recipe import Pretraining, Recipe
 
 N, K = 24, 3
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
@@ -29,7 +29,7 @@ TEST = word_texts(TOY, 4, seed=2).set_axis(uids(4, "t"))
 POOL = (
     word_texts(TOY, 6, seed=3, words=12).set_axis(uids(6, "g")).assign(seen_folds=[[n % K] for n in range(6)])
 )
-MLM = Pretraining(epochs=2, block=32, batch_size=4, learning_rate=3e-3, precision="float32")
+MLM = Pretraining(2, mlm_block=32, mlm_batch_size=4, mlm_learning_rate=3e-3, precision="float32")
 #: A head that moves fast: models that read all cases alike would be trained again and again.
 RECIPE = Recipe(max_tokens=40, precision="float32", learning_rate=1e-3, head_learning_rate=0.3, warmup=0.0)
 MASKING = tokenizer(pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]", mask_token="<mask>")
@@ -65,7 +65,7 @@ def crossfit(run, learner, texts=TEXTS, pool=POOL, settings=MLM) -> CrossFit:
 
 def test_the_loss_falls_and_the_body_moves(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    start = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, epochs=12))((0,)).start
+    start = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, mlm_epochs=12))((0,)).start
     losses = read_json(start.folder() / "training.json")["loss"]
     assert len(losses) == 12
     assert losses[-1] < losses[0] - 0.2
@@ -78,7 +78,7 @@ def test_the_loss_falls_and_the_body_moves(learner, tmp_path):
 @pytest.mark.parametrize("generated", [False, True])
 def test_nothing_of_a_fold_reaches_the_body_of_the_model_tested_on_it(learner, tmp_path, generated):
     """Texts of fold 1, and of the generated rows that saw it, are replaced: its own body is the same."""
-    settings, runs = replace(MLM, generated=generated), [Run(tmp_path / name, "04_test") for name in "ab"]
+    settings, runs = replace(MLM, mlm_generated=generated), [Run(tmp_path / name, "04_test") for name in "ab"]
     texts, pool = TEXTS.copy(), POOL.copy()
     texts[FOLDS == 1] = word_texts(TOY, N, seed=9, words=12)[FOLDS.eq(1).to_numpy()].to_numpy()
     seen = [1 in folds for folds in pool["seen_folds"]]
@@ -97,7 +97,7 @@ def test_nothing_of_a_fold_reaches_the_body_of_the_model_tested_on_it(learner, t
 
 def test_a_nested_teacher_has_a_body_that_left_two_folds_out(learner, tmp_path):
     run = Run(tmp_path, "04_test")
-    learner_of = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, generated=True))
+    learner_of = pretrained(study_of(run, TEXTS, POOL), learner, replace(MLM, mlm_generated=True))
     model = CrossFit(Study(run, TOY, TEXTS, FOLDS, TEST), "deberta", learner, POOL, learner_of=learner_of)
     model.fit(given_labels(model.study, 1, labels=LABELS), [(0, 2)])
     assert read_json(run.path("models/mlm/pair0_2/training.json")) | {"loss": 0} == {
@@ -112,7 +112,7 @@ def test_a_nested_teacher_has_a_body_that_left_two_folds_out(learner, tmp_path):
 def test_generated_rows_take_part_only_if_wanted(learner, tmp_path):
     run, cases = Run(tmp_path, "04_test"), {}
     for generated in (False, True):
-        settings = replace(MLM, epochs=1, generated=generated)
+        settings = replace(MLM, mlm_epochs=1, mlm_generated=generated)
         start = pretrained(study_of(run, TEXTS, POOL), learner, settings)((0,)).start
         cases[generated] = read_json(start.folder() / "training.json")["cases"]
     assert cases == {False: 16, True: 16 + 4}
@@ -128,7 +128,7 @@ def test_a_classifier_is_trained_anew_when_its_body_was_and_resumes_without_it(l
     crossfit(run, learner)
     assert capsys.readouterr().out.count("already trained") == K
     assert not run.has("models/mlm")
-    other = crossfit(run, learner, settings=replace(MLM, epochs=3)).fold_on_test(0)
+    other = crossfit(run, learner, settings=replace(MLM, mlm_epochs=3)).fold_on_test(0)
     assert not other.equals(first)
     plain = crossfit(run, learner, settings=Pretraining()).fold_on_test(0)
     assert not plain.equals(first)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,16 +11,18 @@ import torch
 from toys import TOY, random_labels, random_probabilities, uids, word_texts
 from transformers import get_cosine_schedule_with_warmup
 
+from narrutils.data.settings import Loss
 from narrutils.errors import InputError
-from narrutils.models.classifier import Body, Lora, load_classifier
+from narrutils.models.classifier import load_classifier
 from narrutils.models.learner import Phase
 from narrutils.models.reading import read_logits
+from narrutils.models.settings import Body, Lora
 from narrutils.training import neural
 from narrutils.training.examples import Examples, plan_batches
 from narrutils.training.losses import AbstractionLoss
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.other_losses import SoftF1Loss
-from narrutils.training.recipe import LOSSES, Recipe
+from narrutils.training.recipe import Recipe
 
 RECIPE = Recipe(max_tokens=24, batch_size=4, precision="float32", learning_rate=1e-3, seed=5)
 N_SOFT, N_HARD = 10, 7
@@ -209,7 +212,7 @@ def test_prevalence_bias_comes_from_the_last_phase_and_can_be_left_out(learner, 
     assert seen[0] is HARD.targets
 
 
-@pytest.mark.parametrize("lora", [Lora(), Lora(rank=8, alpha=16)], ids=["encoder", "lora causal"])
+@pytest.mark.parametrize("lora", [Lora(), Lora(8, 16)], ids=["encoder", "lora causal"])
 def test_it_learns_what_the_words_say(tiny_bert, tiny_gemma_folder, lora):
     """The word of a case decides its codes; a model that learns is sure of them in a few epochs."""
     labels = random_labels(TOY, 48)
@@ -223,11 +226,11 @@ def test_it_learns_what_the_words_say(tiny_bert, tiny_gemma_folder, lora):
     recipe = Recipe(
         max_tokens=16,
         batch_size=8,
-        precision="bfloat16" if lora.rank else "float32",
+        precision="bfloat16" if lora.lora_rank else "float32",
         learning_rate=1e-2,
         seed=1,
     )
-    backbone = Body(tiny_gemma_folder if lora.rank else tiny_bert, precision="bfloat16")
+    backbone = Body(tiny_gemma_folder if lora.lora_rank else tiny_bert, precision="bfloat16")
     model = NeuralLearner(TOY, backbone, lora, recipe).fit([Phase(texts, TOY.to_targets(labels), 30)])
     losses = [h["loss"] for h in model.history]
     assert losses[-1] < 0.8 * losses[0]
@@ -235,7 +238,7 @@ def test_it_learns_what_the_words_say(tiny_bert, tiny_gemma_folder, lora):
 
 
 def test_only_what_learns_has_moved(tiny_gemma_folder):
-    learner = NeuralLearner(TOY, Body(tiny_gemma_folder), Lora(rank=2, alpha=4), RECIPE)
+    learner = NeuralLearner(TOY, Body(tiny_gemma_folder), Lora(2, 4), RECIPE)
     starts = {}
     keep = neural.train
 
@@ -295,7 +298,7 @@ def test_the_last_epochs_may_have_a_loss_of_their_own(learner, shown, monkeypatc
         learner.varied(finetune_loss="f1", finetune_epochs=4).fit([SOFT, HARD])
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", get_args(Loss))
 def test_every_loss_trains(learner, loss):
     model = learner.varied(loss=loss).fit([SOFT, HARD])
     assert all(np.isfinite(h["loss"]) for h in model.history)
@@ -344,10 +347,10 @@ def test_empty_phases_are_passed_over(learner):
 
 
 def test_settings_vary_by_name_and_stand_in_the_key(learner):
-    other = learner.varied(layers=1, rank=4, seed=9)
-    assert (other.body.layers, other.lora.rank, other.recipe.seed) == (1, 4, 9)
+    other = learner.varied(layers=1, lora_rank=4, seed=9)
+    assert (other.body.layers, other.lora.lora_rank, other.recipe.seed) == (1, 4, 9)
     assert other.config() != learner.config() == NeuralLearner(TOY, learner.body, recipe=RECIPE).config()
     assert learner.base == ""
     assert other.base.startswith("tiny-bert-")
-    with pytest.raises(InputError, match="lerning_rate is not a setting"):
+    with pytest.raises(InputError, match="unknown name lerning_rate; did you mean learning_rate"):
         learner.varied(lerning_rate=1)
