@@ -12,6 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
@@ -107,9 +108,6 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
     info = zipfile.ZipInfo(name, DATE)
     info.external_attr = 0o644 << 16
     info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
-    with archive.open(info, "w", force_zip64=True) as target:
-        if isinstance(content, bytes):
-            target.write(content)
-        else:
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, target, 2**20)
+    source = BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+    with source, archive.open(info, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, 2**20)
