@@ -8,8 +8,7 @@ import pytest
 from narrutils.data import sources
 from narrutils.data.sources import NEUTRAL, modules_behind, source_digest, source_digests
 from narrutils.paths import PROJECT
-from narrutils.pipeline.parameters import read_cells
-from narrutils.pipeline.parameters import imported_by
+from narrutils.pipeline.parameters import imported_by, read_cells
 
 #: What is trained or made under a key of its own, by the module that the key is taken of.
 MADE = {
