@@ -14,7 +14,9 @@ Models are kept in the folder, so that a stopped benchmark goes on where it was.
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from cleanlab.rank import get_label_quality_scores
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
@@ -23,8 +25,8 @@ from narrutils.data.folds import draw_folds
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, load_schema
 from narrutils.data.study import Study
+from narrutils.data.tables import by_uid
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.labels.rankings import compare_orders
 from narrutils.labels.review_queue import find_doubts
 from narrutils.models.tfidf import TfidfLearner
 
@@ -71,11 +73,64 @@ def finished(run: Run, schema: Schema) -> pd.DataFrame:
 
 
 def compared(schema, labels, readings, weights, folds, truth) -> pd.DataFrame:
-    """`compare_orders` of a whole queue; cleanlab ranks by the first readings."""
-    doubts, first = find_doubts(schema, labels, readings, weights, folds), next(iter(readings.values()))
-    table = compare_orders(schema, labels, first, doubts, truth, RANKS)
+    """`compare_orders` of a whole queue, with what it claims; cleanlab ranks by the first readings."""
+    doubts = find_doubts(schema, labels, readings, weights, folds)
+    table = compare_orders(schema, labels, next(iter(readings.values())), doubts, truth)
     table.insert(1, "expected", [doubts["probability"].head(n).mean() for n in RANKS])
     return table
+
+
+def compare_orders(
+    schema: Schema,
+    labels: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    doubts: pd.DataFrame,
+    truth: pd.DataFrame,
+    ranks: tuple[int, ...] = RANKS,
+) -> pd.DataFrame:
+    """The share of wrong labels among the first n, in three orders of the same labels.
+
+    Args:
+        labels: given codes, indexed by uid; `truth`: true codes of at least these cases.
+        probabilities: what cleanlab ranks by, out of fold.
+        doubts: the review queue.
+
+    Returns:
+        One row for each of `ranks`; missing where an order is shorter. `its proposals` is the share
+        of the queue's proposed codes that are the true ones.
+    """
+    true = by_uid(truth, labels.index, "truth")[schema.names]
+    theirs = cleanlab_order(schema, labels, probabilities)
+    orders = {
+        "review queue": at(labels, doubts) != at(true, doubts),
+        "its proposals": at(true, doubts) == doubts["label_after"].to_numpy(),
+        "cleanlab": at(labels, theirs) != at(true, theirs),
+    }
+    rows = {n: {name: first(values, n) for name, values in orders.items()} for n in ranks}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("first")
+    return table.assign(**{"random order": (labels[schema.names] != true).to_numpy().mean()})
+
+
+def cleanlab_order(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
+    """All labels, `uid` and `variable`, those of the lowest quality score (self-confidence) first."""
+    table, scores = by_uid(probabilities, labels.index, "probabilities"), {}
+    for v in schema.variables:
+        p = table[list(v.columns)].to_numpy(dtype=float)
+        places = pd.Index(v.codes).get_indexer(labels[v.name])
+        scores[v.name] = get_label_quality_scores(places, np.hstack([1 - p, p]) if v.is_binary else p)
+    ranked = pd.DataFrame(scores, index=labels.index.rename("uid")).stack().sort_values(kind="stable")
+    return ranked.index.to_frame(index=False, name=["uid", "variable"])
+
+
+def at(codes: pd.DataFrame, order: pd.DataFrame) -> np.ndarray:
+    """The code of each label of an order, `[n]`."""
+    rows, columns = codes.index.get_indexer(order["uid"]), codes.columns.get_indexer(order["variable"])
+    return codes.to_numpy()[rows, columns]
+
+
+def first(values: np.ndarray, n: int) -> float:
+    """The mean of the first n; missing where there are fewer."""
+    return float(values[:n].mean()) if len(values) >= n else np.nan
 
 
 def over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:

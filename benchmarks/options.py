@@ -1,6 +1,6 @@
 """What other prize-winners have, each switched on against the same encoder with all of it off.
 
-    python -m benchmarks.options [--cases 450] [--option swap separate mlm] [--pools outputs/demo]
+    python -m benchmarks.options [--cases 450] [--option separate mlm] [--pools outputs/demo]
     python -m benchmarks.options --data FOLDER [--schema FILE] [--cases 600] [--max-tokens 160]
 
 The encoder is MiniLM on the given labels of the made corpus or another, three folds, one seed; a
@@ -50,7 +50,6 @@ class Option:
 def options(mlm_epochs: int) -> dict[str, Option]:
     """Every option by name, cheap ones first."""
     return {
-        "swap": Option({"swap": 0.5}),
         "separate": Option({"inputs": "separate"}),
         "ema": Option({"ema": 0.99}),
         "dropout": Option({"dropout": 0.1}),

@@ -12,6 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
@@ -52,7 +53,7 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
         files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
     for member, base in deployed.bases.items():
         note = deployed.base_folder(member) / "hub.json"
-        if base and note.exists():
+        if note.exists():
             files |= {f"run/{base_folder(base)}/{path.name}": path for path in hub_files(**read_json(note))}
     return files
 
@@ -62,7 +63,7 @@ def _run_files(deployed: Deployed) -> Iterable[Path]:
     run = deployed.run
     yield from (run.path(SCHEMA), run.path(ENSEMBLE))
     yield from (StoredModel(run, member).about_file for member in deployed.members)
-    bases = {deployed.base_folder(member) for member, base in deployed.bases.items() if base}
+    bases = set(map(deployed.base_folder, deployed.bases))
     for folder in (*deployed.models, *bases):
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 
@@ -107,9 +108,6 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
     info = zipfile.ZipInfo(name, DATE)
     info.external_attr = 0o644 << 16
     info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
-    with archive.open(info, "w", force_zip64=True) as target:
-        if isinstance(content, bytes):
-            target.write(content)
-        else:
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, target, 2**20)
+    source = BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+    with source, archive.open(info, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, 2**20)

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -103,14 +102,13 @@ def predict(
         write = _writer(outputs, stack)
         bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
         for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
-            coded = code(deployed, texts, partial(_advance, bar, len(texts)))
-            write("codes", coded.codes.rename_axis(deployed.schema.uid).reset_index())
-            if coded.flags is not None:
-                table = coded.flags.join(coded.calibrated)
-                write("probabilities", table.rename_axis(deployed.schema.uid).reset_index())
-                counts["flagged"] = counts.get("flagged", 0) + int(coded.flags["flag"].sum())
+            codes, flags = code(deployed, texts, lambda share, texts=texts: bar.update(share * len(texts)))
+            write("codes", codes.rename_axis(deployed.schema.uid).reset_index())
+            if flags is not None:
+                write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
+                counts["flagged"] = counts.get("flagged", 0) + int(flags["flag"].sum())
             if outputs.evidence is not None:
-                for table in _evidence(deployed, texts, coded.codes, outputs.show_text):
+                for table in _evidence(deployed, texts, codes, outputs.show_text):
                     write("evidence", table)
     return counts
 
@@ -130,25 +128,16 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Coded:
-    """Cases as coded, all tables indexed by uid; `flags` and `calibrated` are None where unknown."""
-
-    codes: pd.DataFrame
-    flags: pd.DataFrame | None = None
-    calibrated: pd.DataFrame | None = None
-
-
 def code(
-    deployed: Deployed, texts: pd.DataFrame, after: Callable[[float], object] = lambda share: None
-) -> Coded:
-    """Codes, flags and calibrated probabilities of some cases, in their order."""
+    deployed: Deployed, texts: pd.DataFrame, after: Callable[[float], object]
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Codes by uid and, if the run knows them, `flag`, `doubt` and calibrated probabilities."""
     probabilities = deployed.read(texts, after)
     codes = deployed.decide(probabilities)
     if not deployed.can_flag:
-        return Coded(codes)
+        return codes, None
     calibrated = deployed.calibration.apply(probabilities)
-    return Coded(codes, deployed.flagging.of(codes, calibrated), calibrated)
+    return codes, deployed.flagging.of(codes, calibrated).join(calibrated)
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
@@ -224,7 +213,3 @@ def _tell_slow(deployed: Deployed) -> None:
 def _bar(rows: int, disable: bool) -> tqdm:
     form = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total} rows, {remaining} left"
     return tqdm(total=rows, desc="coding", bar_format=form, disable=disable)
-
-
-def _advance(bar: tqdm, rows: int, share: float) -> None:
-    bar.update(rows * share)

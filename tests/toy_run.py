@@ -73,7 +73,7 @@ def write_labels_and_pools(run: Run, train: list[str]) -> None:
     flips = [(train[n], "Argument", 0, 1, 0.9, k) for n, k in ((0, -1), (1, -1), (2, 0))]
     flips += [(train[3], "WeaponType1", 5, 6, 0.9, -1)]
     names = ["uid", "variable", "before", "after", "probability", "held_out_fold"]
-    run.write("labels/flips.parquet", pd.DataFrame(flips, columns=names))
+    run.write("labels/flips.parquet", pd.DataFrame(flips, columns=names).assign(method="author"))
     rows = pd.DataFrame({"uid": ["g0", "g1", "g2"], "pool": "made", "model": "tiny", "backend": "stub"})
     rows["kept"], rows["reason"] = [True, False, False], ["", "copy: 30 words", "copy: 40 words"]
     run.write(

@@ -40,7 +40,7 @@ class Deployed:
     Attributes:
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
         folds: model -> its folds.
-        bases: model -> name of the frozen base under `models/base/`, "" where it has none.
+        bases: model -> name of its frozen base under `models/base/`; those without one left out.
         precision: in which the neural models read; each in the one of its training if empty.
     """
 
@@ -72,7 +72,8 @@ class Deployed:
         for name, about in abouts.items():
             if not {"folds", "base"} <= set(about):
                 raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
-        folds, bases = ({name: about[key] for name, about in abouts.items()} for key in ("folds", "base"))
+        folds = {name: about["folds"] for name, about in abouts.items()}
+        bases = {name: about["base"] for name, about in abouts.items() if about["base"]}
         deployed = cls(run, schema, made, folds, bases, resolved(precision) if precision else "")
         for path in deployed.models:
             if not path.is_dir():
@@ -132,15 +133,13 @@ class Deployed:
     @property
     def needs_hub(self) -> bool:
         """Whether a base is not in the run folder but in the hub cache, or on the hub."""
-        bases = [self.base_folder(name) for name in self.members if self.bases[name]]
+        bases = map(self.base_folder, self.bases)
         return any((base / "hub.json").exists() and not (base / "config.json").exists() for base in bases)
 
     @cached_property
     def all_fit(self) -> bool:
         """Whether all models may stay loaded."""
-        copies = [
-            self.base_folder(name) for name in self.members for _ in self.folds[name] if self.bases[name]
-        ]
+        copies = [self.base_folder(name) for name in self.bases for _ in self.folds[name]]
         if self.needs_hub:
             return False  # how large they are is not known here, and they are large
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits

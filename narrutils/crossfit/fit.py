@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.attempts import Trained, train_and_read
+from narrutils.crossfit.attempts import train_and_read
 from narrutils.crossfit.side_by_side import at_once, for_each
 from narrutils.data.files import digest, write_json
 from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
@@ -133,20 +133,17 @@ class CrossFit:
             self.optimistic |= any(phase.optimistic for phase in phases)
             learner = self.learner_of(held_out) if self.learner_of else self.learner
             reads = self._reads(held_out)
-            key = digest(
-                learner.config(),
-                source_digest(type(learner).__module__, train_and_read.__module__),
-                [p.key() for p in phases],
-                reads,
-            )
+            sources = source_digest(type(learner).__module__, train_and_read.__module__)
+            key = digest(learner.config(), sources, [p.key() for p in phases], reads)
             if self.study.run.take_folder(self.stored.fold(held_out), key):
                 print(f"{self._label(held_out)}: already trained", flush=True)
                 yield None
-            else:
-                if not prepared:
-                    learner.prepare([table[self.schema.text_columns] for table in self._tables()])
-                prepared = True
-                yield held_out, learner, phases, reads, key
+                continue
+            if not prepared:  # test rows by themselves first, as they are read
+                tables = (self.study.test, self.study.train, self.pool)
+                learner.prepare([table[self.schema.text_columns] for table in tables if len(table)])
+            prepared = True
+            yield held_out, learner, phases, reads, key
 
     def _fit_one(
         self, held_out: HeldOut, learner: Learner, phases: list[Phase], reads: pd.DataFrame, key: str
@@ -157,25 +154,14 @@ class CrossFit:
             parts = [reads[~tested], reads[tested]]
             trained = train_and_read(learner, phases, parts, self.schema, self._label(held_out))
             write_table(part / "predictions.parquet", trained.predictions.rename_axis("uid"))
-            write_json(part / "training.json", self._described(held_out, phases, trained, learner))
+            about = {"model": self.name, "held_out": held_out, "config": learner.config()}
+            about["phases"] = [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases]
+            about |= {"history": trained.model.history, "attempts": trained.attempts}
+            write_json(part / "training.json", about)
             if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
                 trained.model.save(part)
 
         self.study.run.write_folder(self.stored.fold(held_out), key, make)
-
-    def _described(self, held_out: HeldOut, phases: list[Phase], trained: Trained, learner: Learner) -> dict:
-        return {
-            "model": self.name,
-            "held_out": held_out,
-            "config": learner.config(),
-            "phases": [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases],
-            "history": trained.model.history,
-            "attempts": trained.attempts,
-        }
-
-    def _tables(self) -> list[pd.DataFrame]:
-        """All that its models read: test rows by themselves first, as they are read."""
-        return [table for table in (self.study.test, self.study.train, self.pool) if len(table)]
 
     def _reads(self, held_out: HeldOut) -> pd.DataFrame:
         """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""

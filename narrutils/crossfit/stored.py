@@ -5,8 +5,6 @@ What a folder holds decides how it is read. torch is imported for neural models 
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from narrutils.data.schema import Schema
@@ -23,30 +21,22 @@ def load_model(folder: Path, schema: Schema, precision: str = "") -> Model:
     Raises:
         InputError: the folder holds no model, or one that this version cannot read.
     """
-    if (folder / "vocabulary.json").exists():
-        from narrutils.models.tfidf import TfidfModel
-
-        return TfidfModel.load(folder, schema)
-    if (folder / "frozen.json").exists():
-        from narrutils.models.frozen import FrozenModel
-
-        with _of_this_version(folder):
-            return FrozenModel.load(folder, schema, precision)
-    if (folder / "classifier.json").exists():
-        from narrutils.models.reading import NeuralModel
-
-        with _of_this_version(folder):
-            return NeuralModel.load(folder, schema, precision)
-    raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")
-
-
-@contextmanager
-def _of_this_version(folder: Path) -> Iterator[None]:
-    """Within, settings are made of what the folder names."""
     try:
-        yield
-    except (TypeError, KeyError):
+        if (folder / "vocabulary.json").exists():
+            from narrutils.models.tfidf import TfidfModel
+
+            return TfidfModel.load(folder, schema)
+        if (folder / "frozen.json").exists():
+            from narrutils.models.frozen import FrozenModel
+
+            return FrozenModel.load(folder, schema, precision)
+        if (folder / "classifier.json").exists():
+            from narrutils.models.reading import NeuralModel
+
+            return NeuralModel.load(folder, schema, precision)
+    except (TypeError, KeyError):  # settings are made of what the folder names
         raise InputError(f"{folder}: was stored by another version; run its notebooks again") from None
+    raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")
 
 
 def free() -> None:

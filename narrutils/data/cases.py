@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.csv_sheets import Sheet, read_sheet, shown
-from narrutils.data.files import atomic
+from narrutils.data.files import atomic, digest
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.paths import cache_folder
@@ -66,14 +66,8 @@ def load_data(folder: str | Path, schema: Schema) -> Dataset:
         test=test,
         truth=_truth(folder / TRUTH, schema, [*train.index, *test.index]) if TRUTH in present else None,
         submission_uids=_submission(folder, schema, test) if SUBMISSION in present else list(test.index),
-        hashes=data_hashes(folder),
+        hashes={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in present},
     )
-
-
-def data_hashes(folder: str | Path) -> dict[str, str]:
-    """SHA-256 of each of the competition's files in a folder, by file name."""
-    paths = {name: Path(folder) / name for name in KNOWN if (Path(folder) / name).is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
 
 
 def embedded_data(cases: int, seed: int) -> Path:
@@ -85,23 +79,21 @@ def embedded_data(cases: int, seed: int) -> Path:
     from narrutils.data import demo
 
     sources = Path(demo.__file__).parent
-    total = hashlib.sha256()
-    for path in sorted(p for p in sources.rglob("*") if p.suffix in (".py", ".yaml")):
-        total.update(str(path.relative_to(sources)).encode() + b"\0" + path.read_bytes())
-    folder = cache_folder() / "demo-data" / f"{cases}-{seed}-{total.hexdigest()[:12]}"
+    paths = sorted(p for p in sources.iterdir() if p.suffix in (".py", ".yaml"))
+    folder = cache_folder() / "demo-data" / f"{cases}-{seed}-{digest([p.name for p in paths], *paths)}"
     if not folder.is_dir():
         with atomic(folder) as part:
             demo.write_demo_data(part, cases=cases, seed=seed)
     return folder
 
 
-def _present(folder: Path) -> set[str]:
+def _present(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; data_dir must hold {', '.join(NEEDED)}")
     for name in NEEDED:
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file; data_dir must hold {', '.join(NEEDED)}")
-    return {name for name in KNOWN if (folder / name).is_file()}
+    return [name for name in KNOWN if (folder / name).is_file()]
 
 
 def _cases(features: Path, labels: Path | None, schema: Schema) -> pd.DataFrame:
@@ -119,7 +111,7 @@ def _cases(features: Path, labels: Path | None, schema: Schema) -> pd.DataFrame:
 
 def _truth(path: Path, schema: Schema, uids: list[str]) -> pd.DataFrame:
     sheet = read_sheet(path, [schema.uid, *schema.names], schema.uid)
-    _check_uids(sheet, uids, "the features files", path.parent / TRAIN_FEATURES)
+    _check_uids(sheet, uids, "the features files")
     return _codes(sheet, schema).loc[uids]
 
 
@@ -131,7 +123,7 @@ def _submission(folder: Path, schema: Schema, test: pd.DataFrame) -> list[str]:
             raise InputError(
                 f"{sheet.path}: line 1: column {n} is {found}; in the schema's order it is {right}"
             )
-    _check_uids(sheet, test.index, TEST_FEATURES, folder / TEST_FEATURES)
+    _check_uids(sheet, test.index, TEST_FEATURES)
     return list(sheet.uids)
 
 
@@ -149,13 +141,9 @@ def _codes(sheet: Sheet, schema: Schema) -> pd.DataFrame:
 
 
 def _label_fault(cell: str, codes: tuple[int, ...]) -> str:
-    mend = f"write one of {', '.join(map(str, codes))}"
-    if not cell:
-        return f"the label is empty; {mend}"
-    if re.fullmatch(r"[+-]?\d{1,9}", cell):
-        return f"{cell} is out of range; {mend}"
-    shown = f"{cell} is" if re.fullmatch(r"[+-]?[\d.eE+-]{1,12}", cell) else "the label is"
-    return f"{shown} not an integer; {mend}"
+    said = cell if re.fullmatch(r"[\d.eE+-]{1,12}", cell) else "the label"
+    fault = "out of range" if re.fullmatch(r"[+-]?\d+", cell) else "not an integer" if cell else "empty"
+    return f"{said} is {fault}; write one of {', '.join(map(str, codes))}"
 
 
 def _index(uids) -> pd.Index:
@@ -164,22 +152,18 @@ def _index(uids) -> pd.Index:
 
 def _check_same(texts: Sheet, labels: Sheet) -> None:
     for one, other in ((texts, labels), (labels, texts)):
-        odd = [uid for uid in one.uids if uid not in other.uids]
-        if odd:
-            raise InputError(
-                f"{one.where(odd[0])}: uid {shown(odd[0])} is not in {other.path.name}{_more(odd)}; "
-                "features and labels must list the same cases"
-            )
+        _check_known(one, other.uids, other.path.name, "features and labels must list the same cases")
 
 
-def _check_uids(sheet: Sheet, uids, source: str, first: Path) -> None:
-    """Whether a sheet lists exactly the cases of the features, in any order."""
-    known = set(uids)
+def _check_known(sheet: Sheet, known, source: str, mend: str) -> None:
     odd = [uid for uid in sheet.uids if uid not in known]
     if odd:
-        raise InputError(
-            f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; remove the row"
-        )
+        raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
+
+
+def _check_uids(sheet: Sheet, uids, source: str) -> None:
+    """Whether a sheet lists exactly the cases of the features, in any order."""
+    _check_known(sheet, set(uids), source, "remove the row")
     lacking = [uid for uid in uids if uid not in sheet.uids]
     if lacking:
         raise InputError(

@@ -81,25 +81,21 @@ def open_records(path: Path, columns: list[str], lenient: bool = False) -> tuple
         raise InputError(f"{path}: the file is empty; it needs a header and the cases")
     header = [name.strip() for name in first[1]]
     _check_header(f"{path}: line 1", header, columns)
-    return header, _of_width(path, len(header), records)
-
-
-def _of_width(path: Path, width: int, records: Iterator[Record]) -> Iterator[Record]:
-    for line, record in records:
-        if len(record) != width:
-            raise InputError(
-                f"{path}: line {line} has {len(record)} fields where the header has {width}; "
-                "a text with commas or quotes must be quoted"
-            )
-        yield line, record
+    return header, records
 
 
 def _records(path: Path, lenient: bool) -> Iterator[Record]:
-    """Every record with the line where it begins; blank lines are passed over."""
+    """Every record, as wide as the first, with the line where it begins; blank lines are passed over."""
     csv.field_size_limit(LONGEST)
-    reader, begin = csv.reader(_lines(path, lenient), strict=True), 1
+    reader, begin, width = csv.reader(_lines(path, lenient), strict=True), 1, 0
     try:
         for record in reader:
+            width = width or len(record)
+            if record and len(record) != width:
+                raise InputError(
+                    f"{path}: line {begin} has {len(record)} fields where the header has {width}; "
+                    "a text with commas or quotes must be quoted"
+                )
             if record:
                 yield begin, record
             begin = reader.line_num + 1

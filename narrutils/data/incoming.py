@@ -85,19 +85,16 @@ class Incoming:
         place, first = header.index(schema.uid), {}
         for line, record in records:
             uid = record[place]
-            if uid in first:
+            if _hash(uid) in suspects and first.setdefault(uid, line) != line:
+                where = f"{path}: line {line}, column {schema.uid}"
                 raise InputError(
-                    f"{path}: line {line}, column {schema.uid}: {shown(uid)} is in line {first[uid]} "
-                    "already; remove or rename one"
+                    f"{where}: {shown(uid)} is in line {first[uid]} already; remove or rename one"
                 )
-            if _hash(uid) in suspects:
-                first[uid] = line
 
 
 def mend(text: str) -> str:
     """The text with NUL characters as spaces and halves of surrogate pairs as U+FFFD; else as it is."""
-    if "\0" in text:
-        text = text.replace("\0", " ")
+    text = text.replace("\0", " ")
     try:
         text.encode()
     except UnicodeEncodeError:

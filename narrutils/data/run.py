@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from narrutils.data.files import atomic, read_json, write_json
 from narrutils.data.schema import Schema
-from narrutils.data.tables import by_uid, read_table, row_groups, write_stream, write_table
+from narrutils.data.tables import by_uid, read_table, row_groups, table_writer, write_table
 from narrutils.errors import InputError
 
 #: Folders and files that hold narrative text.
@@ -36,9 +36,6 @@ class Run:
         if stage is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, stage={self.stage!r})"
-
     def path(self, name: str) -> Path:
         return self.folder / name
 
@@ -56,8 +53,14 @@ class Run:
         return path
 
     def write_stream(self, name: str, tables: Iterable[pd.DataFrame]) -> Path:
-        """Write tables of the same columns as one Parquet file, which its owner alone may read."""
-        write_stream(self.path(name), tables)
+        """Write tables of the same columns as one private Parquet file; one of them is held at a time.
+
+        Raises:
+            ValueError: there is no table at all, or a later one has other columns than the first.
+        """
+        with table_writer(self.path(name), private=True) as write:
+            if not [write(table) for table in tables]:
+                raise ValueError(f"{name}: no table to write")
         self._note(name)
         return self.path(name)
 

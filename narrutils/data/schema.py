@@ -46,18 +46,15 @@ class Variable:
         """The probability column that speaks of a code; of a binary variable there is one for both."""
         return self.name if self.is_binary else f"{self.name}_{code}"
 
-    def by_code(self, table: pd.DataFrame) -> np.ndarray:
-        """Probabilities `[n, codes]` of its codes, in their order, from a table with its columns."""
-        p = table[list(self.columns)].to_numpy(dtype=float)
-        return np.hstack([1 - p, p]) if self.is_binary else p
-
     def of_codes(self, table: pd.DataFrame, codes) -> np.ndarray:
         """Probability `[n]` that each row of a table gives to the code beside it.
 
         Args:
             codes: `[n]`, each one of `codes`, in the order of the table.
         """
-        return self.by_code(table)[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
+        p = table[list(self.columns)].to_numpy(dtype=float)
+        p = np.hstack([1 - p, p]) if self.is_binary else p
+        return p[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
 
     def sentence(self, code: int = 1) -> str:
         """The description that is true of a case coded `code`."""
@@ -158,7 +155,8 @@ class Schema:
             bad = ~labels[v.name].isin(v.codes)
             if bad.any():
                 uid, value = labels.index[bad][0], labels.loc[bad, v.name].iloc[0]
-                raise InputError(f"{v.name} of case {uid} is {value}; it takes {_span(v.codes)}")
+                takes = ", ".join(map(str, v.codes))
+                raise InputError(f"{v.name} of case {uid} is {value}; it takes {takes}")
             named = v.codes[-1:] if v.is_binary else v.codes
             targets[:, columns] = labels[v.name].to_numpy()[:, None] == np.array(named)
         return pd.DataFrame(targets, labels.index, self.columns)
@@ -213,15 +211,6 @@ class Schema:
                     f"the classes of {v.name} sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not 1"
                 )
         return table
-
-
-def _span(codes: tuple[int, ...]) -> str:
-    """`0 or 1`, or `1..6` for consecutive codes, or the codes spelt out."""
-    if len(codes) == 2:
-        return f"{codes[0]} or {codes[1]}"
-    if codes == tuple(range(codes[0], codes[-1] + 1)):
-        return f"{codes[0]}..{codes[-1]}"
-    return ", ".join(map(str, codes))
 
 
 def load_schema(path: str | Path) -> Schema:

@@ -25,18 +25,6 @@ def write_table(path: str | Path, table: pd.DataFrame, private: bool = False) ->
             table.to_parquet(part, index=False)
 
 
-def write_stream(path: str | Path, tables: Iterable[pd.DataFrame]) -> None:
-    """Write tables of the same columns as one private Parquet file; one of them is held at a time.
-
-    Raises:
-        ValueError: there is no table at all, or a later one has other columns than the first.
-    """
-    with table_writer(path, private=True) as write:
-        written = [write(table) for table in tables]
-        if not written:
-            raise ValueError(f"{path}: no table to write")
-
-
 @contextmanager
 def table_writer(path: str | Path, private: bool = False):
     """Yield a function that appends a table to a file that stands there whole at the end, or not at all.

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from narrutils.evaluation.ensemble import blend
 from narrutils.evaluation.intervals import columns_of, in_columns, in_table, paired_gain
 from narrutils.evaluation.ladder import OOF, Ladder, Step, decisions
 from narrutils.evaluation.metrics import Counts, count
@@ -46,21 +45,7 @@ def ways_to_combine(ensemble: Ensemble) -> pd.DataFrame:
         "mean, weights fitted": replace(plain, fitted=True),
         "mean of calibrated probabilities, weights fitted": replace(plain, fitted=True, calibrate=True),
     }
-    counts = {name: _counts(way, way.step()) for name, way in ways.items()}
-    counts["majority of votes, weights given"] = count(ensemble.schema, ensemble.labels, votes(plain))
-    return _against_first(counts)
-
-
-def votes(ensemble: Ensemble) -> pd.DataFrame:
-    """Codes by weighted majority of the members' own, each cut at its cross-fitted thresholds.
-
-    A tie is no for a binary variable, and the first class for a categorical one.
-    """
-    schema, cast = ensemble.schema, {}
-    for name, step in ensemble.members.items():
-        codes = decisions(schema, step, ensemble.labels, ensemble.folds)["oof", "cross_fitted"]
-        cast[name] = schema.to_targets(codes)
-    return schema.to_labels(blend(schema, cast, ensemble.weights))
+    return _against_first({name: _counts(way, way.step()) for name, way in ways.items()})
 
 
 def ways_to_cut(ladder: Ladder) -> tuple[pd.DataFrame, pd.DataFrame]:

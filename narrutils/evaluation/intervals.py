@@ -51,21 +51,19 @@ def resample(n_cases: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     return drawn
 
 
-def score_interval(counts: Counts, draws: int = DRAWS, seed: int = 0) -> Interval:
+def score_interval(counts: Counts) -> Interval:
     """Average F1 with its interval."""
-    samples = counts.scores(resample(len(counts.hits), draws, seed)).mean(axis=1)
+    samples = counts.scores(resample(len(counts.hits))).mean(axis=1)
     return _interval(counts.scores().mean(), samples)
 
 
-def variable_intervals(counts: Counts, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
+def variable_intervals(counts: Counts) -> list[Interval]:
     """Each variable's score with its interval, in schema order."""
-    samples = counts.scores(resample(len(counts.hits), draws, seed))
+    samples = counts.scores(resample(len(counts.hits)))
     return [_interval(value, column) for value, column in zip(counts.scores(), samples.T)]
 
 
-def paired_gain(
-    better: Counts | Sequence[Counts], base: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
-) -> Interval:
+def paired_gain(better: Counts | Sequence[Counts], base: Counts | Sequence[Counts]) -> Interval:
     """`better` − `base` on the same cases, both scored on the same draws.
 
     Args:
@@ -77,21 +75,19 @@ def paired_gain(
     better, base = _several(better), _several(base)
     if len({len(counts.hits) for counts in better + base}) > 1:
         raise ValueError("a paired gain needs both models on the same cases")
-    weights = resample(len(base[0].hits), draws, seed)
+    weights = resample(len(base[0].hits))
     return _interval(_mean(better) - _mean(base), _mean(better, weights) - _mean(base, weights))
 
 
-def unpaired_gap(
-    one: Counts | Sequence[Counts], other: Counts | Sequence[Counts], draws: int = DRAWS, seed: int = 0
-) -> Interval:
+def unpaired_gap(one: Counts | Sequence[Counts], other: Counts | Sequence[Counts]) -> Interval:
     """`one` − `other` on different cases (such as test − out-of-fold), drawn independently.
 
     Args:
         one, other: counts of one reading of the cases, or of several whose scores are averaged.
     """
     one, other = _several(one), _several(other)
-    first = _mean(one, resample(len(one[0].hits), draws, seed))
-    second = _mean(other, resample(len(other[0].hits), draws, seed + 1))
+    first = _mean(one, resample(len(one[0].hits)))
+    second = _mean(other, resample(len(other[0].hits), seed=1))
     return _interval(_mean(one) - _mean(other), first - second)
 
 

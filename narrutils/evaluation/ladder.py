@@ -7,7 +7,7 @@ optimistic.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -199,21 +199,15 @@ class Ladder:
 
 
 def _entry(schema: Schema, step: Step, place: Place, counts: Counts, before: Counts | None) -> dict:
-    score = score_interval(counts)
     gain = None if before is None else paired_gain(counts, before)
-    split, against, thresholds = place
     return {
         "step": step.name,
         "model": step.model,
-        "split": split,
-        "against": against,
-        "thresholds": thresholds,
-        "average_f1": score.value,
-        "ci_low": score.low,
-        "ci_high": score.high,
+        **dict(zip(("split", "against", "thresholds"), place)),
+        **dict(zip(("average_f1", "ci_low", "ci_high"), astuple(score_interval(counts)))),
         **in_columns("gain", gain),
         "n": len(counts.hits),
-        "optimistic": step.optimistic or thresholds == "in_sample",
+        "optimistic": step.optimistic or place[2] == "in_sample",
         "per_variable": dict(zip(schema.names, counts.scores())),
     }
 

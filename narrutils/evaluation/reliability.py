@@ -54,8 +54,7 @@ def calibration_error(curves: pd.DataFrame) -> pd.Series:
     cases in a bin it is above zero by chance alone.
     """
     gap = (curves["came"] - curves["said"]).abs() * curves["cases"]
-    sums = pd.DataFrame({"variable": curves["variable"], "gap": gap, "cases": curves["cases"]})
-    sums = sums.groupby("variable", sort=False).sum()
+    sums = curves.assign(gap=gap).groupby("variable", sort=False)[["gap", "cases"]].sum()
     return sums["gap"] / sums["cases"]
 
 

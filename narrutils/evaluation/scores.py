@@ -5,7 +5,7 @@ study's `threshold_search`, or as the ensemble of a run stored them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import pandas as pd
@@ -74,20 +74,12 @@ def score_stored(study: Study, model: str) -> Scored:
 def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
     intervals = variable_intervals(count(schema, labels, predicted))
-    rows = []
-    for v, interval in zip(schema.variables, intervals):
-        truth, guess = labels[v.name], predicted.loc[labels.index, v.name]
-        row = {"variable": v.name, "metric": "F1" if v.is_binary else "accuracy"}
-        row |= {"score": interval.value, "low": interval.low, "high": interval.high}
-        if v.is_binary:
-            hits = int(((truth == 1) & (guess == 1)).sum())
-            positives, called = int((truth == 1).sum()), int((guess == 1).sum())
-            row |= {"positives": positives, "called": called}
-            row |= {"precision": _ratio(hits, called), "recall": _ratio(hits, positives)}
-        rows.append(row)
-    counts = {"positives": "Int64", "called": "Int64"} if schema.binary else {}
-    return pd.DataFrame(rows).set_index("variable").astype(counts)
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+    table = pd.DataFrame(map(astuple, intervals), schema.names, ["score", "low", "high"])
+    table.insert(0, "metric", ["F1" if v.is_binary else "accuracy" for v in schema.variables])
+    binary = [v.name for v in schema.binary]
+    if binary:
+        truth, guess = (codes.loc[labels.index, binary] == 1 for codes in (labels, predicted))
+        hits, positives, called = (truth & guess).sum(), truth.sum(), guess.sum()
+        table["positives"], table["called"] = positives.astype("Int64"), called.astype("Int64")
+        table["precision"], table["recall"] = hits / called, hits / positives
+    return table.rename_axis("variable")

@@ -14,8 +14,6 @@ import pandas as pd
 
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid
-from narrutils.models.learner import Phase
-from narrutils.models.tfidf import TfidfLearner
 
 #: Probabilities are kept this far from 0 and 1, so that no single variable decides.
 CAUTION = 0.01
@@ -23,37 +21,11 @@ CAUTION = 0.01
 
 @dataclass(frozen=True, eq=False)  # a teacher equals itself alone
 class ScreeningTeacher:
-    """Who reads generated rows, and what it learned from.
+    """Who reads generated rows, and what it learned from."""
 
-    Args:
-        read: text columns indexed by uid -> probabilities, `schema.columns` wide.
-        learned_from: every fold whose texts or labels it learned from.
-        prior: its mean reading of cases of these folds, indexed by `schema.columns`.
-    """
-
-    read: Callable[[pd.DataFrame], pd.DataFrame]
-    learned_from: tuple[int, ...]
-    prior: pd.Series
-
-
-def own_fold_teachers(
-    schema: Schema, cases: pd.DataFrame, labels: pd.DataFrame, folds: pd.Series
-) -> list[ScreeningTeacher]:
-    """One TF-IDF teacher a fold, fitted on that fold's cases alone.
-
-    A row that saw fold k only is read by the teacher of fold k: its `seen_folds` stay as
-    they are.
-
-    Args:
-        cases: text columns; labels: given codes; folds: fold numbers; all indexed by uid.
-    """
-    teachers = []
-    for k in sorted(map(int, folds.unique())):
-        uids = folds.index[folds == k]
-        texts = cases.loc[uids, schema.text_columns].fillna("").astype(str)
-        model = TfidfLearner(schema).fit([Phase(texts, schema.to_targets(labels.loc[uids]))])
-        teachers.append(ScreeningTeacher(model.predict, (k,), model.predict(texts).mean()))
-    return teachers
+    read: Callable[[pd.DataFrame], pd.DataFrame]  # texts by uid -> probabilities, `schema.columns` wide
+    learned_from: tuple[int, ...]  # every fold whose texts or labels it learned from
+    prior: pd.Series  # its mean reading of cases of these folds, indexed by `schema.columns`
 
 
 def choose(
@@ -65,10 +37,9 @@ def choose(
     teacher reads all rows. The number is the trailing digits of the uid (0 without),
     hence the choice is the same however rows are divided into chunks.
     """
-    added = [len(set(t.learned_from) - set(seen)) for t in teachers]
-    fit = [bool(folds - set(seen) - set(t.learned_from)) for t in teachers]
-    fewest = min((a for a, f in zip(added, fit) if f), default=None)
-    nearest = [t for t, a, f in zip(teachers, added, fit) if f and a == fewest]
+    able = [t for t in teachers if folds - {*seen, *t.learned_from}]
+    added = [len(set(t.learned_from) - set(seen)) for t in able]
+    nearest = [t for t, count in zip(able, added) if count == min(added)]
     digits = re.search(r"\d*$", uid).group()
     return nearest[int(digits or 0) % len(nearest)] if nearest else None
 

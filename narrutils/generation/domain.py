@@ -23,22 +23,18 @@ class Domain:
     Args:
         cases: uid -> words; at least one case has a word.
 
-    `own` is the similarity `[cases]` of each case, leaving itself out.
+    `own` is the similarity `[cases]` of each case, leaving itself out; `vocabulary` are their words.
     """
 
     def __init__(self, cases: dict[str, Sequence[str]]):
         self.places = {uid: n for n, uid in enumerate(cases)}
         # Not normalised: the length of a vector is needed below, and cosines need no norm.
-        self.vectorizer = TfidfVectorizer(analyzer=_as_they_are, sublinear_tf=True, norm=None)
+        self.vectorizer = TfidfVectorizer(analyzer=list, sublinear_tf=True, norm=None)
         vectors = self.vectorizer.fit_transform(cases.values())
+        self.vocabulary = self.vectorizer.vocabulary_
         self.nearest = NearestNeighbors(metric="cosine", algorithm="brute").fit(vectors)
         self.rarest = np.log(1 + len(cases)) + 1  # scikit-learn's weight of a word of no case
         self.own = self.similarity(list(cases), list(cases.values()))
-
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """The words of the cases."""
-        return self.vectorizer.vocabulary_
 
     def similarity(self, uids: Sequence[str], texts: Sequence[Sequence[str]]) -> np.ndarray:
         """Mean cosine `[n]` with the nearest cases other than itself; 0 where there is none.
@@ -61,7 +57,3 @@ class Domain:
             counts = Counter(w for w in words if w not in self.vocabulary).values()
             unknown[n] = sum((1 + np.log(c)) ** 2 for c in counts) * self.rarest**2
         return np.sqrt(known / np.maximum(known + unknown, 1e-12))
-
-
-def _as_they_are(words: Sequence[str]) -> Sequence[str]:
-    return words

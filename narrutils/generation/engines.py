@@ -5,9 +5,10 @@ ends, the heading of the next one is put there for the model, because small base
 often forget it and a case without its parts is lost.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,27 +33,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a backend samples.
+    """How a backend samples."""
 
-    Args:
-        max_new_tokens: the longest answer; of a completion, the longest part.
-        temperature, top_p: None keeps the model's own defaults.
-        form: `chat` or `completion`; a chat template makes a chat model unless this says otherwise.
-        engine: settings handed on to vLLM, such as `tensor_parallel_size`.
-        lora_rank: of the adapters that prompts name; 0 where there are none.
-        precision: of the model's weights and of computing.
-    """
-
-    max_new_tokens: int = 512
-    temperature: float | None = None
+    max_new_tokens: int = 512  # the longest answer; of a completion, the longest part
+    temperature: float | None = None  # None, here and below: the model's own default
     top_p: float | None = None
-    form: str = ""
-    engine: dict | None = None
-    lora_rank: int = 0
-    precision: str = "float32"
+    form: str = ""  # chat or completion; where empty, a chat template makes a chat model
+    engine: dict | None = None  # settings handed on to vLLM, such as `tensor_parallel_size`
+    lora_rank: int = 0  # of the adapters that prompts name; 0 where there are none
+    precision: str = "float32"  # of the model's weights and of computing
 
 
-class Backend(ABC):
+class Backend(AbstractContextManager):
     """One model behind one engine; the model is loaded when it is first needed.
 
     The same prompts and seed give the same texts on the same machine and versions, as
@@ -81,9 +73,6 @@ class Backend(ABC):
     @abstractmethod
     def version(self) -> str:
         """Version of the engine."""
-
-    def __enter__(self) -> "Backend":
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()
@@ -117,23 +106,21 @@ class Backend(ABC):
         written = [Answer("", 0, True)] * len(prompts)
         for turn in range(1 + len(prompts[0].following)):
             if turn:
-                titles = [f"\n\n{p.following[turn - 1]}\n" for p in prompts]
                 written = [
-                    Answer(a.text.strip() + t, a.tokens, a.finished)
-                    for a, t in zip(written, titles, strict=True)
+                    replace(a, text=f"{a.text.strip()}\n\n{p.following[turn - 1]}\n")
+                    for a, p in zip(written, prompts, strict=True)
                 ]
             asked = self._ids([t + a.text for t, a in zip(texts, written, strict=True)], True)
             parts = self.sample(asked, _seeds(seed, turn, len(texts)), STOPS, adapters)
-            written = [_joined(a, part) for a, part in zip(written, parts, strict=True)]
+            written = [
+                Answer(a.text + part.text, a.tokens + part.tokens, a.finished and part.finished)
+                for a, part in zip(written, parts, strict=True)
+            ]
         return written
 
     def _ids(self, texts: list[str], special: bool) -> list[list[int]]:
         """Token ids. A chat template writes its own special tokens; a plain text needs <bos>."""
         return self.tokenizer(texts, add_special_tokens=special)["input_ids"]
-
-
-def _joined(one: Answer, part: Answer) -> Answer:
-    return Answer(one.text + part.text, one.tokens + part.tokens, one.finished and part.finished)
 
 
 def _seeds(seed: int, turn: int, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """What generated rows are held against: the official cases, and the rows kept so far."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,27 +23,19 @@ class Limits:
     """Where the rules draw the line; set so that at least 95 % of real cases pass.
 
     Shares and similarities are in 0..1, lengths in words, percentiles in 0..100.
-    `copied_percentile` is that of the longest run of words that an official case shares
-    with another; the limit set by it is never below `copied_floor`. `domain_percentile`
-    is that of the official cases' own similarity (see `Domain`), and `domain_slack` how
-    far below it a row may still be, since a small fold tells a low percentile poorly:
-    the limit is their quotient. `similarity` is the
-    Jaccard similarity of word triples from which two cases count as the same, and
-    `length_slack` how far beyond the 1st and 99th percentile of the fold's lengths a
-    part may go. `agreement` is what the agreement of a labelled row has to exceed.
     """
 
     foreign_letters: float = 0.05
     known_words: float = 0.5
     distinct_fours: float = 0.75
     loop: int = 4
-    length_slack: float = 1.5
-    domain_percentile: float = 0.5
-    domain_slack: float = 1.15
-    copied_percentile: float = 99
-    copied_floor: int = 12
-    agreement: float = 0.0
-    similarity: float = 0.7
+    length_slack: float = 1.5  # how far a part may go beyond the 1st and 99th percentile of the fold's
+    domain_percentile: float = 0.5  # of the official cases' own similarity (see `Domain`)
+    domain_slack: float = 1.15  # that is divided by it, since a small fold tells a low percentile poorly
+    copied_percentile: float = 99  # of the longest run that an official case shares with another
+    copied_floor: int = 12  # the least limit that this sets
+    agreement: float = 0.0  # what that of a labelled row has to exceed
+    similarity: float = 0.7  # Jaccard's, of word triples, from which two cases count as the same
     told_words: int = 7
 
 
@@ -53,27 +46,19 @@ def words(text: str) -> list[str]:
 
 @dataclass
 class Row:
-    """One case as the rules see it: its uid, its texts by column, and the folds of its prompt.
-
-    `finished` is false where the generator was stopped at its limit of tokens.
-
-    The others are what `Screener` measures before the rules look: the longest copied run
-    and whose it is, the similarity to the fold's cases, the hash values for
-    near-duplicates, the agreement with the requested labels (NaN where no teacher read),
-    and `seen`, the prompt's folds with those of the teacher that read the row.
-    """
+    """One case as the rules see it; from `copied` on, what `Screener` measures before they look."""
 
     uid: str
-    texts: dict[str, str]
-    folds: tuple[int, ...]
-    finished: bool = True
+    texts: dict[str, str]  # by column
+    folds: tuple[int, ...]  # of its prompt
+    finished: bool = True  # false where the generator was stopped at its limit of tokens
     words: dict[str, list[str]] = field(init=False)
     all_words: list[str] = field(init=False)
-    copied: tuple[int, str] = (0, "")
-    similarity: float = float("nan")
-    mark: LeanMinHash | None = None
-    agreement: float = float("nan")
-    seen: tuple[int, ...] = field(init=False)
+    copied: tuple[int, str] = (0, "")  # the longest copied run, and whose it is
+    similarity: float = float("nan")  # to the fold's cases
+    mark: LeanMinHash | None = None  # hash values for near-duplicates
+    agreement: float = float("nan")  # with the requested labels; NaN where no teacher read
+    seen: tuple[int, ...] = field(init=False)  # the prompt's folds with those of the teacher that read
 
     def __post_init__(self):
         self.seen = self.folds
@@ -85,32 +70,24 @@ class Row:
         return "\n".join(self.texts.values())
 
 
-def rows_of(table: pd.DataFrame, schema: Schema) -> list[Row]:
+def rows_of(table: pd.DataFrame, schema: Schema) -> Iterator[Row]:
     """A table's rows for the rules; uids are the column `uid` or, without one, the index."""
     uids = table.get("uid", table.index)
     texts = table[schema.text_columns].astype(object).where(table[schema.text_columns].notna(), "")
     folds = table["seen_folds"] if "seen_folds" in table else [()] * len(table)
     ends = table["finished"] if "finished" in table else [True] * len(table)
-    return [
-        Row(str(uid), dict(zip(schema.text_columns, map(str, values))), _folds(seen), bool(end))
-        for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True)
-    ]
-
-
-def _folds(seen) -> tuple[int, ...]:
-    return tuple(sorted(map(int, seen)))
+    for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True):
+        parts = dict(zip(schema.text_columns, map(str, values)))
+        yield Row(str(uid), parts, tuple(sorted(map(int, seen))), bool(end))
 
 
 @dataclass(frozen=True)
 class FoldView:
-    """The cases of some folds: bounds of each column's length in words, and their domain.
+    """The cases of some folds."""
 
-    `least` is the lowest similarity to the domain that is plausible.
-    """
-
-    bounds: dict[str, tuple[float, float]]
+    bounds: dict[str, tuple[float, float]]  # of each column's length, in words
     domain: Domain
-    least: float
+    least: float  # the lowest similarity to the domain that is plausible
 
 
 class Reference:
@@ -142,11 +119,15 @@ class Reference:
         self.copied_limit = max(limits.copied_floor, int(longest))
         self.duplicates = NearDuplicates(limits.similarity)
         for row in self.rows.values():
-            self.duplicates.add(row.uid, self.duplicates.mark(row.all_words))
+            self.remember(row)
         self.told = Copies((("prompt", words(text)) for text in instructions(schema)), limits.told_words)
         titles = [r"\W+".join(words(heading)) for heading in headings(schema)]
         self.heading = re.compile(rf"(^|[.!?]\s*)({'|'.join(titles)})\s*:", re.IGNORECASE)
         self._views: dict[tuple[int, ...], FoldView] = {}
+
+    def remember(self, row: Row) -> None:
+        """Hold later rows against this one."""
+        self.duplicates.add(row.uid, self.duplicates.mark(row.all_words))
 
     def copied(self, row: Row) -> tuple[int, str]:
         """The longest run of words that stands so in another official case, and that case's uid."""

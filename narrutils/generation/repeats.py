@@ -1,6 +1,6 @@
 """Where a text repeats other texts: long runs of the same words, and near-duplicates."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from datasketch import LeanMinHash, MinHash, MinHashLSH
@@ -13,10 +13,10 @@ END, UNKNOWN, QUERY_END = -1, -2, -3
 class Copies:
     """Finds the longest run of consecutive words that a text shares with known ones.
 
-    Exact from `shortest` words on. All known texts stand one after the other in an
-    array of word numbers. Runs of `shortest` words are ranked by doubling (a run of 8
-    is two runs of 4), so that looking one up is a binary search, and runs that many
-    texts share, such as masked or formulaic phrases, are compared all at once.
+    Exact from `shortest` words on. All known texts stand one after the other in an array of
+    word numbers, and runs of `shortest` words are looked up by a hash of 64 bits, which two
+    that differ do not share in practice. Runs that many texts share, such as masked or
+    formulaic phrases, are compared all at once.
 
     Args:
         texts: pairs of uid and words; a uid may own several texts.
@@ -33,29 +33,21 @@ class Copies:
             numbers += [self.vocabulary.setdefault(w, len(self.vocabulary)) for w in words] + [END]
             owners += [number] * (len(words) + 1)
         self.uids = list(self.owners)
-        self.text, self.owner = np.array(numbers, dtype=np.int32), np.array(owners, dtype=np.int32)
-        self._index()
+        self.text, self.owner = np.array(numbers + [END] * shortest), np.array([*owners, -1], dtype=np.int32)
+        self.factors = np.random.default_rng(0).integers(2**62, size=shortest)
+        hashes = self._hashes(self.text)
+        self.places = np.argsort(hashes, kind="stable")  # those of one hash in the order of the texts
+        self.hashes = hashes[self.places]
 
-    def _index(self) -> None:
-        """Rank the runs of `shortest` words, and list the places of each rank one after the other."""
-        self.levels, ranks = [], self.text
-        for step in _steps(self.shortest):
-            pairs = _pairs(ranks, step)
-            keys = np.append(np.unique(pairs[pairs >= 0]), np.iinfo(np.int64).max)
-            self.levels.append((step, keys))
-            ranks = _look_up(keys, pairs)
-        order = np.argsort(ranks, kind="stable")  # places of a rank in the order of the texts
-        known = ranks[order] >= 0
-        self.places = order[known].astype(np.int32)
-        self.first = np.searchsorted(ranks[self.places], np.arange(ranks.max(initial=-1) + 2))
+    def _hashes(self, numbers: np.ndarray) -> np.ndarray:
+        """A number for the run of `shortest` words that begins at each place."""
+        return np.convolve(numbers, self.factors, "valid")
 
     def longest(self, words: Sequence[str], other_than: str | None = None) -> tuple[int, str] | None:
         """The longest shared run, in words, and the uid of its first source; None below `shortest`."""
-        query = np.array([*(self.vocabulary.get(w, UNKNOWN) for w in words), QUERY_END], dtype=np.int64)
-        ranks = query
-        for step, keys in self.levels:
-            ranks = _look_up(keys, _pairs(ranks, step))
-        start, place = self._meetings(ranks)
+        known = [self.vocabulary.get(w, UNKNOWN) for w in words]
+        query = np.array(known + [QUERY_END] * self.shortest)
+        start, place = self._meetings(self._hashes(query))
         foreign = self.owner[place] != self.owners.get(other_than, -1)
         start, place, length = start[foreign], place[foreign], self.shortest
         while len(place):
@@ -66,34 +58,12 @@ class Copies:
             start, place, length = start[longer], place[longer], length + 1
         return None
 
-    def _meetings(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every pair of a start in the query and a place of the same run in the known texts."""
-        starts = np.flatnonzero(ranks >= 0)
-        low, high = self.first[ranks[starts]], self.first[ranks[starts] + 1]
+    def _meetings(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every pair of a start in the query and a place of a run with the same hash in the known texts."""
+        low, high = (np.searchsorted(self.hashes, hashes, side) for side in ("left", "right"))
         counts = high - low
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(starts, counts), self.places[np.repeat(low, counts) + within]
-
-
-def _steps(shortest: int) -> Iterator[int]:
-    """How far apart the two halves of a run start: 1, 2, 4 … until they span `shortest` words."""
-    width = 1
-    while width < shortest:
-        step = min(width, shortest - width)
-        yield step
-        width += step
-
-
-def _pairs(ranks: np.ndarray, step: int) -> np.ndarray:
-    """A number for each run, from the ranks of its two halves; −1 where a half is not known."""
-    first, second = ranks[:-step].astype(np.int64), ranks[step:]
-    return np.where((first < 0) | (second < 0), -1, (first << 32) | second)
-
-
-def _look_up(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The place of each pair among the sorted keys, the last of which is never met; −1 where absent."""
-    places = np.searchsorted(keys, pairs)
-    return np.where(keys[places] == pairs, places, -1)
+        return np.repeat(np.arange(len(hashes)), counts), self.places[np.repeat(low, counts) + within]
 
 
 class NearDuplicates:
@@ -110,8 +80,7 @@ class NearDuplicates:
         self.similarity = similarity
         self.index = MinHashLSH(threshold=similarity, num_perm=self.PERMUTATIONS)
         self.blank = MinHash(num_perm=self.PERMUTATIONS, seed=1)
-        self.numbers: dict[str, int] = {}  # uid -> its place in `known`
-        self.known: list[tuple[str, LeanMinHash]] = []
+        self.known: dict[str, tuple[int, LeanMinHash]] = {}  # uid -> its number, and hash values
 
     def mark(self, words: Sequence[str]) -> LeanMinHash:
         """The hash values by which a text is compared; the same in every process."""
@@ -121,14 +90,13 @@ class NearDuplicates:
 
     def add(self, uid: str, mark: LeanMinHash) -> None:
         """Remember a text; a uid that is known already keeps its first text."""
-        if uid not in self.numbers:
-            self.numbers[uid] = len(self.known)
-            self.index.insert(len(self.known), mark)
-            self.known.append((uid, mark))
+        if uid not in self.known:
+            self.index.insert(uid, mark)
+            self.known[uid] = (len(self.known), mark)
 
     def find(self, mark: LeanMinHash, other_than: str | None = None) -> str | None:
         """The uid of the most similar known text, the first of equals, if it is similar enough."""
-        near = [self.known[n] for n in sorted(self.index.query(mark))]
-        alike = {uid: mark.jaccard(other) for uid, other in near if uid != other_than}
-        best = max(alike, key=alike.get, default=None)
-        return best if best is not None and alike[best] >= self.similarity else None
+        near = {uid: self.known[uid] for uid in self.index.query(mark) if uid != other_than}
+        alike = [(mark.jaccard(other), -number, uid) for uid, (number, other) in near.items()]
+        similarity, _, best = max(alike, default=(0.0, 0, None))
+        return best if similarity >= self.similarity else None

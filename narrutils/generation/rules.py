@@ -6,6 +6,7 @@ What they say names columns, numbers and uids, never narrative text.
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 
@@ -60,12 +61,9 @@ def unfinished(row: Row, reference: Reference) -> str | None:
 
 def same_parts(row: Row, reference: Reference) -> str | None:
     """Two parts are word for word the same; real parts are often close (some 8 % all but equal)."""
-    columns = list(row.words)
-    for n, one in enumerate(columns):
-        for other in columns[n + 1 :]:
-            if row.words[one] == row.words[other]:
-                return f"{one} and {other} are word for word the same"
-    return None
+    pairs = combinations(row.words, 2)
+    same = next((pair for pair in pairs if row.words[pair[0]] == row.words[pair[1]]), None)
+    return f"{same[0]} and {same[1]} are word for word the same" if same else None
 
 
 def language(row: Row, reference: Reference) -> str | None:

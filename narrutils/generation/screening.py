@@ -6,25 +6,15 @@ dropped: one that is not kept stays in its pool, marked.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
-from narrutils.generation.agreement import ScreeningTeacher, agreement, choose, own_fold_teachers
+from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
 from narrutils.generation.reference import Limits, Reference, Row, rows_of
 from narrutils.generation.rules import RULES
-
-__all__ = [
-    "RULES",
-    "Limits",
-    "Screener",
-    "ScreeningTeacher",
-    "copying",
-    "own_fold_teachers",
-    "screen",
-    "summary",
-]
+from narrutils.models.learner import Phase
+from narrutils.models.tfidf import TfidfLearner
 
 #: Rows that are looked at together: few enough to hold in memory, enough to be quick.
 CHUNK = 512
@@ -109,13 +99,12 @@ class Screener:
     def remember(self, rows: pd.DataFrame) -> None:
         """Hold later rows against these, kept from another pool; those marked as not kept are passed over."""
         kept = rows[rows["kept"].astype(bool)] if "kept" in rows else rows
-        for start in range(0, len(kept), CHUNK):
-            for row in rows_of(kept.iloc[start : start + CHUNK], self.schema):
-                self.reference.duplicates.add(row.uid, self.reference.duplicates.mark(row.all_words))
+        for row in rows_of(kept, self.schema):
+            self.reference.remember(row)
 
     def _screen_chunk(self, table: pd.DataFrame) -> list[tuple]:
         """What `VERDICT` names, for each row in order."""
-        rows = rows_of(table, self.schema)
+        rows = list(rows_of(table, self.schema))
         self._measure(rows)
         if self.teachers and set(self.schema.names) <= set(table.columns):
             self._read(rows, table[self.schema.names])
@@ -145,12 +134,12 @@ class Screener:
             for row, asked in zip(rows, labelled)
         ]
         for teacher in self.teachers:
-            mine = np.array([one is teacher for one in chosen], dtype=bool)
-            if not mine.any():
+            mine = [n for n, one in enumerate(chosen) if one is teacher]
+            if not mine:
                 continue
-            group = [row for row, is_mine in zip(rows, mine) if is_mine]
+            group = [rows[n] for n in mine]
             texts = pd.DataFrame([r.texts for r in group], index=pd.Index([r.uid for r in group], name="uid"))
-            asked = requested[mine].set_axis(texts.index)
+            asked = requested.iloc[mine].set_axis(texts.index)
             for row, value in zip(group, agreement(self.schema, asked, teacher.read(texts), teacher.prior)):
                 row.agreement = float(value)
                 # Its reading decides about the row, so the row has seen what the teacher saw.
@@ -165,16 +154,24 @@ class Screener:
         return reason
 
 
-def screen(
-    rows: pd.DataFrame,
-    official: pd.DataFrame,
-    folds: pd.Series,
-    schema: Schema,
-    limits: Limits | None = None,
-    teachers: Sequence[ScreeningTeacher] = (),
-) -> pd.DataFrame:
-    """Screen rows in one call; see `Screener` for arguments, result and errors."""
-    return Screener(official, folds, schema, limits, teachers).screen(rows)
+def own_fold_teachers(
+    schema: Schema, cases: pd.DataFrame, labels: pd.DataFrame, folds: pd.Series
+) -> list[ScreeningTeacher]:
+    """One TF-IDF teacher a fold, fitted on that fold's cases alone.
+
+    A row that saw fold k only is read by the teacher of fold k: its `seen_folds` stay as
+    they are.
+
+    Args:
+        cases: text columns; labels: given codes; folds: fold numbers; all indexed by uid.
+    """
+    teachers = []
+    for k in sorted(map(int, folds.unique())):
+        uids = folds.index[folds == k]
+        texts = cases.loc[uids, schema.text_columns].fillna("").astype(str)
+        model = TfidfLearner(schema).fit([Phase(texts, schema.to_targets(labels.loc[uids]))])
+        teachers.append(ScreeningTeacher(model.predict, (k,), model.predict(texts).mean()))
+    return teachers
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -194,15 +191,14 @@ def copying(rows: pd.DataFrame, screener: Screener) -> pd.DataFrame:
         the limit, and the 50th and 99th percentile of what official cases share with one
         another. Runs below 8 words count as 0.
     """
+    pools, found = rows.groupby("pool"), rows["copied_words"]
     official = screener.reference.official_copied
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "share kept": rows.groupby("pool")["kept"].mean(),
-            "longest, kept": rows[rows["kept"]].groupby("pool")["copied_words"].max(),
-            "longest, all": rows.groupby("pool")["copied_words"].max(),
+            "share kept": pools["kept"].mean(),
+            "longest, kept": found.where(rows["kept"], 0).groupby(rows["pool"]).max(),
+            "longest, all": pools["copied_words"].max(),
+            "limit": screener.reference.copied_limit,
+            **{f"official, {p}th percentile": official.quantile(p / 100) for p in (50, 99)},
         }
     )
-    table = table.assign(limit=screener.reference.copied_limit)
-    for percentile in (50, 99):
-        table[f"official, {percentile}th percentile"] = np.percentile(official, percentile)
-    return table.fillna({"longest, kept": 0}).astype({"longest, kept": int, "longest, all": int})

@@ -1,11 +1,14 @@
 """Generation with transformers, in batches: for platforms that vLLM does not support."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import groupby
 
 import torch
 import transformers
 from peft import PeftModel
+from torch import nn
 from transformers import PreTrainedModel, StoppingCriteriaList, StopStringCriteria
 
 from narrutils.generation.engines import Answer, Backend
@@ -38,7 +41,7 @@ class TransformersBackend(Backend):
         answers: dict[int, Answer] = {}
         for batch in _batches(order, adapters):
             torch.manual_seed(seeds[batch[0]])
-            with Adapted(self.model, adapters[batch[0]]) as model:
+            with adapted(self.model, adapters[batch[0]]) as model:
                 made = self._batch(model, [asked[n] for n in batch], stops)
             answers |= dict(zip(batch, made, strict=True))
         return [answers[n] for n in range(len(asked))]
@@ -86,29 +89,19 @@ class WrittenStops(StopStringCriteria):
         return super().__call__(input_ids[:, self.start :], scores, **kwargs)
 
 
-class Adapted:
+@contextmanager
+def adapted(model: PreTrainedModel, folder: str) -> Iterator[nn.Module]:
     """A model with a LoRA adapter for the length of a block; with none, the model itself."""
-
-    def __init__(self, model: PreTrainedModel, folder: str):
-        self.model, self.folder = model, folder
-
-    def __enter__(self):
-        if not self.folder:
-            return self.model
-        self.wrapped = PeftModel.from_pretrained(self.model, self.folder)
-        return self.wrapped
-
-    def __exit__(self, *_) -> None:
-        if self.folder:
-            self.wrapped.unload()
+    wrapped = PeftModel.from_pretrained(model, folder) if folder else model
+    try:
+        yield wrapped
+    finally:
+        if folder:
+            wrapped.unload()
 
 
-def _batches(order: list[int], adapters: list[str]) -> list[list[int]]:
+def _batches(order: list[int], adapters: list[str]) -> Iterator[list[int]]:
     """Neighbours in `order`, at most `BATCH` of them and of one adapter each."""
-    batches: list[list[int]] = []
-    for n in order:
-        full = not batches or len(batches[-1]) == BATCH
-        if full or adapters[batches[-1][0]] != adapters[n]:
-            batches.append([])
-        batches[-1].append(n)
-    return batches
+    for _, alike in groupby(order, key=adapters.__getitem__):
+        rows = list(alike)
+        yield from (rows[n : n + BATCH] for n in range(0, len(rows), BATCH))

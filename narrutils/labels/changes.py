@@ -55,8 +55,9 @@ def compare(
     """
     rows = {name: flip_totals(flip_table(schema, table, given, truth)) for name, table in flips.items()}
     table = pd.concat([row.set_axis([name]) for name, row in rows.items()])
-    made = {name: _keys(rows[rows["held_out_fold"] == PLAIN]) for name, rows in flips.items()}
-    shared = {f"with {b}": [len(made[a].intersection(made[b])) for a in made] for b in made}
+    plain = {name: rows[rows["held_out_fold"] == PLAIN] for name, rows in flips.items()}
+    made = {name: set(zip(rows["uid"], rows["variable"], rows["after"])) for name, rows in plain.items()}
+    shared = {f"with {b}": [len(made[a] & made[b]) for a in made] for b in made}
     return table.join(pd.DataFrame(shared, index=list(made)))
 
 
@@ -64,10 +65,6 @@ def by_fold(flips: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Changed labels by held-out fold and by who changed them (a method, or `review`)."""
     counts = flips.groupby(["held_out_fold", "method"]).size()
     return {str(k): rows.droplevel(0).to_dict() for k, rows in counts.groupby(level=0)}
-
-
-def _keys(flips: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(flips[["uid", "variable", "after"]])
 
 
 def _counts(schema: Schema, flips: pd.DataFrame) -> pd.Series:

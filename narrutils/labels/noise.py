@@ -20,7 +20,7 @@ from scipy.special import logit
 from narrutils.data.schema import Schema, Variable
 from narrutils.data.tables import by_uid
 from narrutils.evaluation.calibration import fit_calibration
-from narrutils.labels.noisy_logistic import LEAST, PRIOR, NoisyLogistic, Rates, fit_noisy_logistic
+from narrutils.labels.noisy_logistic import LEAST, PRIOR, Rates, fit_noisy_logistic
 
 WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
 
@@ -52,13 +52,23 @@ def propose(
     """
     wrong = probability_wrong(schema, labels, probabilities, folds)
     read = by_uid(probabilities, labels.index, "teacher's readings")
+    found = proposals(schema, labels, read, wrong)
+    return found[found["probability"] > least].reset_index(drop=True)
+
+
+def proposals(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
+    """Another code for every label, by variable: `uid`, `variable`, `before`, `after`, `probability`.
+
+    Args:
+        read: readings that the code comes from, in the order of `labels`.
+        wrong: the probability that each label is wrong, as of `probability_wrong`.
+    """
     parts = []
     for v in schema.variables:
-        uids = wrong.index[wrong[v.name] > least]
-        before = labels.loc[uids, v.name].to_numpy(dtype=int)
-        after = other_code(v, before, read.loc[uids, list(v.columns)].to_numpy())
-        columns = {"uid": uids, "variable": v.name, "before": before, "after": after}
-        parts.append(pd.DataFrame(columns | {"probability": wrong.loc[uids, v.name].to_numpy()}))
+        before = labels[v.name].to_numpy(dtype=int)
+        after = _other_code(v, before, read[list(v.columns)].to_numpy())
+        columns = {"uid": labels.index, "variable": v.name, "before": before, "after": after}
+        parts.append(pd.DataFrame(columns | {"probability": wrong[v.name].to_numpy()}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -67,7 +77,7 @@ def _judge(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.
     features = _features(schema, labels, read, others)
     given = {name: labels[name].to_numpy(dtype=int) for name in schema.names}
     fits = {n: fit_noisy_logistic(x[others], given[n][others]) for n, x in features.items()}
-    pooled = _pooled(fits)
+    pooled = Rates(*np.mean([fit.rates for fit in fits.values()] or [PRIOR], axis=0))
     wrong = {}
     for v in schema.variables:
         if v.is_binary:
@@ -89,14 +99,6 @@ def _features(
         z = (z - z[others].mean()) / max(z[others].std(), LEAST)
         features[v.name] = np.column_stack([z, centred.drop(columns=v.name).to_numpy()])
     return features
-
-
-def _pooled(fits: dict[str, NoisyLogistic]) -> Rates:
-    """The mean rates of all variables, towards which each of them is shrunk."""
-    if not fits:
-        return PRIOR
-    rates = [(fit.rates.missed, fit.rates.added) for fit in fits.values()]
-    return Rates(*np.mean(rates, axis=0))
 
 
 def _wrong_codes(
@@ -129,7 +131,7 @@ def _wrong_code(right: np.ndarray, rate: float, classes: int) -> np.ndarray:
     return astray / (astray + (1 - rate) * right)
 
 
-def other_code(v: Variable, before: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _other_code(v: Variable, before: np.ndarray, p: np.ndarray) -> np.ndarray:
     """What to write instead: the other code, or the likeliest other class; `p` is `[n, columns]`."""
     if v.is_binary:
         return 1 - before

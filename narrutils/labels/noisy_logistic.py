@@ -10,6 +10,7 @@ and Kabán, 2012); Bayes' rule then says how probable it is that a label is wron
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,8 +20,7 @@ RIDGE = 1.0  # weight of ½‖w‖² beside the summed log-likelihood; features 
 LEAST = 1e-5  # probabilities are held this far from 0 and 1
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """Shares of true positives coded 0, and of true negatives coded 1; each below one half."""
 
     missed: float
@@ -63,7 +63,7 @@ def fit_noisy_logistic(x: np.ndarray, given: np.ndarray, prior: Rates = PRIOR) -
     """
     width = x.shape[1]
     share = np.clip(given.mean(), LEAST, 1 - LEAST)
-    start = np.r_[np.zeros(width), logit(share), logit([2 * prior.missed, 2 * prior.added])]
+    start = np.r_[np.zeros(width), logit(share), logit(2 * np.array(prior))]
     found = minimize(
         _loss, start, (x, given == 1, prior), jac=True, method="L-BFGS-B", options={"maxiter": 400}
     ).x
@@ -78,7 +78,7 @@ def _loss(parameters: np.ndarray, x: np.ndarray, one: np.ndarray, prior: Rates):
     t = expit(x @ weights + bias)
     seen = np.clip((1 - missed) * t + added * (1 - t), LEAST, 1 - LEAST)
     gain = np.where(one, 1 / seen, -1 / (1 - seen))  # of the log-likelihood by P(label = 1)
-    cases, pull = np.array([WEIGHT.missed, WEIGHT.added]), np.array([prior.missed, prior.added])
+    cases, pull = np.array(WEIGHT), np.array(prior)
     value = np.log(np.where(one, seen, 1 - seen)).sum() - RIDGE / 2 * weights @ weights
     value += (cases * (pull * np.log(rates) + (1 - pull) * np.log1p(-rates))).sum()
     slope = gain * (1 - missed - added) * t * (1 - t)

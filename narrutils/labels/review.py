@@ -32,12 +32,9 @@ def read_review(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"review_file is {path}; there is no such file")
     header, records = open_records(path, COLUMNS)
-    lines, rows = [], []
-    for line, cells in records:
-        lines.append(line)
-        rows.append([cell.strip() for cell in cells])
-    table = pd.DataFrame(rows, columns=header, dtype=str)[COLUMNS].assign(line=lines)
-    return table.assign(uid=[GUARD.sub("", uid) for uid in table["uid"]])
+    rows = [[line, *map(str.strip, cells)] for line, cells in records]
+    table = pd.DataFrame(rows, columns=["line", *header]).astype(dict.fromkeys(COLUMNS, str))
+    return table.assign(uid=[GUARD.sub("", uid) for uid in table["uid"]])[[*COLUMNS, "line"]]
 
 
 def check_review(rows: pd.DataFrame, schema: Schema, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -50,7 +47,7 @@ def check_review(rows: pd.DataFrame, schema: Schema, labels: pd.DataFrame) -> tu
     Returns:
         `COLUMNS` with integer labels, one row a label at most; and what was passed over.
     """
-    faults = {line: _fault(row, schema, labels) for line, row in _by_line(rows)}
+    faults = {row["line"]: _fault(row, schema, labels) for row in rows.to_dict("records")}
     faults |= _contradictions(rows[~rows["line"].map(faults).astype(bool)])
     good = rows[~rows["line"].map(faults).astype(bool)].drop_duplicates(["uid", "variable"])
     decisions = good[COLUMNS].astype({"label_before": int, "label_after": int}).reset_index(drop=True)
@@ -87,10 +84,6 @@ def obey(flips: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     accepted = accepted.rename(columns={"label_before": "before", "label_after": "after"})
     accepted = accepted.assign(probability=1.0, method=METHOD)[flips.columns]
     return pd.concat([part for part in (kept, accepted) if len(part)] or [kept], ignore_index=True)
-
-
-def _by_line(rows: pd.DataFrame):
-    return zip(rows["line"], rows.to_dict("records"), strict=True)
 
 
 def _fault(row: dict, schema: Schema, labels: pd.DataFrame) -> str:

@@ -52,7 +52,12 @@ def find_doubts(
         column that evidence is sought for), for each model a column `p_<model>`, the
         probability that it gives to the proposed code, and `fold`.
     """
-    proposals = judge(schema, labels, readings, weights, folds)
+    wrong = sum(
+        share * noise.probability_wrong(schema, labels, readings[name], folds)
+        for name, share in normalise(weights).items()
+    )
+    first = by_uid(next(iter(readings.values())), labels.index, "readings")
+    proposals = noise.proposals(schema, labels, first, wrong)
     parts = [
         _of_variable(schema, v, proposals[proposals["variable"] == v.name], readings)
         for v in schema.variables
@@ -61,35 +66,6 @@ def find_doubts(
     found["fold"] = folds.loc[found["uid"]].to_numpy()
     found = found.sort_values(["probability", "uid", "variable"], ascending=[False, True, True])
     return found.head(len(found) if rows is None else rows).reset_index(drop=True)
-
-
-def judge(
-    schema: Schema,
-    labels: pd.DataFrame,
-    readings: Mapping[str, pd.DataFrame],
-    weights: Mapping[str, float],
-    folds: pd.Series,
-) -> pd.DataFrame:
-    """Another code for every given label, and the probability that the given one is wrong.
-
-    Args:
-        readings: the code comes from the first, the probability from those with a weight.
-
-    Returns:
-        `uid`, `variable`, `before`, `after`, `probability`; all labels, by variable.
-    """
-    shares = [
-        share * noise.probability_wrong(schema, labels, readings[name], folds)
-        for name, share in normalise(weights).items()
-    ]
-    wrong, first = sum(shares), by_uid(next(iter(readings.values())), labels.index, "readings")
-    parts = []
-    for v in schema.variables:
-        before = labels[v.name].to_numpy(dtype=int)
-        after = noise.other_code(v, before, first[list(v.columns)].to_numpy())
-        columns = {"uid": labels.index, "variable": v.name, "before": before, "after": after}
-        parts.append(pd.DataFrame(columns | {"probability": wrong[v.name].to_numpy()}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def _of_variable(
@@ -111,6 +87,14 @@ def _of_variable(
 def direction(v: Variable, given: int) -> str:
     """What is doubted of a given code: a positive that was missed or should not be, or another class."""
     return OTHER if not v.is_binary else DOUBTFUL if given else MISSED
+
+
+def share_wrong(doubts: pd.DataFrame, truth: pd.DataFrame | None) -> float | None:
+    """Share of the doubted labels that the truth contradicts, in [0, 1]; None where it is not known."""
+    if truth is None:
+        return None
+    true = truth.stack().loc[pd.MultiIndex.from_frame(doubts[["uid", "variable"]])]
+    return float((true.to_numpy() != doubts["label_before"].to_numpy()).mean())
 
 
 def gather_evidence(run: Run, schema: Schema, doubts: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -120,7 +120,7 @@ class FrozenLearner(Learner):
     schema: Schema
     body: Body
     window: int = 126  # tokens read at once; with the special ones 128
-    inverse_regularisation: float = 1.0  # scikit-learn's C, for features of summed variance 1
+    inverse_regularisation: float = 3.0  # scikit-learn's C, for features of summed variance 1
 
     @cached_property
     def backbone_fingerprint(self) -> str:

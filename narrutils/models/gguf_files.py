@@ -82,7 +82,8 @@ def without_vocabulary(gguf: Path, lean: Path) -> None:
             at = end
         size = f"{told['general.architecture'][8:].decode()}.vocab_size"
         if size not in told:
-            kept.append(_uint32(size, told["tokenizer.ggml.tokens"]))
+            pair = (len(size), size.encode(), UINT32, told["tokenizer.ggml.tokens"])
+            kept.append(struct.pack(f"<Q{len(size)}sII", *pair))
         table, at = at, _past_table(blob, at, tensors)
         alignment = int.from_bytes(told.get("general.alignment", b"\x20"), "little")
         head = struct.pack("<4sIQQ", magic, version, tensors, len(kept)) + b"".join(kept) + blob[table:at]
@@ -120,7 +121,3 @@ def _past_table(blob: mmap.mmap, at: int, tensors: int) -> int:
         (dimensions,) = struct.unpack_from("<I", blob, at)
         at += 4 + 8 * dimensions + 12
     return at
-
-
-def _uint32(key: str, value: int) -> bytes:
-    return struct.pack("<Q", len(key)) + key.encode() + struct.pack("<II", UINT32, value)

@@ -16,17 +16,12 @@ from narrutils.data.schema import Schema
 
 @dataclass(frozen=True)
 class Probe:
-    """Logits are `(states - centre) / spread @ weights + bias`.
+    """Logits are `(states - centre) / spread @ weights + bias`."""
 
-    Attributes:
-        centre, spread: mean and standard deviation of each state, `[states]`.
-        weights: `[states, schema.width]`; `bias`: `[schema.width]`.
-    """
-
-    centre: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
-    bias: np.ndarray
+    centre: np.ndarray  # [states], their means
+    spread: np.ndarray  # [states], their standard deviations
+    weights: np.ndarray  # [states, schema.width]
+    bias: np.ndarray  # [schema.width]
 
 
 def fit_probe(

@@ -25,10 +25,7 @@ SHARD = 64 * 2**20
 
 
 class _Reached(Exception):
-    """The first layer that learns was reached, with these states."""
-
-    def __init__(self, states: Tensor):
-        self.states = states
+    """The first layer that learns was reached; its argument is the states that enter it."""
 
 
 class _Given(nn.Module):
@@ -49,7 +46,7 @@ def states_below(body: nn.Module, cut: int, input_ids: Tensor, attention_mask: T
     try:
         body(input_ids=input_ids, attention_mask=attention_mask)
     except _Reached as reached:
-        return reached.states
+        return reached.args[0]
     finally:
         hook.remove()
     raise RuntimeError(f"layer {cut} was never reached")

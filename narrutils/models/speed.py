@@ -6,12 +6,14 @@ times slower than in float32. So a linear layer is timed in both, with one threa
 timed beside it: plain Python, which no instruction for matrices makes faster.
 """
 
+import math
 import os
 import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,14 +35,11 @@ REFERENCE = 0.0004
 
 @dataclass(frozen=True)
 class Speed:
-    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in.
-
-    `ordinary` is the speed of ordinary work in one thread, 1 on the machine of the estimates.
-    """
+    """GFLOP/s of torch's linear layer in one thread, in each precision that a processor may compute in."""
 
     float32: float
     bfloat16: float
-    ordinary: float = 1.0
+    ordinary: float = 1.0  # speed of ordinary work in one thread, 1 on the machine of the estimates
 
 
 def measured() -> Speed:
@@ -107,17 +106,14 @@ def measure() -> Speed:
 
 def _gflops(dtype) -> float:
     """Operations of all shapes over the sum of their best times, in 10⁹ a second."""
-    work = sum(2 * rows * inputs * outputs for rows, inputs, outputs in SHAPES)
-    return round(work / sum(_seconds(*shape, dtype) for shape in SHAPES) / 1e9, 2)
-
-
-def _seconds(rows: int, inputs: int, outputs: int, dtype) -> float:
-    """The best time of one linear layer."""
     import torch
 
-    given, weight = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
-    with torch.inference_mode():
-        return _best(lambda: torch.nn.functional.linear(given, weight))
+    seconds = 0.0
+    for rows, inputs, outputs in SHAPES:
+        given, weight = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
+        with torch.inference_mode():
+            seconds += _best(partial(torch.nn.functional.linear, given, weight))
+    return round(sum(2 * math.prod(shape) for shape in SHAPES) / seconds / 1e9, 2)
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -83,13 +83,8 @@ class TfidfLearner(Learner):
         seen, weights, bias = np.unique(codes), np.zeros((features.shape[1], width)), np.full(width, NEVER)
         model = self._logistic(features, codes)
         # scikit-learn keeps one row for two classes: its logit is their difference.
-        halves = np.array([[-0.5], [0.5]])
-        rows, own = (
-            (halves * model.coef_, halves[:, 0] * model.intercept_)
-            if len(seen) == 2
-            else (model.coef_, model.intercept_)
-        )
-        weights[:, seen], bias[seen] = rows.T, own
+        signs = np.array([-0.5, 0.5]) if len(seen) == 2 else 1.0
+        weights[:, seen], bias[seen] = model.coef_.T * signs, model.intercept_ * signs
         return weights, bias
 
     def _logistic(self, features: csr_matrix, answers: np.ndarray) -> LogisticRegression:
@@ -153,11 +148,9 @@ class TfidfModel(Model):
 
     @classmethod
     def load(cls, folder: Path, schema: Schema) -> "TfidfModel":
+        vocabulary, terms = read_json(folder / "vocabulary.json"), read_json(folder / "terms.json")
         tensors = read_tensors(folder / "weights.safetensors")
-        vocabulary = read_json(folder / "vocabulary.json")
-        terms = read_json(folder / "terms.json")
-        matrices = (tensors["idf"], tensors["weights"], tensors["bias"])
-        return cls(schema, vocabulary, *matrices, terms["analyzer"], tuple(terms["ngrams"]))
+        return cls(schema, vocabulary, **tensors, analyzer=terms["analyzer"], ngrams=tuple(terms["ngrams"]))
 
 
 def join(texts: pd.DataFrame) -> list[str]:

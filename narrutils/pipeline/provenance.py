@@ -80,12 +80,12 @@ def _git(folder: Path, *words: str) -> str | None:
 class Meter:
     """Seconds, and peak resident memory of this process's children, while the block runs.
 
-    Memory is the largest sum over the process tree seen every `interval` seconds;
-    pages that two children share count twice.
+    Memory is the largest sum over the process tree, seen twice a second; pages that two children
+    share count twice.
     """
 
-    def __init__(self, interval: float = 0.5):
-        self.interval, self.bytes = interval, 0
+    def __init__(self):
+        self.bytes = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -109,7 +109,7 @@ class Meter:
         }
 
     def _watch(self) -> None:
-        while not self._stop.wait(self.interval):
+        while not self._stop.wait(0.5):
             self.bytes = max(self.bytes, _children_memory())
 
 

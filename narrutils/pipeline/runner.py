@@ -16,7 +16,6 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from narrutils.data.files import read_json
 from narrutils.errors import InputError
 from narrutils.models.hub import backbones, hub_ids
 from narrutils.models.packaged import PACKAGED, is_ready, require
@@ -144,16 +143,15 @@ def _stage(job: Job, stage: str) -> None:
 
 
 def _timed(job: Job, stage: str) -> dict:
-    meter, status = provenance.Meter(), "failed"
+    meter = provenance.Meter()
     try:
         with meter:
             cells = _execute(job, stage)
-        status = "done"
-    finally:
-        if status == "failed":
-            description = provenance.describe(job.profile, job.data)
-            provenance.update(job.run, description, stage, meter.figures(status))
-    return meter.figures(status) | {"cells": cells}
+    except BaseException:
+        description = provenance.describe(job.profile, job.data)
+        provenance.update(job.run, description, stage, meter.figures("failed"))
+        raise
+    return meter.figures("done") | {"cells": cells}
 
 
 def _execute(job: Job, stage: str) -> int:
@@ -246,16 +244,13 @@ def _kernel_environment(parameters: dict) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         UNATTENDED: "1",
     }
-    before = {name: os.environ.get(name) for name in wanted}
+    before = dict(os.environ)
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
@@ -273,24 +268,21 @@ def _finish(job: Job) -> Path:
     """Build the report; ladder and path are the last lines."""
     from narrutils.report.build import build_report
 
-    folder = job.run.folder
     if not skipping.unfinished(job.run, job.profile.stages):
         job.run.drop_states()
-    report = build_report(folder)
-    print_ladder(folder)
+    report = build_report(job.run.folder)
+    if job.run.has("ladder.json"):
+        _print_ladder(job.run.read("ladder.json"))
     print(f"report: {shown(report)}", flush=True)
     return report
 
 
-def print_ladder(folder: Path) -> None:
+def _print_ladder(entries: list[dict]) -> None:
     """The ladder against the given labels with cross-fitted thresholds, out-of-fold and test."""
-    path = folder / "ladder.json"
-    if not path.exists():
-        return
     from narrutils.evaluation.ladder import to_table
 
     for split, title in (("oof", "out-of-fold"), ("test", "test")):
-        table = as_text(to_table(read_json(path), split))
+        table = as_text(to_table(entries, split))
         if len(table):
             print(f"\nLadder, {title}, against the given labels:\n{table.to_string(index=False)}")
     print()

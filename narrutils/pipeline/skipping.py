@@ -90,20 +90,14 @@ def _difference(old: dict, new: dict) -> str:
     if old["notebook"] != new["notebook"]:
         return "the notebook changed"
     before, after = old["parameters"], new["parameters"]
-    changed = [
-        n for n in {**before, **after} if before.get(n) != after.get(n) or (n in before) != (n in after)
-    ]
+    changed = [n for n in {**before, **after} if before.get(n, ...) != after.get(n, ...)]
     if changed:
         return f"changed: {', '.join(changed)}"
-    if old["package"] != new["package"]:
-        return f"changed: {_first_module(old['package'], new['package'])}"
+    before, after = old["package"], new["package"]
+    if before != after:
+        return f"changed: {min(n for n in {**before, **after} if before.get(n) != after.get(n))}"
     moved = [s for s, d in new["earlier"].items() if old["earlier"].get(s) != d]
     return f"{moved[0]} wrote other artefacts" if moved else "the earlier notebooks changed"
-
-
-def _first_module(old: dict, new: dict) -> str:
-    """Name of a module that differs between two sets of digests."""
-    return min(name for name in {**old, **new} if old.get(name) != new.get(name))
 
 
 def _last_recorded(profile: Profile, run: Run, name: str) -> str:

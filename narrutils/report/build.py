@@ -69,15 +69,16 @@ def _write(folder: Path, target: Path) -> None:
 
     run, record = Run(folder), read_record(folder)
     shared = shared_values(run, record)
-    for page in shared["pages"]:
-        html = render("notebook.html.j2", shared | {"page": page, "here": page.stage})
-        _write_page(target / page.file, html)
+    pages = shared["pages"]
+    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+        values = {"page": page, "before": before, "after": after, "here": page.stage}
+        _write_page(target / page.file, render("notebook.html.j2", shared | values))
     values = {"here": "", "run": record, "finished": _finished(record)} | sections(run, record)
     _write_page(target / "index.html", render("index.html.j2", shared | values))
     if shared["review"]:
         from narrutils.report.review_page import write_review
 
-        write_review(folder, target, shared)
+        write_review(run, target, shared)
 
 
 def _write_page(path: Path, html: str) -> None:
@@ -94,8 +95,7 @@ def read_record(folder: Path) -> dict:
 def shared_values(run: Run, record: Mapping) -> dict:
     """What `base.html.j2` needs on every page: title, pages in order, whether there is a review queue."""
     pages = [read_page(path) for path in _notebooks(run.folder)]
-    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
-        page.before, page.after = before, after
+    for page in pages:
         page.cost = cost(record["stages"].get(page.stage, {}))
     return {
         "title": record["data"].get("title") or record["run"],
@@ -109,7 +109,7 @@ def cost(figures: Mapping) -> str:
     """`2 min 05 s, 1.4 GB`, or "" for a notebook that was not timed."""
     if "seconds" not in figures:
         return ""
-    return f"{duration(figures['seconds'])}, {figures.get('peak_gigabytes', 0):.1f} GB"
+    return f"{duration(figures['seconds'])}, {figures['peak_gigabytes']:.1f} GB"
 
 
 def _finished(record: Mapping) -> str:

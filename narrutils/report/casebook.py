@@ -11,8 +11,6 @@ import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from narrutils.data.run import Run
-from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation.ensemble import ENSEMBLE
@@ -39,28 +37,10 @@ class Casebook:
     study: Study
     _known: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = field(default_factory=dict, repr=False)
 
-    @property
-    def run(self) -> Run:
-        return self.study.run
-
-    @property
-    def schema(self) -> Schema:
-        return self.study.schema
-
-    @property
-    def cases(self) -> pd.DataFrame:
-        """The text columns of the official cases, indexed by uid."""
-        return self.study.train
-
-    @property
-    def labels(self) -> pd.DataFrame:
-        """Given codes, indexed by uid."""
-        return self.study.labels
-
     @cached_property
     def models(self) -> list[str]:
         """Models with out-of-fold predictions; the ensemble first, then by name."""
-        return sorted(self.run.models(), key=lambda name: name != ENSEMBLE)
+        return sorted(self.study.run.models(), key=lambda name: name != ENSEMBLE)
 
     def probabilities(self, model: str) -> pd.DataFrame:
         """A model's out-of-fold probabilities, `schema.columns` wide, in the order of the cases.
@@ -76,7 +56,7 @@ class Casebook:
 
     def errors(self, variable: str) -> list[str]:
         """What can be asked for of a variable."""
-        return [ALL, MISSED, ADDED, AGREE] if self.schema[variable].is_binary else [ALL, OTHER, AGREE]
+        return [ALL, MISSED, ADDED, AGREE] if self.study.schema[variable].is_binary else [ALL, OTHER, AGREE]
 
     def select(self, variable: str, model: str, error: str = ALL) -> pd.Series:
         """Cases by kind of error, the widest gap between label and reading first.
@@ -87,7 +67,7 @@ class Casebook:
         Returns:
             uid -> probability that the model gives to the given code, in [0, 1].
         """
-        given, read = self.labels[variable], self.codes(model)[variable]
+        given, read = self.study.labels[variable], self.codes(model)[variable]
         wanted = {
             ALL: given == given,
             AGREE: given == read,
@@ -102,7 +82,7 @@ class Casebook:
 
         A model's entry ends in ` → code` where it would code something else.
         """
-        table = self.labels.loc[[uid]].T.rename(columns={uid: "given"})
+        table = self.study.labels.loc[[uid]].T.rename(columns={uid: "given"})
         for model in self.models:
             codes = self.codes(model).loc[uid]
             shares = [self._of_given(v, model)[uid] for v in table.index]
@@ -118,24 +98,27 @@ class Casebook:
         Returns:
             uid -> cosine of their TF-IDF vectors, in [0, 1], the highest first.
         """
-        at = self.cases.index.get_loc(uid)
+        cases = self.study.train
+        at = cases.index.get_loc(uid)
         cosine = (self._vectors @ self._vectors[at].T).toarray().ravel()
         cosine[at] = -1.0
         best = np.argsort(-cosine, kind="stable")[: min(n, len(cosine) - 1)]
-        return pd.Series(cosine[best], index=self.cases.index[best], name="similarity")
+        return pd.Series(cosine[best], index=cases.index[best], name="similarity")
 
     def _of_given(self, variable: str, model: str) -> pd.Series:
         """Probability that a model gives to each case's given code."""
         table = self.probabilities(model)
-        return pd.Series(self.schema[variable].of_codes(table, self.labels[variable]), index=table.index)
+        shares = self.study.schema[variable].of_codes(table, self.study.labels[variable])
+        return pd.Series(shares, index=table.index)
 
     def _read_once(self, model: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         if model not in self._known:
-            table = StoredModel(self.run, model).predictions("oof", self.schema, self.labels.index)
-            self._known[model] = table, score_stored(self.study, model).codes
+            study = self.study
+            table = StoredModel(study.run, model).predictions("oof", study.schema, study.labels.index)
+            self._known[model] = table, score_stored(study, model).codes
         return self._known[model]
 
     @cached_property
     def _vectors(self):
-        texts = self.cases.agg("\n".join, axis=1)
+        texts = self.study.train.agg("\n".join, axis=1)
         return normalize(TfidfVectorizer(sublinear_tf=True).fit_transform(texts)).tocsr()

@@ -1,6 +1,5 @@
 """Tables that describe a set of cases: lengths, overlap, prevalence, co-occurrence."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,17 +22,14 @@ def word_counts(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def length_summary(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Empty narratives and quantiles of their word counts, a row a text column."""
     words = word_counts(cases, schema)
-    rows = {
-        title: {
-            "cases": len(words),
-            "empty": int((words[name] == 0).sum()),
-            "median words": words[name].median(),
-            "90th percentile": words[name].quantile(0.9),
-            "longest": words[name].max(),
-        }
-        for name, title in ((t.name, t.title) for t in schema.text)
+    table = {
+        "cases": words.count(),
+        "empty": (words == 0).sum(),
+        "median words": words.median(),
+        "90th percentile": words.quantile(0.9),
+        "longest": words.max(),
     }
-    return pd.DataFrame(rows).T.astype(int)
+    return pd.DataFrame(table).astype(int).rename({t.name: t.title for t in schema.text})
 
 
 def overlap(cases: pd.DataFrame, schema: Schema) -> pd.Series:
@@ -43,14 +39,10 @@ def overlap(cases: pd.DataFrame, schema: Schema) -> pd.Series:
     """
     if len(schema.text) < 2:
         return pd.Series(dtype=float, index=cases.index[:0])
-    first, second = (cases[name].map(_words) for name in schema.text_columns[:2])
-    both = [uid for uid in cases.index if first[uid] and second[uid]]
-    values = [len(first[u] & second[u]) / len(first[u] | second[u]) for u in both]
-    return pd.Series(values, index=pd.Index(both, name=cases.index.name), dtype=float)
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.lower()))
+    words = cases[schema.text_columns[:2]].map(lambda text: set(words_of(text)))
+    told = words[words.map(bool).all(axis=1)]
+    values = [len(first & second) / len(first | second) for first, second in told.to_numpy()]
+    return pd.Series(values, index=told.index, dtype=float)
 
 
 def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
@@ -164,9 +156,8 @@ def landscape(
     Returns:
         `x`, `y`, `group` (`official` or the pool), `kept` (true of official cases).
     """
-    columns = [*schema.text_columns, "group", "kept"]
     cases = pd.concat([official.assign(group="official", kept=True), rows.assign(group=rows["pool"])])
-    drawn = [g.sample(min(most, len(g)), random_state=seed) for _, g in cases[columns].groupby("group")]
+    drawn = [g.sample(min(most, len(g)), random_state=seed) for _, g in cases.groupby("group")]
     shown = pd.concat(drawn)
     texts = shown[schema.text_columns].fillna("").agg("\n".join, axis=1)
     vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)

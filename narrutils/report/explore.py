@@ -19,7 +19,7 @@ from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.paths import UNATTENDED
 from narrutils.report.casebook import ALL, Casebook
-from narrutils.report.show import HIDDEN, show_case, shows_text
+from narrutils.report.show import HIDDEN, show_cases, shows_text
 
 ROWS = 10  # of the plain table
 
@@ -46,14 +46,14 @@ def explore(study: Study | str | Path, show_text: bool | None = None):
     return static_table(book) if os.environ.get(UNATTENDED) else Explorer(book, show_text).panel
 
 
-def static_table(book: Casebook, rows: int = ROWS) -> HTML:
+def static_table(book: Casebook) -> HTML:
     """Of each variable, the case that its model finds hardest to believe: no text, no kernel needed."""
     model, worst = book.models[0], []
-    for name in book.schema.names:
+    for name, labels in book.study.labels.items():
         chosen = book.select(name, model)
-        worst.append((name, chosen.index[0], book.labels.loc[chosen.index[0], name], chosen.iloc[0]))
+        worst.append((name, chosen.index[0], labels[chosen.index[0]], chosen.iloc[0]))
     table = pd.DataFrame(worst, columns=["variable", "uid", "given", f"{model}: probability of it"])
-    table = table.sort_values(table.columns[-1]).head(rows)
+    table = table.sort_values(table.columns[-1]).head(ROWS)
     said = "In a live notebook a browser of all cases stands here. The labels that are hardest to believe:"
     return HTML(f"<p>{said}</p>{table.to_html(index=False, float_format='{:.3f}'.format, border=0)}")
 
@@ -65,7 +65,7 @@ class Explorer:
         import ipywidgets as widgets
 
         self.book, self.show_text = book, show_text
-        self.variable = widgets.Dropdown(options=book.schema.names, description="variable")
+        self.variable = widgets.Dropdown(options=book.study.schema.names, description="variable")
         self.model = widgets.Dropdown(options=book.models, description="model")
         self.error = widgets.Dropdown(options=[ALL], description="cases")
         self.case = widgets.Select(options=[], description="uid", rows=12)
@@ -105,8 +105,9 @@ class Explorer:
         if uid is None:
             self.text.value = self.table.value = self.near.value = ""
             return
-        case, schema = self.book.cases.loc[uid], self.book.schema
-        self.text.value = _set(show_case(uid, case, schema, self.show_text, marks).data)
+        study = self.book.study
+        shown = show_cases(study.train.loc[[uid]], study.schema, self.show_text, evidence=marks)
+        self.text.value = _set(shown.data)
         self.table.value = self._readings(uid)
         near = " · ".join(f"{escape(str(u))} ({s:.2f})" for u, s in self.book.neighbours(uid).items())
         self.near.value = f"<p><strong>Nearest in words</strong> {near}</p>"
@@ -121,15 +122,14 @@ class Explorer:
 
     def _evidence(self) -> pd.DataFrame:
         """What each sentence does to the reading, by the model that never saw this case's fold."""
-        uid, v = self.case.value, self.book.schema[self.variable.value]
-        teacher = Teachers(self.book.run, self.model.value, self.book.schema)
-        given = self.book.labels.loc[uid, v.name]
-        column = v.column_of(given)
+        uid, name, study = self.case.value, self.variable.value, self.book.study
+        teacher = Teachers(study.run, self.model.value, study.schema)
+        column = study.schema[name].column_of(study.labels.loc[uid, name])
         return leave_one_out(
             lambda texts: teacher.read(int(teacher.folds[uid]), texts),
-            self.book.cases.loc[[uid]],
+            study.train.loc[[uid]],
             pd.DataFrame({"uid": [uid], "column": [column]}),
-            self.book.schema,
+            study.schema,
         )
 
 

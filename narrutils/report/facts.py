@@ -1,7 +1,7 @@
 """What the report's first page tells of a run, as tables read from its artefacts.
 
-Every function gives None where the run has not written what it needs: a run of an
-older version, or one that was stopped, still makes a report.
+A function gives None where the run has not written what it needs: one that was stopped still
+makes a report.
 """
 
 import re
@@ -15,16 +15,10 @@ from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation.calibration import cross_fitted_calibration
 from narrutils.evaluation.ensemble import ENSEMBLE
-from narrutils.evaluation.ladder import select
 from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
 from narrutils.evaluation.scores import score_stored
 from narrutils.generation import screening
 from narrutils.labels.changes import flip_table
-
-
-def read_schema(run: Run) -> Schema | None:
-    """The schema that a run keeps; None before its first notebook has written it."""
-    return Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
 
 
 def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -38,12 +32,10 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
         reliability curves of the probabilities as they are.
     """
     needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
-    study = Study.open(run) if all(map(run.has, needed)) else None
-    if study is None or study.labels is None:
+    if not all(map(run.has, needed)):
         return None
-    labels, made = study.labels, run.read("ensemble.json")
-    if "by_fold" not in made:
-        return None
+    study = Study.open(run)
+    labels = study.labels
     probabilities = StoredModel(run, ENSEMBLE).predictions("oof", schema, labels.index)
     table = score_stored(study, ENSEMBLE).table
     of_binary = ["positives", "precision", "recall"]  # absent where a task has no binary variable
@@ -53,7 +45,7 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
     table["error"] = calibration_error(curves)
     table["error_calibrated"] = calibration_error(reliability(schema, labels, calibrated))
     table["brier"] = brier_score(schema, labels, probabilities)
-    table["threshold"] = pd.Series(made["thresholds"], dtype=float)
+    table["threshold"] = pd.Series(run.read("ensemble.json")["thresholds"], dtype=float)
     return table.join(_prevalence(schema, labels)), curves
 
 
@@ -66,12 +58,6 @@ def _prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
         meaning = re.sub(r"\{class\}\.?", "…", v.description)
         rows[v.name] = {"meaning": meaning, "share": counts.get(code, 0) / len(labels), "most": most}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def scores_on_test(entries: list[dict]) -> dict[str, float]:
-    """Variable -> the last step's score on the test cases, against the given labels; {} if unknown."""
-    last = select(entries, "test", "given", "cross_fitted")[-1:]
-    return last[0]["per_variable"] if last else {}
 
 
 def generated(run: Run, schema: Schema) -> pd.DataFrame | None:
@@ -99,15 +85,12 @@ def changed_labels(run: Run, schema: Schema) -> pd.DataFrame | None:
     """Labels that correction changed, out of fold in the plain way: what people may look at.
 
     Returns:
-        A row a variable and method with any change: `variable`, `method` ("" where the run
-        does not say), and the columns of `changes.flip_table`.
+        A row a variable and method with any change: `variable`, `method`, and the columns of
+        `changes.flip_table`.
     """
     if not run.has("labels/flips.parquet"):
         return None
-    flips = run.read("labels/flips.parquet")
-    if "method" not in flips.columns:
-        flips = flips.assign(method="")
-    labels, truth = run.labels(schema), run.truth()
+    flips, labels, truth = run.read("labels/flips.parquet"), run.labels(schema), run.truth()
     tables = [
         flip_table(schema, part, labels, truth).assign(method=method).reset_index(names="variable")
         for method, part in flips.groupby("method")
@@ -119,22 +102,10 @@ def changed_labels(run: Run, schema: Schema) -> pd.DataFrame | None:
     return table.sort_values("variable", key=lambda names: names.map(order), kind="stable")
 
 
-def costs(record: Mapping) -> pd.DataFrame | None:
-    """`seconds` and `gigabytes` (peak memory) of each notebook that was timed, indexed by its name."""
-    rows = {
-        stage: {"seconds": f["seconds"], "gigabytes": f.get("peak_gigabytes", 0.0)}
-        for stage, f in sorted(record["stages"].items())
-        if "seconds" in f
-    }
-    return pd.DataFrame.from_dict(rows, orient="index") if rows else None
-
-
 def parameters(record: Mapping) -> list[tuple[str, str, list[str]]]:
     """Name, value and notebooks of each parameter; notebooks that share a value share the line."""
     lines = {}
     for stage, values in record["parameters"].items():
         for name, value in values.items():
             lines.setdefault((name, repr(value)), (value, []))[1].append(stage)
-    return sorted(
-        [(name, value, stages) for (name, _), (value, stages) in lines.items()], key=lambda row: row[0]
-    )
+    return [(name, *lines[name, told]) for name, told in sorted(lines, key=lambda key: key[0])]

@@ -34,15 +34,13 @@ UNREAD = "style, script, noscript, template, iframe, object, svg, math, .anchor-
 
 @dataclass
 class Page:
-    """What the template needs of a notebook; `before`, `after` and `cost` are set by the report."""
+    """What the template needs of a notebook; `cost` is set by the report."""
 
     stage: str
     title: str
     purpose: str
     cells: list[dict]
     sections: list[tuple[str, str]]
-    before: "Page | None" = None
-    after: "Page | None" = None
     cost: str = ""
 
     @property

@@ -5,53 +5,37 @@ narrative holding markup does nothing. Where a browser runs no script there is a
 Narratives are in the page only where the run was told `show_text`.
 """
 
-import json
 import os
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
 from narrutils.data.run import Run
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
 from narrutils.report.render import render
 
-NAME = "review.html"
 LEAST = 0.01  # effects below one point are not marked
 LEVELS = (2 / 3, 2 / 5, 1 / 5)  # shares of a doubt's strongest effect, for marks of strength 3, 2, 1
 MOST = 8  # sentences that are marked for one doubt
 
 
-def write_review(folder: Path, target: Path, shared: dict) -> bool:
-    """Write `target/review.html` for a run folder that holds a review queue.
+def write_review(run: Run, target: Path, shared: dict) -> None:
+    """Write `target/review.html` for a run that holds a review queue.
 
     Args:
         shared: what `base.html.j2` asks for.
-
-    Returns:
-        Whether there was a queue.
     """
-    run = Run(folder)
-    if not run.has(f"{FOLDER}/about.json"):
-        return False
     page = contents(run)
     html = render(
         "review.html.j2",
-        shared | page | {"here": "review", "run": folder.name, "payload": embedded(page["payload"])},
+        shared | page | {"here": "review", "run": run.folder.name},
         styles=("report.css", "review.css"),
         scripts=("report.js", "review.js"),
     )
-    path = target / NAME
     mode = 0o600 if page["show_text"] else 0o644  # like all that holds narratives
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "wb") as file:
-        file.write(html.encode("utf-8", "replace"))
-    return True
-
-
-def embedded(value: object) -> Markup:
-    """JSON that may stand in a script element: in ASCII, without a character that ends it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    file = os.open(target / "review.html", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
+    with os.fdopen(file, "wb") as out:
+        out.write(html.encode("utf-8", "replace"))
 
 
 def contents(run: Run) -> dict:
@@ -63,7 +47,8 @@ def contents(run: Run) -> dict:
     payload |= {"members": [name[2:] for name in members], "doubts": doubts}
     marked = 0
     if about["show_text"]:
-        payload["cases"] = _narratives(run, queue["uid"].unique(), list(about["texts"]))
+        cases = run.cases("train").loc[queue["uid"].unique(), list(about["texts"])].fillna("")
+        payload["cases"] = dict(zip(cases.index, cases.to_numpy().tolist()))
         evidence = dict(list(run.read(f"{FOLDER}/evidence.parquet").groupby(["uid", "column"])))
         for doubt, column in zip(doubts, queue["column"]):
             _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], list(about["texts"]))
@@ -94,11 +79,6 @@ def _doubt(row: dict, variables: dict, members: list[str]) -> dict:
         "reads": [round(float(row[name]), 4) for name in members],
         "marks": [],
     }
-
-
-def _narratives(run: Run, uids, columns: list[str]) -> dict[str, list[str]]:
-    cases = run.cases("train").loc[list(uids), columns].fillna("")
-    return dict(zip(cases.index, cases.to_numpy().tolist()))
 
 
 def _mark(doubt: dict, evidence: pd.DataFrame | None, cases: dict, columns: list[str]) -> None:

@@ -25,27 +25,6 @@ def handed_in(submission: pd.DataFrame, members: Sequence[str]) -> Markdown:
     return Markdown(f"The submission codes {told}, as {by} reads them.")
 
 
-def members(given: Mapping[str, float], shares: Mapping[str, float]) -> Markdown:
-    """Who weighs most and least in an ensemble, and whom the fit moved furthest."""
-    most, least = max(shares, key=shares.get), min(shares, key=shares.get)
-    if figure(shares[most]) == figure(shares[least]):
-        return Markdown(f"Weight of each of {_count(len(shares), 'member')}: {figure(shares[most])}.")
-    moved = max(shares, key=lambda name: abs(shares[name] - given[name]))
-    told = f"{_names([most])} weighs most, {figure(shares[most])}, {_names([least])} least, "
-    fit = f"; the fit moved {_names([moved])} furthest, by {figure(shares[moved] - given[moved], '+')}"
-    return Markdown(told + figure(shares[least]) + (fit if dict(shares) != dict(given) else "") + ".")
-
-
-def thresholds(found: Mapping[str, float]) -> Markdown:
-    """How many thresholds lie below one half, and between which they lie."""
-    if not found:
-        return Markdown("No variable is binary, so there is no threshold.")
-    low, high = min(found, key=found.get), max(found, key=found.get)
-    below = sum(value < 0.5 for value in found.values())
-    told = f"{below} of {_count(len(found), 'threshold')} lie below one half; they run from"
-    return Markdown(f"{told} {found[low]:.2f} ({low}) to {found[high]:.2f} ({high}).")
-
-
 def score(entries: list[dict], split: str = "oof", against: str = "given") -> Markdown:
     """What the last step of a ladder scores in one place."""
     table = to_table(entries, split, against)
@@ -97,13 +76,6 @@ def variables(table: pd.DataFrame) -> Markdown:
     told = f"{best} is read best, {figure(table.at[best, 'score'])}, {worst} worst, "
     unsure = f"the score of {width.idxmax()} is least sure, its interval {figure(width.max())} wide"
     return Markdown(f"{told}{figure(table.at[worst, 'score'])}; {unsure}.")
-
-
-def optimism(table: pd.DataFrame) -> Markdown:
-    """By how much in-sample thresholds of `by_thresholds` score above cross-fitted ones."""
-    more = (table["in_sample"] - table["cross_fitted"]).mean()
-    told = f"In-sample thresholds show {figure(more, '+')} against cross-fitted ones"
-    return Markdown(f"{told}, in the mean over {_count(len(table), 'step')}.")
 
 
 def ways(table: pd.DataFrame) -> Markdown:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.evaluation.ladder import select
 from narrutils.report import facts, plots
 from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
@@ -24,14 +25,14 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = facts.read_schema(run)
+    schema = Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),
         "ladder": ladder_tables(ladder),
         "costs": costs(record),
         "parameters": facts.parameters(record),
-        "stand_ins": as_table(record.get("stand_ins", [])),
+        "stand_ins": pd.DataFrame(record.get("stand_ins", []), dtype=object).fillna(""),
         "flags": flags(run.read("flags.json")) if run.has("flags.json") else None,
         "variables": variables(run, schema, ladder) if schema else None,
         "generated": generated(run, schema) if schema else None,
@@ -62,34 +63,25 @@ def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None
     if found is None:
         return None
     table, curves = found
-    test = facts.scores_on_test(ladder)
+    last = select(ladder, "test", "given", "cross_fitted")[-1:]
+    test = last[0]["per_variable"] if last else {}
     return [_variable(name, row, curves[curves["variable"] == name], test) for name, row in table.iterrows()]
 
 
 def _variable(name: str, row: pd.Series, reliable: pd.DataFrame, test: Mapping[str, float]) -> dict:
     shape = "dot" if row["metric"] == "F1" else "square"
-    return {
+    return row.to_dict() | {
         "name": name,
-        "meaning": row["meaning"],
-        "share": row["share"],
         "positives": row["most"] or f"{row['positives']:,} cases",
-        "score": row["score"],
-        "metric": row["metric"],
         "interval": interval(row["low"], row["high"]),
         "strip": strip(UNIT, [Mark(row["score"], shape, row["low"], row["high"])]),
         "test": figure(test.get(name)),
-        "precision": _known(row["precision"]),
-        "recall": _known(row["recall"]),
+        "precision": figure(row["precision"]) or "–",
+        "recall": figure(row["recall"]) or "–",
         "threshold": "–" if pd.isna(row["threshold"]) else f"{row['threshold']:.2f}",
-        "error": row["error"],
-        "error_calibrated": row["error_calibrated"],
         "spark": sparkline(reliable["said"], reliable["came"]),
-        "brier": _known(row["brier"]),
+        "brier": figure(row["brier"]),
     }
-
-
-def _known(value: float) -> str:
-    return figure(value) or "–"
 
 
 def generated(run: Run, schema: Schema) -> list[dict] | None:
@@ -104,7 +96,7 @@ def generated(run: Run, schema: Schema) -> list[dict] | None:
 
 
 def changes(run: Run, schema: Schema) -> dict | None:
-    """The rows of changed labels, their total, whether methods and the truth are known; or None."""
+    """The rows of changed labels, their total, whether the truth is known; or None."""
     table = facts.changed_labels(run, schema)
     if table is None or table.empty:
         return None
@@ -113,7 +105,6 @@ def changes(run: Run, schema: Schema) -> dict | None:
         "rows": [_change(row, longest) for row in table.to_dict("records")],
         "total": int(table["changed"].sum()),
         "right": int(table["found"].sum()) if known else None,
-        "methods": bool(table["method"].ne("").any()),
         "known": known,
     }
 
@@ -126,21 +117,22 @@ def _change(row: dict, longest: int) -> dict:
 
 def costs(record: Mapping) -> dict | None:
     """Time and peak memory of each notebook with bars, and both for the whole; or None."""
-    table = facts.costs(record)
-    if table is None:
+    timed = {stage: f for stage, f in sorted(record["stages"].items()) if "seconds" in f}
+    if not timed:
         return None
+    table = pd.DataFrame.from_dict(timed, orient="index")[["seconds", "peak_gigabytes"]]
     most = table.max().clip(lower=1e-9)
     rows = [
         {
             "stage": stage,
             "time": duration(row["seconds"]),
             "time_bar": bar([row["seconds"] / most["seconds"]]),
-            "memory": f"{row['gigabytes']:.1f} GB",
-            "memory_bar": bar([row["gigabytes"] / most["gigabytes"]]),
+            "memory": f"{row['peak_gigabytes']:.1f} GB",
+            "memory_bar": bar([row["peak_gigabytes"] / most["peak_gigabytes"]]),
         }
         for stage, row in table.iterrows()
     ]
-    whole = {"time": duration(table["seconds"].sum()), "memory": f"{table['gigabytes'].max():.1f} GB"}
+    whole = {"time": duration(table["seconds"].sum()), "memory": f"{table['peak_gigabytes'].max():.1f} GB"}
     return {"rows": rows} | whole
 
 
@@ -154,12 +146,3 @@ def flags(content: Mapping) -> dict | None:
         return None
     curve = picture(lambda axis: plots.flag_curve(content, axis).set_title(""), 5.2, 2.7)
     return {"curve": curve} | {k: content[k] for k in ("share", "accuracy", "accuracy_of_all")}
-
-
-def as_table(rows: list[dict]) -> dict | None:
-    """Mappings as columns and rows of text, the columns in order of first use."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    if not columns:
-        return None
-    cells = [["" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
-    return {"columns": [c.replace("_", " ") for c in columns], "rows": cells}

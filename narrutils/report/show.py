@@ -1,6 +1,6 @@
 """Narratives on a page: shown only where `show_text` allows it, and always as data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
@@ -15,30 +15,25 @@ HIDDEN = "Narratives are hidden. Set show_text: true in the profile to see them.
 LEAST_SHARE, LEAST_EFFECT = 0.2, 0.01
 
 
-def show_cases(rows: pd.DataFrame, schema: Schema, show_text: bool, columns=()) -> HTML:
+def show_cases(
+    rows: pd.DataFrame,
+    schema: Schema,
+    show_text: bool,
+    columns: Sequence[str] = (),
+    evidence: pd.DataFrame | None = None,
+) -> HTML:
     """A few cases, their narratives side by side, with other `columns` above them.
 
     Args:
         rows: indexed by uid, with the text columns.
         show_text: when false, uids and `columns` are shown and the narratives are not.
         columns: names of further columns of `rows` to show.
+        evidence: where there is one case, its `evidence.leave_one_out` for one column. Blue and
+            underlined raises the probability, orange and dotted lowers it, the stronger the darker.
     """
     told = "" if show_text else f"<p><em>{HIDDEN}</em></p>"
-    return HTML(told + "\n".join(_case(uid, row, schema, show_text, columns) for uid, row in rows.iterrows()))
-
-
-def show_case(
-    uid: str, row: pd.Series, schema: Schema, show_text: bool, evidence: pd.DataFrame | None = None
-) -> HTML:
-    """One case; the sentences that move a probability are shaded and underlined.
-
-    Args:
-        row: the text columns.
-        evidence: `evidence.leave_one_out` of this case and one column. Blue and underlined
-            raises the probability, orange and dotted lowers it, the stronger the darker.
-    """
-    told = "" if show_text else f"<p><em>{HIDDEN}</em></p>"
-    return HTML(told + _case(uid, row, schema, show_text, evidence=evidence))
+    cases = (_case(uid, row, schema, show_text, columns, evidence) for uid, row in rows.iterrows())
+    return HTML(told + "\n".join(cases))
 
 
 def show_note(schema: Schema) -> HTML:
@@ -46,7 +41,7 @@ def show_note(schema: Schema) -> HTML:
     return HTML(f"<p><strong>{_inert(schema.title)}</strong></p><p><em>{_inert(schema.note)}</em></p>")
 
 
-def _case(uid, row: pd.Series, schema: Schema, show_text: bool, columns=(), evidence=None) -> str:
+def _case(uid, row: pd.Series, schema: Schema, show_text: bool, columns, evidence) -> str:
     facts = " · ".join([str(uid), *(f"{name}: {row[name]}" for name in columns)])
     if not show_text:
         return f"<h4>{_inert(facts)}</h4>"

@@ -1,7 +1,6 @@
 """What is made of a training's log while it runs: a line and an entry an epoch, and a watch on it."""
 
 import time
-from bisect import bisect_left
 
 import numpy as np
 from transformers import TrainerCallback
@@ -27,26 +26,24 @@ class EpochLines(TrainerCallback):
             entry = self.ends[state.global_step] | {"loss": float(np.mean(self.losses)), "seconds": seconds}
             self.history.append(entry)
             self.losses = []
-            if not state.is_world_process_zero:
-                return
-            print(
-                f"{self.label} · epoch {entry['epoch']}/{len(self.ends)} · {entry['rows']} rows · "
-                f"loss {entry['loss']:.4f} · {seconds:.0f} s",
-                flush=True,
-            )
+            if state.is_world_process_zero:
+                print(
+                    f"{self.label} · epoch {entry['epoch']}/{len(self.ends)} · {entry['rows']} rows · "
+                    f"loss {entry['loss']:.4f} · {seconds:.0f} s",
+                    flush=True,
+                )
 
 
 class Watching(TrainerCallback):
     """Ends a training that has diverged, by raising `Diverged`."""
 
     def __init__(self, ends: dict[int, dict]):
-        self.steps, self.phases = list(ends), [end["phase"] for end in ends.values()]
-        self.watch = Watch()
+        self.ends, self.watch = ends, Watch()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" in (logs or {}):
             step = state.global_step
-            phase = self.phases[bisect_left(self.steps, step)]
+            phase = next(end["phase"] for last, end in self.ends.items() if step <= last)
             norm = logs.get("grad_norm")
             if args.fp16 and norm is not None and not np.isfinite(norm):
                 norm = None  # the scaler skips this step, and scales the loss less from now on

@@ -14,20 +14,15 @@ from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 from narrutils.models.lower import LowerStates
 from narrutils.models.reading import Inputs
-from narrutils.training import extras
 from narrutils.training.distributed import share
 from narrutils.training.recipe import Recipe
 
 
 class Examples(Dataset):
-    """The rows of all phases, tokenised once.
-
-    Where the recipe swaps narratives, row `n + len(self)` is row n in its other order.
-    """
+    """The rows of all phases, tokenised once."""
 
     def __init__(self, phases: list[Phase], tokenizer, recipe: Recipe, lower: LowerStates | None = None):
-        texts = pd.concat([p.texts for p in phases])
-        self.inputs = Inputs(extras.all_orders(texts, recipe), tokenizer, recipe, lower)
+        self.inputs = Inputs(pd.concat([p.texts for p in phases]), tokenizer, recipe, lower)
         self.targets = np.concatenate([p.targets.to_numpy(dtype=np.float32) for p in phases])
         self.soft = np.concatenate([np.full(len(p.texts), p.soft) for p in phases])
         self.phase = np.concatenate([np.full(len(p.texts), n) for n, p in enumerate(phases)])
@@ -43,11 +38,10 @@ class Examples(Dataset):
 
         Of several processes each gets its `share` of the rows, and the targets of all.
         """
-        cases = [row % len(self) for row in rows]
         return self.inputs.batch(share(rows)) | {
-            "targets": torch.from_numpy(self.targets[cases]),
-            "soft": torch.from_numpy(self.soft[cases]),
-            "phase": torch.from_numpy(self.phase[cases]),
+            "targets": torch.from_numpy(self.targets[rows]),
+            "soft": torch.from_numpy(self.soft[rows]),
+            "phase": torch.from_numpy(self.phase[rows]),
         }
 
 

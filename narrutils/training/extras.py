@@ -1,7 +1,6 @@
 """What other prize-winners had, all of it off unless a recipe asks for it.
 
 - `finetune_loss`: the last epochs aim at another loss, one of `other_losses`.
-- `swap`: training shows a case's narratives now in the given order, now in another.
 - `r_drop`: two dropout passes of a batch are to agree (Liang et al. 2021).
 - `ema`: a running mean of the weights takes the place of the last ones.
 
@@ -9,10 +8,7 @@ What they are called from, `trainer` and `examples`, is the method; without thes
 """
 
 from dataclasses import replace
-from itertools import permutations
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
@@ -51,36 +47,6 @@ def with_finetuning(phases: list[Phase], recipe: Recipe) -> list[Phase]:
     plain = replace(last, epochs=last.epochs - epochs)
     tuned = replace(last, epochs=epochs, loss=recipe.finetune_loss)
     return [*before, *([plain] if plain.epochs else []), tuned]
-
-
-def all_orders(texts: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """The cases, and where narratives are swapped once more below, each in another order.
-
-    Raises:
-        InputError: a swap of what has one narrative, which would change nothing.
-    """
-    if not recipe.swap:
-        return texts
-    if texts.shape[1] < 2:
-        raise InputError("swap needs two narratives or more; set swap to 0")
-    return pd.concat([texts, reordered(texts, recipe.seed)])
-
-
-def reordered(texts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same cases, the narratives of each in another order than the given one, drawn at random."""
-    others = np.array(list(permutations(range(texts.shape[1])))[1:])
-    orders = others[np.random.default_rng(seed).integers(len(others), size=len(texts))]
-    moved = np.take_along_axis(texts.to_numpy(dtype=object), orders, axis=1)
-    return pd.DataFrame(moved, texts.index, texts.columns)
-
-
-def draw_swaps(epochs: list[list[list[int]]], cases: int, share: float, seed: int) -> list[list[list[int]]]:
-    """The plan with each showing of a case swapped with probability `share`: row n becomes n + cases.
-
-    Both orders are tokenised; which one is shown follows the seed, however many processes share the plan.
-    """
-    rng = np.random.default_rng([seed, cases])
-    return [[[row + cases * int(rng.random() < share) for row in b] for b in epoch] for epoch in epochs]
 
 
 def check_dropout(recipe: Recipe, classifier: nn.Module) -> None:

@@ -8,6 +8,7 @@ that they learned come back. DDP and FSDP are accelerate's options, given as it 
 import os
 import subprocess
 import sys
+from argparse import Action
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,14 @@ def accelerate_options(settings: dict) -> list[str]:
     Raises:
         InputError: a name that `accelerate launch` does not know.
     """
+    from accelerate.commands.launch import launch_command_parser
+
+    actions = {action.dest: action for action in launch_command_parser()._actions}
     given = {name: value for name, value in settings.items() if name not in OWN}
-    _check_names(given)
+    for name in given:
+        if name not in actions:
+            mend = did_you_mean(name, [*actions, *OWN], "see accelerate launch --help")
+            raise InputError(f"launch: accelerate has no setting {name}; {mend}")
     if "config_file" not in given:
         given = {"num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no"} | given
         if given.get("num_processes", 1) > 1 and not any(given.get(s) for s in ("use_fsdp", "use_deepspeed")):
@@ -78,27 +85,14 @@ def accelerate_options(settings: dict) -> list[str]:
             given.setdefault("main_process_port", 0)
     if given.get("use_fsdp"):
         given = {"fsdp_version": 2, "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP"} | given
-    return [word for name, value in given.items() for word in _words(name, value)]
+    return [word for name, value in given.items() for word in _words(actions[name], value)]
 
 
-def _check_names(given: dict) -> None:
-    from accelerate.commands.launch import launch_command_parser
-
-    known = [action.dest for action in launch_command_parser()._actions]
-    for name in given:
-        if name not in known:
-            mend = did_you_mean(name, [*known, *OWN], "see accelerate launch --help")
-            raise InputError(f"launch: accelerate has no setting {name}; {mend}")
-
-
-def _words(name: str, value: object) -> list[str]:
+def _words(action: Action, value: object) -> list[str]:
     """An option as it is typed; `true` is a switch where accelerate has one."""
-    from accelerate.commands.launch import launch_command_parser
-
-    action = next(a for a in launch_command_parser()._actions if a.dest == name)
     if action.nargs == 0:
-        return [f"--{name}"] if value else []
-    return [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+        return [f"--{action.dest}"] if value else []
+    return [f"--{action.dest}", str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 def command(options: list[str]) -> list[str]:

@@ -119,7 +119,7 @@ class NeuralLearner(Learner):
     def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
         """States of the frozen layers, those of `tables` read; None where they are not always the same."""
         body, cut = classifier.body, classifier.cut
-        varies = self.start or self.launch or self.recipe.swap or self.recipe.inputs != "joined"
+        varies = self.start or self.launch or self.recipe.inputs != "joined"
         threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
         if self.states is None or not cut or varies or threads:
             return None

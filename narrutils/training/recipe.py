@@ -13,7 +13,6 @@ from narrutils.data.settings import (
     Positive,
     Precision,
     Seed,
-    Share,
     Size,
     Smoothing,
     checked,
@@ -41,7 +40,6 @@ class Recipe(Reading):
     loss: Loss = "cross_entropy"  # of phases that name none
     finetune_loss: Literal["", Loss] = ""  # of the last epochs of the last phase; empty: the phase's own
     finetune_epochs: Count = 0  # how many epochs those are
-    swap: Share = 0.0  # probability that training shows a case's narratives in another order
     r_drop: Amount = 0.0  # of the divergence between two dropout passes; 0 is one pass
     ema: Fraction = 0.0  # decay a step of the mean of weights that is kept; 0 keeps the last ones
 
@@ -53,8 +51,6 @@ class Recipe(Reading):
             )
         if self.head_start == "probe" and self.inputs != "joined":
             raise InputError("head_start is 'probe', which reads joined narratives; set inputs to joined")
-        if self.swap and self.inputs != "joined":
-            raise InputError("swap needs narratives that are read joined; set swap to 0, or inputs to joined")
 
 
 @checked

@@ -85,8 +85,8 @@ def train(
         lower: what the frozen layers gave of every case, so that they are not computed again.
 
     Raises:
-        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, a swap that
-            would change nothing, or what `text.encode` refuses.
+        InputError: R-Drop without dropout, more epochs of fine-tuning than there are, or what
+            `text.encode` refuses.
         Diverged: the loss or the gradient left its scale.
     """
     extras.check_dropout(recipe, classifier)
@@ -95,7 +95,6 @@ def train(
     epochs = plan_batches(
         phases, examples.inputs.lengths, recipe.batch_size, recipe.seed, recipe.accumulation
     )
-    epochs = extras.draw_swaps(epochs, len(examples), recipe.swap, recipe.seed)
     ends = epoch_ends(phases, epochs, recipe.accumulation)
     lines = EpochLines(ends, label)
     with TemporaryDirectory() as scratch:

@@ -5,7 +5,7 @@ import pytest
 from test_stacking import EQUAL, FOLDS, LABELS, STEPS, found
 from toys import TOY
 
-from narrutils.evaluation.gains import member_gains, votes, ways_to_combine, ways_to_cut
+from narrutils.evaluation.gains import member_gains, ways_to_combine, ways_to_cut
 from narrutils.evaluation.intervals import columns_of
 from narrutils.evaluation.ladder import Ladder, decisions
 from narrutils.evaluation.metrics import average_f1
@@ -28,7 +28,7 @@ def test_the_best_member_is_missed_most():
 
 def test_every_way_to_combine_is_held_against_the_plain_mean():
     table = ways_to_combine(found()).set_index("way")
-    assert len(table) == 5
+    assert len(table) == 4
     plain = form(TOY, STEPS, EQUAL, LABELS, FOLDS)
     codes = decisions(TOY, plain.step(), LABELS, FOLDS)["oof", "cross_fitted"]
     first = table.iloc[0]
@@ -37,16 +37,6 @@ def test_every_way_to_combine_is_held_against_the_plain_mean():
     fitted = table.loc["mean of calibrated probabilities, weights fitted"]
     assert fitted["gain"] == pytest.approx(fitted["average_f1"] - first["average_f1"])
     assert fitted["gain_low"] <= fitted["gain"] <= fitted["gain_high"]
-
-
-def test_a_vote_is_the_majority_of_the_members_codes():
-    plain = form(TOY, STEPS, EQUAL, LABELS, FOLDS)
-    cast = [decisions(TOY, s, LABELS, FOLDS)["oof", "cross_fitted"] for s in STEPS]
-    got = votes(plain)
-    expected = (sum(c["Sad"] for c in cast) >= 2).astype(int)
-    pd.testing.assert_series_equal(got["Sad"], expected.loc[got.index], check_dtype=False)
-    heavy = votes(form(TOY, STEPS, {"good": 5.0, "fair": 1.0, "bad": 1.0}, LABELS, FOLDS))
-    pd.testing.assert_frame_equal(heavy, cast[0].loc[heavy.index], check_dtype=False)
 
 
 def test_each_search_is_scored_on_folds_that_it_did_not_see():

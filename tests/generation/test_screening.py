@@ -9,18 +9,10 @@ from narrutils.data.demo import write_demo_data
 from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
-from narrutils.generation.agreement import agreement, choose
-from narrutils.generation.reference import words
-from narrutils.generation.screening import (
-    RULES,
-    Limits,
-    Screener,
-    ScreeningTeacher,
-    copying,
-    own_fold_teachers,
-    screen,
-    summary,
-)
+from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
+from narrutils.generation.reference import Limits, words
+from narrutils.generation.rules import RULES
+from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")
@@ -69,6 +61,11 @@ def told(official, start):
 @pytest.fixture
 def good(official):
     return told(official, 0)
+
+
+def screen(rows, official, folds, schema, limits=None, teachers=()):
+    """Rows with their verdicts, from a screener that has seen no others."""
+    return Screener(official, folds, schema, limits, teachers).screen(rows)
 
 
 def reason(official, folds, **texts):

@@ -17,6 +17,7 @@ from narrutils.labels.review_queue import (
     OTHER,
     find_doubts,
     gather_evidence,
+    share_wrong,
     write_queue,
 )
 from narrutils.models.learner import Phase
@@ -163,3 +164,11 @@ def test_what_is_stored_holds_no_narrative(run):
     about = run.read("review/about.json")
     assert about["variables"]["Place"]["codes"] == {"1": "in", "2": "out", "3": "unknown"}
     assert about["texts"] == {"First": "First", "Second": "Second"}
+
+
+def test_the_share_of_wrong_labels_is_known_where_the_truth_is():
+    found, truth = queue().head(4), LABELS.copy()
+    for row in found.head(3).itertuples():
+        truth.at[row.uid, row.variable] = row.label_after
+    assert share_wrong(found, truth.sample(frac=1, random_state=0)[TOY.names[::-1]]) == 0.75
+    assert share_wrong(found, None) is None

@@ -154,7 +154,6 @@ def test_states_are_for_their_owner_alone(learner, tmp_path):
 def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert, tmp_path, monkeypatch):
     stored = replace(learner, states=tmp_path / "states")
     varied = [
-        stored.varied(swap=0.5),
         stored.varied(inputs="separate", head_start="rates"),
         replace(stored, start=Start("key", lambda: learner.body.backbone)),
         stored.varied(top_layers=0),

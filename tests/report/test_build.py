@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from narrutils.data.files import write_json
 from narrutils.report.build import build_report, cost
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
-from narrutils.report.sections import as_table, flags
+from narrutils.report.sections import flags
 
 EVIL = "<script>alert('V & V')</script>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -78,7 +78,7 @@ def folder(tmp_path):
             "stages": {
                 "01_eda": {"seconds": 65, "peak_gigabytes": 1.5, "started": "2024-05-06T07:08:09+00:00"}
             },
-            "stand_ins": [{"used": "small", "stands_for": "large"}],
+            "stand_ins": [{"used": "small", "stands_for": "large"}, {"licence": None}],
         },
     )
     return tmp_path
@@ -166,6 +166,12 @@ def test_index_says_what_scores_mean_and_where_help_is(folder):
         "large",
     ):
         assert part in text
+
+
+def test_stand_ins_are_a_table_with_empty_cells_where_nothing_is_said(folder):
+    section = pages(folder)["index.html"].partition('id="models"')[2].partition("</section>")[0]
+    assert re.findall(r"<th scope[^>]*>(.*?)</th>", section) == ["used", "stands for", "licence"]
+    assert re.findall(r"<td>(.*?)</td>", section) == ["small", "large", "", "", "", ""]
 
 
 def test_code_is_folded_and_messages_too(folder):
@@ -279,8 +285,6 @@ def test_a_bare_folder_still_makes_a_report(tmp_path):
 def test_small_texts():
     assert cost({}) == ""
     assert cost({"seconds": 59.6, "peak_gigabytes": 0.25}) == "1 min 00 s, 0.2 GB"
-    assert as_table([]) is None
-    assert as_table([{"a_b": 1}, {"c": None}]) == {"columns": ["a b", "c"], "rows": [["1", ""], ["", ""]]}
 
 
 def test_a_curve_of_one_point_is_no_curve():
@@ -299,5 +303,5 @@ def test_the_review_queue_is_linked_where_there_is_one(folder, monkeypatch):
     (folder / "review").mkdir()
     (folder / "review/about.json").write_text(json.dumps({}))
     assert 'href="review.html"' in pages(folder)["index.html"]
-    assert asked[0][0] == folder
+    assert asked[0][0].folder == folder
     assert asked[0][2]["pages"]

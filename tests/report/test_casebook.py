@@ -38,7 +38,9 @@ def test_the_kinds_of_error_share_the_cases_out(run):
         assert all(chosen.is_monotonic_increasing for chosen in kinds.values())
         assert set(kinds) == ({ALL, MISSED, ADDED, AGREE} if v.is_binary else {ALL, OTHER, AGREE})
     missed = book.select("Sad", "tfidf", MISSED).index
-    assert (book.labels.loc[missed, "Sad"] == 1).all() and (book.codes("tfidf").loc[missed, "Sad"] == 0).all()
+    assert (book.study.labels.loc[missed, "Sad"] == 1).all() and (
+        book.codes("tfidf").loc[missed, "Sad"] == 0
+    ).all()
 
 
 def test_a_reading_is_the_probability_of_the_given_code(run):
@@ -46,7 +48,7 @@ def test_a_reading_is_the_probability_of_the_given_code(run):
     table, uid = book.readings("u003"), "u003"
     p = book.probabilities("tfidf").loc[uid]
     for name in ("Sad", "Place"):
-        given, v = book.labels.loc[uid, name], TOY[name]
+        given, v = book.study.labels.loc[uid, name], TOY[name]
         wanted = (p[name] if given == 1 else 1 - p[name]) if v.is_binary else p[f"{name}_{given}"]
         read = book.codes("tfidf").loc[uid, name]
         assert table.loc[name, "tfidf"] == f"{wanted:.2f}" + ("" if read == given else f" → {read}")
@@ -63,13 +65,13 @@ def test_without_a_live_kernel_there_is_a_table_without_text(run, monkeypatch):
     monkeypatch.setenv(UNATTENDED, "1")
     page = explore(run.folder, show_text=True).data
     assert "<table" in page and all(name in page for name in TOY.names)
-    assert not [text for text in Casebook(Study.open(run)).cases["First"] if text in page]
+    assert not [text for text in Study.open(run).train["First"] if text in page]
 
 
 def test_widgets_follow_what_is_chosen(run):
     seen = Explorer(Casebook(Study.open(run)), show_text=True)
     assert seen.case.value == Casebook(Study.open(run)).select("Sad", "ensemble").index[0]
-    text = Casebook(Study.open(run)).cases.loc[seen.case.value, "First"]
+    text = Study.open(run).train.loc[seen.case.value, "First"]
     assert text in seen.text.value and seen.table.value.index("Sad") < seen.table.value.index("Place")
     seen.variable.value = "Place"
     assert seen.error.options == (ALL, OTHER, AGREE)
@@ -81,7 +83,7 @@ def test_widgets_follow_what_is_chosen(run):
 def test_hidden_narratives_stay_hidden(run):
     seen = Explorer(Casebook(Study.open(run)), show_text=False)
     assert HIDDEN in seen.text.value and seen.button.disabled
-    assert not [text for text in Casebook(Study.open(run)).cases["First"] if text in seen.text.value]
+    assert not [text for text in Study.open(run).train["First"] if text in seen.text.value]
 
 
 def test_a_run_without_predictions_says_so(tmp_path):

@@ -16,7 +16,7 @@ from narrutils.data.run import Run
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.labels.review import check_review, read_review
 from narrutils.labels.review_queue import DOUBTFUL, MISSED, find_doubts, write_queue
-from narrutils.report.review_page import contents, embedded, marks, write_review
+from narrutils.report.review_page import contents, marks, write_review
 
 SHARED = {"title": "Toy task", "embedded": True, "pages": [], "review": True}
 N = 24
@@ -54,20 +54,19 @@ def make_run(folder, show_text=True, rows=None, evidence_rows=4 * N):
 
 def build(tmp_path, **options):
     run = make_run(tmp_path / "run", **options)
-    assert write_review(run.folder, tmp_path, SHARED)
+    write_review(run, tmp_path, SHARED)
     return run, tmp_path / "review.html"
 
 
-def payload(path):
+def block(path):
     found = re.search(
         r'<script type="application/json" id="doubts">(.*?)</script>', path.read_text(), re.DOTALL
     )
-    return json.loads(found[1])
+    return found[1]
 
 
-def test_a_run_without_a_queue_makes_no_page(tmp_path):
-    assert not write_review(tmp_path, tmp_path, SHARED)
-    assert list(tmp_path.iterdir()) == []
+def payload(path):
+    return json.loads(block(path))
 
 
 def test_hidden_narratives_are_nowhere_in_the_page(tmp_path):
@@ -96,12 +95,12 @@ def test_the_table_for_browsers_without_scripts_has_every_doubt(built):
     assert "&lt;i&gt;" in table
 
 
-def test_embedded_json_holds_nothing_that_ends_a_script():
-    value = {"x": "</script><!-- & \u2028 \u2029 \ud800 \0 <b>"}
-    text = str(embedded(value))
+def test_embedded_json_holds_nothing_that_ends_a_script(tmp_path):
+    run, path = build(tmp_path)
+    text = block(path)
     assert text.isascii()
     assert not set("<>&\0\u2028") & set(text)
-    assert json.loads(text) == value
+    assert json.loads(text) == contents(run)["payload"]
 
 
 def rows(*entries):
@@ -277,7 +276,7 @@ def test_decisions_survive_a_reload_and_a_queue_made_again(tmp_path, browser_pag
     assert page.locator("#count").text_content().startswith("2 of ")
     again = run.read("review/queue.parquet").iloc[1:]
     run.write("review/queue.parquet", again)
-    write_review(run.folder, path.parent, SHARED)
+    write_review(run, path.parent, SHARED)
     page.reload()
     assert page.locator("#count").text_content().startswith("1 of ")
     assert len(export(page)) == 1

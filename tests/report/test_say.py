@@ -91,23 +91,6 @@ def test_the_gap_is_that_of_single_models_where_they_are_known():
     assert "not known" in say.test_gap(gaps()).data
 
 
-def test_who_weighs_most_and_whom_the_fit_moved():
-    said = say.members({"a": 0.25, "b": 0.25, "c": 0.5}, {"a": 0.5, "b": 0.2, "c": 0.3}).data
-    assert "*a* weighs most, 0.500" in said and "*b* least, 0.200" in said
-    assert "*a* furthest, by +0.250" in said
-    given = {"a": 0.75, "b": 0.25}
-    assert "fit" not in say.members(given, given).data
-    assert "1 member: 1.000" in say.members({"a": 1.0}, {"a": 1.0}).data
-    assert "2 members: 0.500" in say.members({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}).data
-
-
-def test_thresholds_run_from_the_lowest_to_the_highest():
-    said = say.thresholds({"A": 0.5, "B": 0.1, "C": 0.75}).data
-    assert "1 of 3 thresholds" in said
-    assert said.index("0.10 (B)") < said.index("0.75 (C)")
-    assert "no threshold" in say.thresholds({}).data
-
-
 def test_the_submission_names_who_codes_it():
     table = pd.DataFrame({"uid": ["x", "y"], "Sad": 1, "Note": 0})
     said = say.handed_in(table, ["nb", "chars"]).data
@@ -130,12 +113,6 @@ def test_a_member_alone_is_not_missed():
     assert "*" not in say.each_member(in_table([], columns)).data
     table = in_table([{"member": "nb", "share": 1} | in_columns("gain", Interval(1, -1, 2))], columns)
     assert "neither for *nb*" in say.each_member(table).data
-
-
-def test_in_sample_thresholds_are_told_by_what_they_add():
-    table = pd.DataFrame({"cross_fitted": [0.5, 0.25], "in_sample": [0.75, 0.5]})
-    assert "+0.250" in say.optimism(table).data
-    assert "−0.250" in say.optimism(table.rename(columns=dict(zip(table, table.columns[::-1])))).data
 
 
 def test_variables_are_told_by_score_and_width():

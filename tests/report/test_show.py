@@ -3,7 +3,7 @@
 import pandas as pd
 from toys import TOY, uids
 
-from narrutils.report.show import HIDDEN, show_case, show_cases
+from narrutils.report.show import HIDDEN, show_cases
 
 ROWS = pd.DataFrame(
     {
@@ -45,13 +45,13 @@ def test_every_text_column_is_shown_under_its_title():
 
 def test_evidence_marks_its_sentences_and_leaves_the_text_whole():
     text = "He left. <b>Nobody</b> saw. It rained."
-    row = pd.Series({"First": text, "Second": ""})
+    rows = pd.DataFrame({"First": text, "Second": ""}, index=["u000"])
     effects = [("First", 9, 27, 0.4), ("First", 0, 8, -0.2), ("First", 28, 38, 0.01)]
     evidence = pd.DataFrame(effects, columns=["text", "start", "end", "effect"])
-    page = show_case("u000", row, TOY, show_text=True, evidence=evidence).data
+    page = show_cases(rows, TOY, show_text=True, evidence=evidence).data
     assert page.count("<span") == 2 and "It rained.</p>" in page
     assert ">&lt;b&gt;Nobody&lt;/b&gt; saw.</span>" in page
     solid, dotted = page.index("solid"), page.index("dotted")
     assert dotted < page.index("He left.") < solid < page.index("Nobody")
-    assert "<span" not in show_case("u000", row, TOY, show_text=False, evidence=evidence).data
-    assert "<span" not in show_case("u000", row, TOY, show_text=True, evidence=evidence[:0]).data
+    assert "<span" not in show_cases(rows, TOY, show_text=False, evidence=evidence).data
+    assert "<span" not in show_cases(rows, TOY, show_text=True, evidence=evidence[:0]).data

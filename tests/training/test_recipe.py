@@ -22,8 +22,6 @@ from narrutils.training.recipe import Computing, Recipe, by_name, together, vari
         ({"smoothing": 0.5}, "smoothing"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
-        ({"swap": 1.5}, "swap"),
-        ({"swap": 0.5, "inputs": "separate"}, "inputs"),
         ({"head_start": "probe", "inputs": "separate"}, "inputs"),
         ({"truncation": "left"}, "truncation"),
         ({"precision": "auto"}, "precision"),
@@ -64,7 +62,7 @@ def test_two_dropout_passes_may_differ_in_body_adapters_or_head(body, lora, reci
 def test_what_other_winners_had_is_off_by_default():
     recipe = Recipe()
     assert (recipe.loss, recipe.finetune_loss, recipe.finetune_epochs) == ("cross_entropy", "", 0)
-    assert (recipe.r_drop, recipe.ema, recipe.swap) == (0, 0, 0)
+    assert (recipe.r_drop, recipe.ema) == (0, 0)
 
 
 PARTS = [Body("gemma3-270m"), Lora(4, 8), Recipe()]

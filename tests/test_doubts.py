@@ -6,7 +6,7 @@ import pytest
 from cleanlab.rank import get_label_quality_scores
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.labels.rankings import cleanlab_order, compare_orders, is_wrong
+from benchmarks.doubts import at, cleanlab_order, compare_orders
 
 N = 30
 LABELS = random_labels(TOY, N)
@@ -69,11 +69,8 @@ def test_cleanlab_ranks_all_labels_by_its_own_scores():
 def test_wrong_labels_are_looked_up_by_uid_and_variable():
     order = doubts()
     truth = made_truth(order, [1]).sample(frac=1, random_state=2)[TOY.names[::-1]]
-    assert is_wrong(LABELS, truth, order).tolist() == [False, True, False, False]
-
-
-def test_without_a_truth_the_table_is_empty():
-    assert compare_orders(TOY, LABELS, READ, doubts(), None).empty
+    wrong = at(LABELS, order) != at(truth, order)
+    assert wrong.tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("rows", [0, 2])
