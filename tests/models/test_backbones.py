@@ -18,6 +18,7 @@ from narrutils.models.backbones import (
     quiet,
     resolve,
 )
+from narrutils.models.settings import Body
 
 TINY = {
     "hidden_size": 8,
@@ -122,8 +123,8 @@ def test_8_bit_without_a_gpu_is_refused(tiny_gemma, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="needs a CUDA GPU"):
         load_body(tiny_gemma, torch.float32, quantization="8bit")
-    with pytest.raises(InputError, match="8bit or nothing"):
-        load_body(tiny_gemma, torch.float32, quantization="4bit")
+    with pytest.raises(InputError, match="quantization is '4bit'"):
+        Body("gemma", quantization="4bit")
 
 
 def test_which_models_pool_by_mean():

