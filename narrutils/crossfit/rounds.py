@@ -14,7 +14,9 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Teaching
 from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
 from narrutils.crossfit.teachers import same_cases
+from narrutils.data.folds import pairs
 from narrutils.data.run import Run
+from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
@@ -41,8 +43,17 @@ def run_rounds(
         teacher: of round 0.
         corrected: labels of the official rows.
         at_once: see `CrossFit`.
+
+    Raises:
+        InputError: nested teachers of the rounds are asked for, and the first teacher has none.
     """
     made, kept = Rounds({}, [], teacher), None
+    readers = map(StoredModel(study.run, teacher.nested).is_trained, pairs(study.folds))
+    if len(study.pool) and how.nested and how.relabel_official and not all(readers):
+        raise InputError(
+            f"{teacher.nested} has no nested teachers, which those of a round learn from; set nested to "
+            "true in 04, or to false here"
+        )
     for number in range(how.rounds + 1):
         name = "gemma" if number == 0 else f"gemma_round{number}"
         student = CrossFit(study, name, learner, study.pool, at_once=at_once)

@@ -26,6 +26,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
+from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 
 
@@ -58,7 +59,7 @@ class SoftLabels:
         """Write `labels/soft/<teacher>.parquet`, and beside it who read the official rows and how."""
         table = pd.concat([self.official, self.pool])
         run.write_probabilities(f"labels/soft/{teacher}.parquet", table, schema)
-        run.write(f"labels/soft/{teacher}.json", {"teachers": self.nested, "nested": not self.optimistic})
+        run.write(f"labels/soft/{teacher}.json", {"teachers": self.nested, "optimistic": self.optimistic})
 
 
 def soften(schema: Schema, probabilities: pd.DataFrame, temperature: float) -> pd.DataFrame:
@@ -82,13 +83,17 @@ def read_soft_labels(study: Study, teacher: str, temperature: float = 1.0) -> So
     """Read `labels/soft/<teacher>.parquet`.
 
     Raises:
-        InputError: it is missing.
+        InputError: it is missing, or of another version.
     """
     table = study.run.read(f"labels/soft/{teacher}.parquet").set_index(["uid", "held_out_fold"])
     about = study.run.read(f"labels/soft/{teacher}.json")
+    if "optimistic" not in about:
+        raise InputError(
+            f"{study.run.folder}: the soft labels of {teacher} are of another version; run with --from 04"
+        )
     official = table.index.get_level_values("uid").isin(study.train.index)
     made = SoftLabels(table[official], table[~official], about["teachers"], temperature)
-    return replace(made, optimistic=not about["nested"])
+    return replace(made, optimistic=about["optimistic"])
 
 
 def soft_labels_of(model: CrossFit, nested: bool = True) -> SoftLabels:

@@ -199,7 +199,7 @@ class Teachers:
 
     def _is_optimistic(self, member: str) -> bool:
         soft = f"labels/soft/{member}.json"
-        crossed = self.run.has(soft) and not self.run.read(soft)["nested"]
+        crossed = self.run.has(soft) and self.run.read(soft).get("optimistic", True)
         model = StoredModel(self.run, member)
         return crossed or (model.about_file.exists() and model.about["optimistic"])
 

@@ -101,6 +101,18 @@ def settings(kind: type, *given: Mapping[str, object]):
     return kind(**{n: value for mapping in given for n, value in mapping.items() if n in names})
 
 
+def restored(kind: type, stored: Mapping[str, object]):
+    """The settings with which something was stored.
+
+    Raises:
+        KeyError: another version stored it, whose settings have other names or values.
+    """
+    try:
+        return kind(**stored)
+    except InputError as error:
+        raise KeyError(str(error)) from None
+
+
 @dataclass(frozen=True)
 class Fields:
     """The type of a mapping that holds some of the fields of these classes: `Fields[Body, Recipe]`."""

@@ -18,7 +18,7 @@ NEUTRAL = {
     "narrutils.errors": "what a fault says",
     "narrutils.paths": "where files lie; their content is in every key",
     "narrutils.data.files": "how bytes are kept, not which",
-    "narrutils.data.settings": "what a value may be; the value itself is in every key",
+    "narrutils.data.settings": "what a value may be; what became of it is in the key of all that it decides",
     "narrutils.data.sources": "this list and the digests themselves",
     "narrutils.models.speed": "what `auto` stands for; the precision itself is in every key",
 }

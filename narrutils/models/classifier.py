@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
 from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.data.settings import restored
 from narrutils.data.store import base_beside
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, quiet, resolve
@@ -320,7 +321,7 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
         precision: of a frozen base; the one that it was trained on if empty.
     """
     described = read_json(folder / "classifier.json")
-    body, lora = Body(**described["body"]), Lora(**described["lora"])
+    body, lora = restored(Body, described["body"]), restored(Lora, described["lora"])
     if lora.lora_rank:
         model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
     elif body.top_layers:

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
-from narrutils.data.settings import Companion, fitting
+from narrutils.data.settings import Companion, fitting, restored
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
 from narrutils.models.classifier import base_name, load_base, pool_mean, save_base
 from narrutils.models.learner import Learner, Model, Phase
@@ -172,7 +172,7 @@ class FrozenModel(Model):
     def load(cls, folder: Path, schema: Schema, precision: str = "") -> "FrozenModel":
         """The model of a folder; its backbone in `precision`, or in its own where that is empty."""
         described, tensors = read_json(folder / "frozen.json"), read_tensors(folder / "weights.safetensors")
-        body = Body(**described["body"])
+        body = restored(Body, described["body"])
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         with quiet():
             base = load_base(folder, body, precision).eval()

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json
 from narrutils.data.schema import Schema
+from narrutils.data.settings import restored
 from narrutils.models.classifier import Classifier, load_classifier, save_classifier
 from narrutils.models.learner import Model
 from narrutils.models.lower import LowerStates, states_below
@@ -198,8 +199,8 @@ class NeuralModel(Model):
         """
         config = read_json(folder / "training.json")["config"]
         settings = {f.name: config["recipe"][f.name] for f in fields(Reading)}
-        reading = Reading(**settings | ({"precision": precision} if precision else {}))
-        parts = Body(**config["body"]), Lora(**config["lora"])
+        reading = restored(Reading, settings | ({"precision": precision} if precision else {}))
+        parts = restored(Body, config["body"]), restored(Lora, config["lora"])
         classifier, tokenizer = load_classifier(folder, precision)
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         return cls(schema, classifier, tokenizer, reading, *parts)

@@ -119,6 +119,7 @@ def check_settings(profile: Profile, previous: Mapping[str, Path]) -> None:
     Raises:
         InputError: some of them cannot hold together, or there is no such teacher.
     """
+    taken_over = previous or any(values.get("cycle") for values in profile.parameters.values())
     pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
     for stage, values in profile.parameters.items():
         with concerning(stage):
@@ -126,7 +127,7 @@ def check_settings(profile: Profile, previous: Mapping[str, Path]) -> None:
             if stage in previous:
                 for name in (n for n, p in profile.declared[stage].items() if p.kind is Teacher):
                     fitting(values[name], Literal[*Run(previous[stage]).models()], name)
-            elif Teaching in made:
+            elif Teaching in made and not taken_over:
                 fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
 
 
@@ -134,11 +135,11 @@ def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
     """Class -> the settings of a stage."""
     kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]
     made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
-    if Recipe in made:
+    if {Body, Recipe} <= made.keys() and values.get("reader") != "tfidf":  # which trains nobody by it
         parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
         together(*parts)
-        tuned, epochs = made[Recipe].finetune_epochs, values["epochs"]
-        if tuned > epochs:
+        tuned, epochs = made[Recipe].finetune_epochs, values.get("epochs")
+        if epochs is not None and tuned > epochs:
             raise InputError(f"finetune_epochs is {tuned} of {epochs} epochs")
         for name, changes in by_name(made[Teaching].finals if Teaching in made else []).items():
             with concerning(f"finals: {name}"):

@@ -224,5 +224,9 @@ def _override(values: dict, names: Declared, key: str, text: str) -> None:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError:
         parsed = text
-    for stage in _declaring(name, names, stages, f"-p {stages[0]}" if words else "-p"):
+    where = f"-p {stages[0]}" if words else "-p"
+    for stage in _declaring(name, names, stages, where):
+        within = [word for word in before if word not in words[:1]]
+        if within not in ([], [names[stage][name].within]):
+            raise InputError(f"{where}: {name} does not stand in {'.'.join(within)} of {stage}")
         _set(values[stage], names[stage], name, [parsed, text], f"-p {stage}")

@@ -90,9 +90,11 @@ def test_a_neural_teacher_keeps_length_truncation_and_precision(kind, tiny_bert,
         learner.save_base(tmp_path / "models/base" / learner.base)
     close(Teachers(model.study.run, "model", TOY).read(1, TEST), model.fold_on_test(1))
     note = tmp_path / "models/model/fold1/training.json"
-    write_json(note, read_json(note) | {"config": {"body": {"engine": "steam"}}})
-    with pytest.raises(InputError, match="stored by another version"):
-        Teachers(model.study.run, "model", TOY).read(1, TEST)
+    known = read_json(note)
+    for spoilt in ({"lora": {"rank": 4}}, {"body": {"engine": "steam"}}, {"recipe": {}}):
+        write_json(note, known | {"config": known["config"] | spoilt})
+        with pytest.raises(InputError, match="stored by another version"):
+            Teachers(model.study.run, "model", TOY).read(1, TEST)
 
 
 def test_soft_labels_are_those_that_the_run_itself_would_give(tfidf):

@@ -93,3 +93,10 @@ def test_imports_are_followed_into_functions_and_packages():
     assert "narrutils.models" in found
     assert not set(source_digests(["narrutils.models.text"])) & set(NEUTRAL)
     assert all(modules_behind(name) for name in NEUTRAL)
+
+
+def test_no_import_escapes_the_search_for_what_stands_behind():
+    for path in modules_behind("narrutils.cli", *MADE.values()).values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level and node.names[0].name != "*", path.name

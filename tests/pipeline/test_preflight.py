@@ -52,7 +52,7 @@ def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
         ("weights", "{nb: -1}", ["weights[nb] is -1"]),
         ("mlm_epochs", "-1", ["04_deberta: mlm_epochs is -1"]),
         ("04.finetune_loss", "f1", ["04_deberta: finetune_loss", "finetune_epochs"]),
-        ("quantization", "8bit", ["03_relabeling", "LoRA rank"]),
+        ("quantization", "8bit", ["04_deberta", "LoRA rank"]),
         ("04.r_drop", "1.0", ["04_deberta: r_drop", "dropout"]),
         ("05.inputs", "separate", ["05_gemma_lora: head_start", "inputs"]),
         ("folds", "2", ["folds is 2", "3"]),
