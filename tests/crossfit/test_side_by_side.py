@@ -58,7 +58,7 @@ def test_the_models_are_those_of_trainings_in_a_row(tiny_bert, tmp_path, capfd):
     (tmp_path / "abreast/models/m/fold1/key.json").unlink()
     fit(tmp_path / "abreast", tiny_bert, 2)
     again = capfd.readouterr().out
-    written = [abreast.run.written_by("s"), alone.run.written_by("s")]
+    written = [abreast.study.run.written_by("s"), alone.study.run.written_by("s")]
     assert sorted(written[0]) == sorted(written[1])
     assert again.count("already trained") == 2 and "m fold1 · epoch 2/2" in again
     pd.testing.assert_frame_equal(abreast.out_of_fold(), alone.out_of_fold())
