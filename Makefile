@@ -59,7 +59,7 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 format: $(READY) ## Format code and notebooks; strip the notebooks' outputs
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
-	$(VENV)/bin/nbstripout notebooks/*.ipynb
+	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb
 
 clean-env: ## Remove the environment
 	rm -rf $(VENV)
