@@ -18,7 +18,7 @@ from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_fr
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
 from narrutils.data.store import StoredModel, base_folder
-from narrutils.data.study import Study
+from narrutils.data.study import NO_POOL, Study
 from narrutils.data.tables import write_table
 from narrutils.models.learner import Learner, Phase
 
@@ -45,7 +45,7 @@ class CrossFit:
     study: Study
     name: str
     learner: Learner
-    pool: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"seen_folds": []}))
+    pool: pd.DataFrame = field(default_factory=lambda: NO_POOL)
     learner_of: Callable[[HeldOut], Learner] | None = None
     at_once: int = 1
     optimistic: bool = field(default=False, init=False)

@@ -46,8 +46,13 @@ class StoredModel:
         return self.run.read_probabilities(f"{self.fold(held_out)}/predictions.parquet", schema, uids)
 
     @property
+    def about_name(self) -> str:
+        """What the run calls the file of `about`."""
+        return f"{MODELS}/{self.name}/about.json"
+
+    @property
     def about_file(self) -> Path:
-        return self.run.path(f"{MODELS}/{self.name}/about.json")
+        return self.run.path(self.about_name)
 
     @property
     def about(self) -> dict:
@@ -57,10 +62,10 @@ class StoredModel:
         Raises:
             InputError: the model was not published.
         """
-        return self.run.read(f"{MODELS}/{self.name}/about.json")
+        return self.run.read(self.about_name)
 
     def write_about(self, about: dict) -> None:
-        self.run.write(f"{MODELS}/{self.name}/about.json", about)
+        self.run.write(self.about_name, about)
 
     def predictions(self, split: str, schema: Schema, uids: Sequence[str] | None = None) -> pd.DataFrame:
         """Published probabilities on `oof`, the official rows out of fold, or on `test`.

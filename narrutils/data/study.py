@@ -8,7 +8,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 
 #: Columns that every generated row has, for a study without any.
-_NO_POOL = pd.DataFrame({"seen_folds": []})
+NO_POOL = pd.DataFrame({"seen_folds": []})
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Study:
     test: pd.DataFrame
     labels: pd.DataFrame | None = None
     test_labels: pd.DataFrame | None = None
-    pool: pd.DataFrame = field(default_factory=lambda: _NO_POOL)
+    pool: pd.DataFrame = field(default_factory=lambda: NO_POOL)
     threshold_search: str = "shrunk"
 
     @classmethod

@@ -17,7 +17,7 @@ from narrutils.data.tables import by_uid
 from narrutils.evaluation.ensemble import ENSEMBLE, thresholds_by_fold
 from narrutils.evaluation.intervals import variable_intervals
 from narrutils.evaluation.metrics import Counts, count
-from narrutils.evaluation.thresholds import cross_fitted, decide_by_fold, search_named
+from narrutils.evaluation.thresholds import decide_by_fold, decide_cross_fitted, search_named
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def score(
         thresholds: fold -> thresholds found without it; None: searched on the other folds.
     """
     schema, labels, folds = study.schema, study.labels, study.folds
-    table = by_uid(probabilities, labels.index, "probabilities")
     if thresholds is None:
         way = search_named(study.threshold_search)
-        thresholds = cross_fitted(lambda part: way(schema, part, table), labels, folds)
+        return Scored(schema, labels, decide_cross_fitted(schema, labels, probabilities, folds, way))
+    table = by_uid(probabilities, labels.index, "probabilities")
     return Scored(schema, labels, decide_by_fold(schema, table, folds, thresholds))
 
 

@@ -13,8 +13,8 @@ import pytest
 from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import Corrected, corrected_labels, given_labels
-from narrutils.crossfit.rounds import pool_of_round
+from narrutils.crossfit.phases import Corrected, Teaching, corrected_labels, given_labels
+from narrutils.crossfit.rounds import pool_of_round, run_rounds
 from narrutils.crossfit.soft_labels import (
     SoftLabels,
     nested_readings,
@@ -201,3 +201,19 @@ def test_each_round_learns_from_its_own_pools(world):
     assert len(pool_of_round(pool, [["p0"], ["p0", "p1"]], 1)) == len(pool)
     with pytest.raises(InputError, match="p9"):
         pool_of_round(pool, [["p9"]], 0)
+
+
+def test_soft_labels_of_another_version_say_so(honest, tmp_path):
+    student, run = honest[0][0], Run(tmp_path, "04_test")
+    soft_labels_of(student).save(run, "student", TOY)
+    run.write("labels/soft/student.json", {"nested": True})
+    with pytest.raises(InputError, match="another version"):
+        read_soft_labels(replace(student.study, run=run), "student")
+
+
+def test_rounds_that_need_nested_teachers_ask_for_them_before_a_training(world, honest, tmp_path):
+    student, learner = honest[0][0], HashLearner(TOY)
+    study = replace(student.study, run=Run(tmp_path, "05_test"), pool=generated(*world))
+    with pytest.raises(InputError, match="no nested teachers"):
+        run_rounds(study, learner, soft_labels_of(student), Corrected(honest[1].targets), Teaching())
+    assert not study.run.path("models").exists()

@@ -53,6 +53,8 @@ def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
         ("mlm_epochs", "-1", ["04_deberta: mlm_epochs is -1"]),
         ("04.finetune_loss", "f1", ["04_deberta: finetune_loss", "finetune_epochs"]),
         ("quantization", "8bit", ["04_deberta", "LoRA rank"]),
+        ("teaching.r_drop", "0.1", ["r_drop", "teaching"]),
+        ("04.05.epochs", "2", ["epochs", "05"]),
         ("04.r_drop", "1.0", ["04_deberta: r_drop", "dropout"]),
         ("05.inputs", "separate", ["05_gemma_lora: head_start", "inputs"]),
         ("folds", "2", ["folds is 2", "3"]),
