@@ -117,9 +117,14 @@ class Run:
         return cases if split is None else cases[cases["split"] == split]
 
     def labels(self, schema: Schema, split: str = "train") -> pd.DataFrame | None:
-        """Given codes of a split, indexed by uid; None where the split came without labels."""
+        """Given codes of a split, indexed by uid; None where the split came without labels.
+
+        Integers where every label is given; else nullable ones (`Int64`), null where there is none.
+        """
         given = self.cases(split)[schema.names]
-        return None if given.isna().any(axis=None) else given.astype(int)
+        if given.isna().all(axis=None):
+            return None
+        return given.astype("Int64") if given.isna().any(axis=None) else given.astype(int)
 
     def truth(self) -> pd.DataFrame | None:
         """True codes of all cases, where they are known; for evaluation only, never for training."""

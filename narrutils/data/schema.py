@@ -18,6 +18,10 @@ from narrutils.errors import InputError
 from narrutils.paths import locate
 
 
+#: Cells of a label file, in lower case, that say that nothing is known, unless a schema names its own.
+UNKNOWN = ("", "na", "nan", ".")
+
+
 @dataclass(frozen=True)
 class Variable:
     """One coded variable: binary without `classes`, categorical with them."""
@@ -25,6 +29,13 @@ class Variable:
     name: str
     description: str
     classes: Mapping[int, str] | None = None
+    column: str = ""  # its column in files; empty: its name
+    missing: tuple[str, ...] = UNKNOWN  # cells, in lower case, that leave a case without a label
+
+    @property
+    def heading(self) -> str:
+        """What its column is called in files."""
+        return self.column or self.name
 
     @property
     def is_binary(self) -> bool:
@@ -69,6 +80,12 @@ class TextColumn:
 
     name: str
     title: str
+    column: str = ""  # its column in files; empty: its name
+
+    @property
+    def heading(self) -> str:
+        """What its column is called in files."""
+        return self.column or self.name
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,9 @@ class Schema:
     variables: tuple[Variable, ...]
     note: str = ""  # what a reader should know before reading, such as a content note
     caution: str = ""  # what a generator of such texts is told to heed
+    extra_columns: str = "ignore"  # further columns of the features: refuse, ignore, or keep with `groups`
+    groups: tuple[str, ...] = ()  # columns of the features to report on, such as a site
+    keep_together: tuple[str, ...] = ()  # columns whose cases stay in one fold, such as an incident
 
     @property
     def names(self) -> list[str]:
@@ -135,8 +155,14 @@ class Schema:
         variables = []
         for v in values["variables"]:
             classes = v["classes"] and {int(code): title for code, title in v["classes"].items()}
-            variables.append(Variable(v["name"], v["description"], classes))
-        return cls(**{**values, "text": text, "variables": tuple(variables)})
+            more = {
+                name: tuple(v[name]) if name == "missing" else v[name]
+                for name in ("column", "missing")
+                if name in v
+            }
+            variables.append(Variable(v["name"], v["description"], classes, **more))
+        lists = {name: tuple(values.get(name, ())) for name in ("groups", "keep_together")}
+        return cls(**{**values, **lists, "text": text, "variables": tuple(variables)})
 
     def __getitem__(self, name: str) -> Variable:
         for v in self.variables:
@@ -147,18 +173,22 @@ class Schema:
     def to_targets(self, labels: pd.DataFrame) -> pd.DataFrame:
         """Codes (one column a variable) to targets in [0, 1], `schema.columns` wide.
 
+        A variable without a label has NaN in all its columns.
+
         Raises:
-            InputError: a label is missing or not one of the variable's codes.
+            InputError: a label is not one of the variable's codes.
         """
         targets = np.zeros((len(labels), self.width), order="F")
         for v, columns in zip(self.variables, self.slices.values()):
-            bad = ~labels[v.name].isin(v.codes)
+            given = labels[v.name].notna().to_numpy()
+            bad = given & ~labels[v.name].isin(v.codes).to_numpy()
             if bad.any():
                 uid, value = labels.index[bad][0], labels.loc[bad, v.name].iloc[0]
                 takes = ", ".join(map(str, v.codes))
                 raise InputError(f"{v.name} of case {uid} is {value}; it takes {takes}")
             named = v.codes[-1:] if v.is_binary else v.codes
-            targets[:, columns] = labels[v.name].to_numpy()[:, None] == np.array(named)
+            targets[given, columns] = labels[v.name][given].to_numpy(dtype=int)[:, None] == np.array(named)
+            targets[~given, columns] = np.nan
         return pd.DataFrame(targets, labels.index, self.columns)
 
     def to_labels(self, probabilities: pd.DataFrame, thresholds=0.5) -> pd.DataFrame:
