@@ -17,7 +17,6 @@ import yaml
 from narrutils.errors import InputError
 from narrutils.paths import locate
 
-
 #: Cells of a label file, in lower case, that say that nothing is known, unless a schema names its own.
 UNKNOWN = ("", "na", "nan", ".")
 

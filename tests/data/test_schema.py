@@ -97,11 +97,17 @@ def test_a_bad_code_is_one_line_that_names_case_and_variable(variable, value, ta
         TOY.to_targets(labels)
 
 
-def test_a_missing_label_is_an_error():
-    labels = random_labels(TOY, 3).astype(float)
-    labels.loc["u001", "Sad"] = np.nan
-    with pytest.raises(InputError, match="Sad of case u001"):
-        TOY.to_targets(labels)
+def test_a_variable_without_a_label_has_no_targets_and_the_others_keep_theirs():
+    labels = random_labels(TOY, 3)
+    whole = TOY.to_targets(labels)
+    labels = labels.astype("Int64")
+    labels.loc["u001", "Place"] = pd.NA
+    targets = TOY.to_targets(labels)
+    gone = targets.isna()
+    assert gone.loc["u001", list(TOY["Place"].columns)].all() and gone.to_numpy().sum() == len(
+        TOY["Place"].columns
+    )
+    pd.testing.assert_frame_equal(targets.where(~gone, whole), whole)
 
 
 @pytest.mark.parametrize(
