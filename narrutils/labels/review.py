@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.data.csv_sheets import open_records, shown
 from narrutils.data.schema import Schema
+from narrutils.data.sheets import open_records, shown
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "variable", "decision", "label_before", "label_after"]
@@ -31,9 +31,9 @@ def read_review(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"review_file is {path}; there is no such file")
-    header, records = open_records(path, COLUMNS)
-    rows = [[line, *map(str.strip, cells)] for line, cells in records]
-    table = pd.DataFrame(rows, columns=["line", *header]).astype(dict.fromkeys(COLUMNS, str))
+    records = open_records(path, COLUMNS)
+    rows = [[line, *map(str.strip, cells)] for line, cells in records.rows]
+    table = pd.DataFrame(rows, columns=["line", *records.header]).astype(dict.fromkeys(COLUMNS, str))
     return table.assign(uid=[GUARD.sub("", uid) for uid in table["uid"]])[[*COLUMNS, "line"]]
 
 

@@ -203,7 +203,10 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
         if schema and "data_dir" in values:
             place = _data_place(values)
             known = tuple(place.values())
-            seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
+            if known not in seen:
+                seen[known] = load_data(_data_folder(place), schema)
+                for note in seen[known].notes:
+                    print(note)
             found["data_dir"] = digest(seen[known].hashes)
             about = about or {
                 "schema": schema.name,
