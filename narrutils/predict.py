@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.incoming import Incoming
+from narrutils.data.incoming import Incoming, blank
 from narrutils.data.sheets import read_sheet
 from narrutils.data.tables import by_uid, table_writer
 from narrutils.errors import InputError
@@ -124,8 +124,8 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
         lines[-1] += f": flag in {outputs.probabilities}" if outputs.probabilities else ""
     if counts["blank"]:
-        told = "is always flagged" if "flagged" in counts else "is coded all the same"
-        lines.append(f"{counts['blank']} of them have no text, which {told}")
+        done = "flagged" if "flagged" in counts else "coded all the same"
+        lines.append(f"cases without any text: {counts['blank']}, {done}")
     if counts["mended"]:
         lines.append(
             f"{counts['mended']} narratives held NUL characters or halves of surrogate pairs, "

@@ -6,7 +6,8 @@ from random import Random
 import pandas as pd
 import pytest
 
-from narrutils.data.cases import KNOWN, load_data
+from narrutils.data.cases import load_data
+from narrutils.data.folder import KNOWN
 from narrutils.data.demo import phrases, write_demo_data
 from narrutils.data.demo.cases import PUBLISHED_CASES, Case
 from narrutils.data.demo.corpus import draw_corpus, n_train

@@ -36,7 +36,7 @@ def read_labels(sheet: Sheet, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
         for form, n in counts.items():
             forms.setdefault(form, Counter())[v.name] += n
     told = [f"labels {form} are read as codes: {_listed(forms[form])}" for form in sorted(forms) if form]
-    return pd.DataFrame(codes), told
+    return pd.DataFrame(codes, pd.Index(list(sheet.uids), name="uid", dtype=str)), told
 
 
 def missing_labels(codes: pd.DataFrame) -> list[str]:
@@ -53,23 +53,24 @@ def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
-def read_codes(sheet: Sheet, variable: Variable) -> tuple[pd.Series, Counter]:
-    """The codes of a variable by uid, null without a label, and how many stood in which form.
+def read_codes(sheet: Sheet, variable: Variable) -> tuple[pd.api.extensions.ExtensionArray, Counter]:
+    """The codes of a variable in file order, null without a label, and how many stood in which form.
 
     Raises:
         InputError: a cell is none of its codes, or may be two; the line names it and quotes no words.
     """
-    known: dict[str, Reading] = {str(code): (code, "") for code in variable.codes}
     cells = [cell.strip() for cell in sheet.column(variable.heading)]
-    for line, cell in zip(sheet.lines, cells, strict=True):
+    known: dict[str, Reading] = {str(code): (code, "") for code in variable.codes}
+    forms: Counter = Counter()
+    for cell, n in Counter(cells).items():
         if cell not in known:
             try:
                 known[cell] = read_label(cell, variable)
             except ValueError as fault:
-                raise InputError(f"{sheet.records.at(line, variable.heading)}: {fault}") from None
-    codes = pd.array([known[cell][0] for cell in cells], dtype="Int64")
-    index = pd.Index(list(sheet.uids), name="uid", dtype=str)
-    return pd.Series(codes, index, name=variable.name), Counter(known[cell][1] for cell in cells)
+                where = sheet.records.at(sheet.lines[cells.index(cell)], variable.heading)
+                raise InputError(f"{where}: {fault}") from None
+        forms[known[cell][1]] += n
+    return pd.array([known[cell][0] for cell in cells], dtype="Int64"), forms
 
 
 def read_label(cell: str, variable: Variable) -> Reading:
@@ -93,7 +94,7 @@ def read_label(cell: str, variable: Variable) -> Reading:
 
 
 def _fault(cell: str, variable: Variable, ambiguous: bool) -> str:
-    said = cell if re.fullmatch(r"[\d.,eE+-]{1,12}", cell) else "the label"
+    said = cell if re.fullmatch(r"[0-9.,eE+-]{1,12}", cell) else "the label"
     if ambiguous:
         what = "may mean two things; write its code"
     elif not cell:

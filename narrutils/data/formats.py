@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
@@ -84,26 +85,24 @@ def _sheet_rows(path: Path) -> Iterator:
     """Remarks on the file, then each row."""
     import openpyxl
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it leaves out of a file is nothing that is read here
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
+    with path.open("rb") as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it leaves out of a file is nothing that is read here
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         sheet = book.worksheets[0]
-        _check_calculated(path, sheet._worksheet_path)
+        _check_calculated(file, sheet._worksheet_path)
         yield [f"the first of {len(book.sheetnames)} sheets is read"] if len(book.sheetnames) > 1 else []
         sheet.reset_dimensions()  # which other programs write wrongly
         for n, cells in enumerate(sheet.iter_rows(values_only=True), 1):
             yield n, [ESCAPED.sub(lambda m: chr(int(m[1], 16)), as_text(cell)) for cell in cells]
-    finally:
-        book.close()
 
 
-def _check_calculated(path: Path, name: str) -> None:
-    with zipfile.ZipFile(path) as file, file.open(name) as sheet:
+def _check_calculated(file: BinaryIO, name: str) -> None:
+    with zipfile.ZipFile(file) as parts, parts.open(name) as sheet:
         rest = b""
         while block := sheet.read(BLOCK):
             if NO_RESULT.search(rest + block):
-                raise InputError(f"{path}: formulas without a result; open and save the file in Excel")
+                raise InputError(f"{file.name}: formulas without a result; open and save the file in Excel")
             rest = (rest + block)[-4096:]
 
 
@@ -114,7 +113,7 @@ def _parquet(path: Path, lenient: bool) -> Table:
 
     def batches(columns: list[str]) -> Iterator[Record]:
         counter = count(1)
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BLOCK) as file:  # not whole row groups
             for batch in file.iter_batches(BATCH, columns=columns):
                 texts = [_texts(path, name, batch.column(name).to_pylist()) for name in columns]
                 for n, cells in zip(counter, zip(*texts)):

@@ -20,7 +20,7 @@ from narrutils.errors import InputError
 
 #: Characters of one cell. An open quote swallows the rest of its file, however large, up to here.
 LONGEST = 20_000_000
-BLOCK = 2**20  # bytes of a file that are looked at together
+BLOCK = 2**16  # bytes of a file that are looked at together
 
 GZIP = b"\x1f\x8b"
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
