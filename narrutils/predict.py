@@ -123,7 +123,7 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
         share = counts["flagged"] / rows
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
         lines[-1] += f": flag in {outputs.probabilities}" if outputs.probabilities else ""
-    if counts["blank"]:
+    if counts.get("blank"):
         done = "flagged" if "flagged" in counts else "coded all the same"
         lines.append(f"cases without any text: {counts['blank']}, {done}")
     if counts["mended"]:
