@@ -103,7 +103,7 @@ def predict(
         bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
         for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
             codes, flags = code(deployed, texts, lambda share, texts=texts: bar.update(share * len(texts)))
-            write("codes", codes.rename_axis(deployed.schema.uid).reset_index())
+            write("codes", deployed.schema.in_file(codes))
             if flags is not None:
                 write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
                 counts["flagged"] = counts.get("flagged", 0) + int(flags["flag"].sum())
@@ -147,7 +147,8 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
         InputError: a file is faulty, or the format asks for a case that has no features.
     """
     schema = Deployed.open(run).schema
-    sheet = read_sheet(submission_format, [schema.uid, *schema.names], schema.uid)
+    columns = [schema.uid, *(v.heading for v in schema.variables)]
+    sheet = read_sheet(submission_format, columns, schema.uid)
     with TemporaryDirectory() as scratch:  # as coded, in the order of the features
         unordered = Path(scratch) / "codes.csv"
         counts = predict(run, features, Outputs(unordered), progress=True)

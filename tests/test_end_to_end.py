@@ -17,7 +17,7 @@ import yaml
 from toys import save_tiny_writer
 
 from narrutils.data.files import digest, read_json
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.generation.generate import has_vllm
 from narrutils.models.backbones import resolve
 from narrutils.paths import PROJECT

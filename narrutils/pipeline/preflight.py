@@ -15,7 +15,7 @@ from narrutils.crossfit.phases import Teaching
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.data.settings import Fields, Teacher, fitting, settings
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools

@@ -5,7 +5,7 @@ import pytest
 
 from narrutils.data import cases, demo
 from narrutils.data.cases import load_data
-from narrutils.data.schema import parse_schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.errors import InputError
 
 SCHEMA = parse_schema(

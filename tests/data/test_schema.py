@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.data.schema import load_schema, parse_schema
+from narrutils.data.schema_file import load_schema, parse_schema
 from narrutils.errors import InputError
 
 ONE_TEXT = parse_schema(

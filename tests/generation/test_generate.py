@@ -14,7 +14,7 @@ import pytest
 from toys import random_labels
 
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool

@@ -6,7 +6,7 @@ import pytest
 from toys import TOY, uids
 
 from narrutils.data.demo import write_demo_data
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose

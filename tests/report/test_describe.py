@@ -6,7 +6,7 @@ import pytest
 from toys import TOY, random_probabilities, uids
 
 from narrutils.data.folds import stack
-from narrutils.data.schema import parse_schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.report import describe
 
 CASES = pd.DataFrame(
