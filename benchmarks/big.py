@@ -34,7 +34,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModel, DebertaV2Config, Gemma2Config, PreTrainedTokenizerFast
 
 from narrutils.data.schema import Schema
-
 from narrutils.data.schema_file import load_schema
 from narrutils.models.learner import Phase
 from narrutils.models.reading import NeuralModel

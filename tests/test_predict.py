@@ -221,6 +221,25 @@ def test_the_uid_column_keeps_the_name_that_the_schema_gives_it(tfidf_run, tmp_p
         assert file.read_text().startswith("case_id,")
 
 
+def test_codes_and_a_format_have_the_columns_of_the_file(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    task = TOY.to_dict()
+    task["variables"][0]["column"], task["variables"][2]["column"] = "Low mood", "split"
+    run.write("schema.json", task)
+    _, outputs = run_on(run, tmp_path)
+    right = codes_of(run.path("submission.csv"))
+    found = codes_of(outputs.codes)
+    assert list(found.columns) == ["Low mood", "Place", "split", "Tool"]
+    assert (found.to_numpy() == right.to_numpy()).all()
+    form = tmp_path / "format.csv"
+    pd.DataFrame({"uid": ["t003"], "split": 0, "Low mood": 0, "Place": 1, "Tool": 0}).to_csv(
+        form, index=False
+    )
+    predict_format(run.folder, features(tmp_path, TEST), form, tmp_path / "filled.csv")
+    filled = codes_of(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(filled, found.loc[["t003"], filled.columns])
+
+
 def test_what_a_person_is_told():
     outputs = Outputs("o.csv", "p.parquet")
     said = summary({"rows": 8, "mended": 1, "flagged": 2}, outputs)

@@ -110,7 +110,8 @@ def _variable(entry: object, number: int, missing: tuple[str, ...]) -> Variable:
         titles = [title.lower() for title in (classes or {}).values()]
         both = next((w for w in missing if w in titles or (CODE.fullmatch(w) and int(w) in v.codes)), None)
         if both is not None:
-            raise InputError(f"{both} is a class and `missing` too; rename it, or write `missing: refuse` here")
+            mend = "rename the class, or write `missing: refuse` here"
+            raise InputError(f"{both} is a class and a cell without a label too; {mend}")
     return v
 
 
