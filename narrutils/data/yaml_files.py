@@ -46,7 +46,7 @@ def load_yaml(path: Path, words: bool = False) -> object:
     with concerning(str(path)):
         raw = path.read_bytes()
         try:
-            text = raw.decode("utf-8-sig")
+            text = raw.decode()
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             raise InputError(f"line {line} is not UTF-8; save the file as UTF-8") from None
