@@ -14,6 +14,7 @@ import pandas as pd
 
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid
+from narrutils.errors import InputError
 
 #: Probabilities are kept this far from 0 and 1, so that no single variable decides.
 CAUTION = 0.01
@@ -58,6 +59,9 @@ def agreement(schema: Schema, requested: pd.DataFrame, reading: pd.DataFrame, pr
         InputError: a requested code is missing or not one of the variable's.
     """
     targets = schema.to_targets(requested).to_numpy()
+    if np.isnan(targets).any():
+        uid = requested.index[np.isnan(targets).any(axis=1)][0]
+        raise InputError(f"{uid} was asked for with labels, but not of all variables; make its pool anew")
     average = np.broadcast_to(prior[schema.columns].to_numpy(dtype=float), targets.shape)
     read = by_uid(schema.check_probabilities(reading), requested.index, "a screening teacher's reading")
     read = read.to_numpy(dtype=float)
