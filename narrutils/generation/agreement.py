@@ -59,9 +59,12 @@ def agreement(schema: Schema, requested: pd.DataFrame, reading: pd.DataFrame, pr
         InputError: a requested code is missing or not one of the variable's.
     """
     targets = schema.to_targets(requested).to_numpy()
-    if np.isnan(targets).any():
-        uid = requested.index[np.isnan(targets).any(axis=1)][0]
-        raise InputError(f"{uid} was asked for with labels, but not of all variables; make its pool anew")
+    for name in schema.names:
+        unasked = requested.index[requested[name].isna()]
+        if len(unasked):
+            raise InputError(
+                f"{name} of case {unasked[0]} was not asked for, other labels were; make it anew"
+            )
     average = np.broadcast_to(prior[schema.columns].to_numpy(dtype=float), targets.shape)
     read = by_uid(schema.check_probabilities(reading), requested.index, "a screening teacher's reading")
     read = read.to_numpy(dtype=float)
