@@ -58,13 +58,11 @@ def agreement(schema: Schema, requested: pd.DataFrame, reading: pd.DataFrame, pr
     Raises:
         InputError: a requested code is missing or not one of the variable's.
     """
+    lacking = requested[schema.names].isna().stack()
+    if lacking.any():
+        uid, name = lacking.index[lacking][0]
+        raise InputError(f"{name} of case {uid} was not asked for; ask for every variable, or for none")
     targets = schema.to_targets(requested).to_numpy()
-    for name in schema.names:
-        unasked = requested.index[requested[name].isna()]
-        if len(unasked):
-            raise InputError(
-                f"{name} of case {unasked[0]} was not asked for, other labels were; make it anew"
-            )
     average = np.broadcast_to(prior[schema.columns].to_numpy(dtype=float), targets.shape)
     read = by_uid(schema.check_probabilities(reading), requested.index, "a screening teacher's reading")
     read = read.to_numpy(dtype=float)

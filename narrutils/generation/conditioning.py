@@ -54,17 +54,12 @@ def draw_labels(
 
 
 def sentences(schema: Schema, codes: Mapping[str, int], rng: np.random.Generator) -> list[str]:
-    """`true_of` the codes, shuffled."""
-    told = true_of(schema, codes)
-    return [told[n] for n in rng.permutation(len(told))]
+    """The descriptions that are true of `codes`, positive and categorical ones, shuffled.
 
-
-def true_of(schema: Schema, codes: Mapping[str, int]) -> list[str]:
-    """The descriptions that are true of `codes`, positive and categorical ones.
-
-    A label that is not given, null, is not spoken of. Without a description it is `NOTHING`, where
-    all labels are given; else it is not known that nothing holds, and the list is empty.
+    A label that is not given, null, is not spoken of. Where none is left to tell it is `NOTHING`, or,
+    as long as a label is not given, no sentence at all: that nothing holds is not known.
     """
     given = [v for v in schema.variables if pd.notna(codes[v.name])]
     told = [v.sentence(codes[v.name]) for v in given if codes[v.name] or not v.is_binary]
-    return [NOTHING] if not told and len(given) == len(schema.variables) else told
+    nothing = [NOTHING] if len(given) == len(schema.variables) else []
+    return [told[n] for n in rng.permutation(len(told))] or nothing

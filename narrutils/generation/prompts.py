@@ -15,7 +15,7 @@ import pandas as pd
 
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
-from narrutils.generation.conditioning import sentences, true_of
+from narrutils.generation.conditioning import sentences
 
 #: Opens every case of a completion prompt, so that it also marks where an answer ends.
 SEPARATOR = "### Case"
@@ -89,7 +89,7 @@ class Examples:
         """The cases whose given labels make no sentence."""
         if self.labels is None or self.labels.notna().all(axis=None):
             return set()
-        return {uid for uid in self.parts if not true_of(self.schema, self.labels.loc[uid])}
+        return {uid for uid in self.parts if not self.story(uid, np.random.default_rng(0)).settings}
 
     def story(self, uid: str, rng: np.random.Generator | None = None) -> Story:
         """A case to show; with its labels' sentences, shuffled by `rng`, if one is given."""
@@ -115,8 +115,7 @@ def few_shot(
 
     Args:
         max_examples: 0 shows none, for a generator that was adapted to such cases.
-        requested: codes that the new case is to have; `examples` then needs labels. Cases whose
-            labels tell nothing are shown only where there are no others, without settings.
+        requested: codes that the new case is to have; `examples` then needs labels.
 
     Raises:
         InputError: the fold has no case with all its texts.
