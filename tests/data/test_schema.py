@@ -120,6 +120,23 @@ def test_a_table_that_is_not_probabilities_is_refused(column, value, line):
         TOY.check_probabilities(table)
 
 
+def test_a_partial_table_may_lack_whole_variables_and_nothing_else():
+    table = random_probabilities(TOY, uids(5))
+    table.loc["u001", ["Sad", *TOY["Place"].columns]] = np.nan
+    pd.testing.assert_frame_equal(TOY.check_probabilities(table, partial=True), table)
+    for column, value, line in [
+        ("Note", 1.2, "outside"),
+        ("Tool_0", np.nan, "outside"),
+        ("Place_2", 0, "sum"),
+    ]:
+        broken = table.copy()
+        broken.loc["u003", column] = value
+        with pytest.raises(ValueError, match=line):
+            TOY.check_probabilities(broken, partial=True)
+    with pytest.raises(ValueError, match="not a number"):
+        TOY.check_probabilities(table)
+
+
 def test_a_missing_probability_column_is_named():
     with pytest.raises(ValueError, match="Tool_5"):
         TOY.check_probabilities(random_probabilities(TOY, uids(2)).drop(columns="Tool_5"))
