@@ -123,25 +123,29 @@ def paired_gain(better: Counts | Sequence[Counts], base: Counts | Sequence[Count
 def unpaired_gap(one: Counts | Sequence[Counts], other: Counts | Sequence[Counts]) -> Interval:
     """`one` − `other` on different cases (such as test − out-of-fold), drawn independently.
 
+    A variable of which either has no label is left out of both.
+
     Args:
         one, other: counts of one reading of the cases, or of several whose scores are averaged.
     """
     one, other = _several(one), _several(other)
-    return _interval(_mean(one) - _mean(other), _means(one) - _means(other, seed=1))
+    both = ~np.isnan([counts.scores() for counts in (*one, *other)]).any(axis=0)
+    samples = _means(one, of=both) - _means(other, 1, both)
+    return _interval(_mean(one, both) - _mean(other, both), samples)
 
 
 def _several(counts: Counts | Sequence[Counts]) -> list[Counts]:
     return [counts] if isinstance(counts, Counts) else list(counts)
 
 
-def _mean(several: list[Counts]) -> float:
-    """Average F1, the mean over the readings."""
-    return np.mean([counts.average_f1 for counts in several])
+def _mean(several: list[Counts], of: np.ndarray | bool = True) -> np.ndarray:
+    """Average F1 over some variables, the mean over the readings."""
+    return np.mean([mean_score(np.where(of, counts.scores(), np.nan)) for counts in several], axis=0)
 
 
-def _means(several: list[Counts], seed: int = 0) -> np.ndarray:
-    """Average F1 of each draw, the mean over the readings."""
-    return np.mean([mean_score(samples) for samples in draw(several, seed)], axis=0)
+def _means(several: list[Counts], seed: int = 0, of: np.ndarray | bool = True) -> np.ndarray:
+    """The same of each draw."""
+    return np.mean([mean_score(np.where(of, samples, np.nan)) for samples in draw(several, seed)], axis=0)
 
 
 def _interval(value: float, samples: np.ndarray) -> Interval:

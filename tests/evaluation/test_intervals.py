@@ -162,6 +162,18 @@ def test_each_draw_is_scored_as_its_cases_would_be():
         np.testing.assert_allclose(sample, average_f1(TOY, *again))
 
 
+def test_a_gap_is_over_the_variables_that_both_sides_have():
+    good = count(TOY, TRUTH, TRUTH)  # 1 in every variable
+    poor = TRUTH.assign(Tool=5 - TRUTH["Tool"])  # 0 in one
+    whole, part = (
+        count(TOY, TRUTH, poor),
+        count(TOY, TRUTH.assign(Tool=pd.array([None] * 200, "Int64")), poor),
+    )
+    assert unpaired_gap(whole, good).value == -0.25
+    assert unpaired_gap(part, good) == unpaired_gap(good, part) == Interval(0.0, 0.0, 0.0)
+    assert unpaired_gap(whole, part) == Interval(0.0, 0.0, 0.0)
+
+
 def test_what_has_no_label_has_no_interval():
     tool = count(TOY, TRUTH.assign(Tool=pd.array([None] * 200, "Int64")), random_labels(TOY, 200, 1))
     *others, last = variable_intervals(tool)
