@@ -57,14 +57,15 @@ class Variable:
         return self.name if self.is_binary else f"{self.name}_{code}"
 
     def of_codes(self, table: pd.DataFrame, codes) -> np.ndarray:
-        """Probability `[n]` that each row of a table gives to the code beside it.
+        """Probability `[n]` that each row of a table gives to the code beside it; NaN where there is none.
 
         Args:
-            codes: `[n]`, each one of `codes`, in the order of the table.
+            codes: `[n]`, each one of `codes` or null, in the order of the table.
         """
         p = table[list(self.columns)].to_numpy(dtype=float)
         p = np.hstack([1 - p, p]) if self.is_binary else p
-        return p[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
+        at = pd.Index(self.codes).get_indexer(codes)
+        return np.where(at < 0, np.nan, p[np.arange(len(table)), at])
 
     def sentence(self, code: int = 1) -> str:
         """The description that is true of a case coded `code`."""

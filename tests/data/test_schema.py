@@ -71,6 +71,7 @@ def test_each_code_has_the_probability_that_its_column_speaks_of():
     assert (sad.column_of(0), sad.column_of(1), place.column_of(3)) == ("Sad", "Sad", "Place_3")
     np.testing.assert_allclose(sad.of_codes(table, [0, 1]), [0.8, 0.7])
     np.testing.assert_allclose(place.of_codes(table, pd.Series([3, 2])), [0.2, 0.2])
+    np.testing.assert_allclose(place.of_codes(table, pd.Series([None, 2], dtype="Int64")), [np.nan, 0.2])
 
 
 def test_from_logits_is_sigmoid_and_softmax():

@@ -164,6 +164,19 @@ def test_a_previous_run_is_held_against_if_there_is_one():
     assert "loses 0.100" in say.previous(Interval(-0.1, -0.2, 0.0)).data
 
 
+def test_missing_labels_are_counted_and_none_is_passed_over_in_silence():
+    labels = pd.DataFrame({"Sad": [1, 0, 1], "Note": [0, 0, 1]}, index=list("abc"))
+    assert say.missing(labels).data == say.missing(labels, labels).data == ""
+    some = labels.astype("Int64")
+    some.loc["a"], some.loc["b", "Note"] = pd.NA, pd.NA
+    said = say.missing(some, labels).data
+    assert "3 of 6 labels of the official cases are missing, all of 1 case among them." in said
+    assert "at random" in said and "test" not in said and "no score" not in said
+    both = say.missing(some.assign(Sad=pd.NA), some.iloc[1:]).data
+    assert "; 1 of 4 labels of the test cases are missing. " in both
+    assert "No label is given of *Sad*" in both
+
+
 def test_the_conclusion_repeats_what_was_said():
     first, second = say.score(LADDER), say.score(LADDER, "test")
     assert say.conclusion(first, second).data.splitlines() == [f"- {first.data}", f"- {second.data}"]
