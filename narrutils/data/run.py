@@ -75,12 +75,18 @@ class Run:
             raise InputError(f"{path} is missing; run the earlier notebooks of this run first")
         return read_json(path) if path.suffix == ".json" else read_table(path)
 
-    def write_probabilities(self, name: str, table: pd.DataFrame, schema: Schema) -> Path:
-        """Write probabilities indexed by uid, or by (uid, held_out_fold), after checking them."""
+    def write_probabilities(
+        self, name: str, table: pd.DataFrame, schema: Schema, partial: bool = False
+    ) -> Path:
+        """Write probabilities indexed by uid, or by (uid, held_out_fold), after checking them.
+
+        Args:
+            partial: whether they are labels, of which some may be missing.
+        """
         keys = [k for k in ("uid", "held_out_fold") if k in (table.index.names or [])]
         if not keys:
             raise ValueError(f"{name}: probabilities are indexed by uid")
-        return self.write(name, schema.check_probabilities(table).reset_index())
+        return self.write(name, schema.check_probabilities(table, partial).reset_index())
 
     def read_probabilities(self, name: str, schema: Schema, uids=None) -> pd.DataFrame:
         """Probabilities indexed by uid, in the order of `uids` if given.
