@@ -18,8 +18,6 @@ A label that is not given is never wrong. A fit learns from the labelled cases o
 and takes the mean for a missing label of another one.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from scipy.special import logit
@@ -150,13 +148,13 @@ def _wrong_codes(
     schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.ndarray
 ) -> dict[str, np.ndarray]:
     """P(wrong) of each categorical variable's codes in the cases outside `others`."""
-    targets, wrong = schema.to_targets(labels), {}
+    calibrated = fit_calibration(schema, labels[others], read[others]).apply(read)
+    targets = schema.to_targets(labels)
+    wrong = {}
     for v in schema.categorical:
-        columns, learned = list(v.columns), others & labels[v.name].notna().to_numpy()
-        alone = replace(schema, variables=(v,))
-        calibrated = fit_calibration(alone, labels[learned], read[learned]).apply(read[columns])
-        right = (calibrated * targets[columns]).sum(axis=1).to_numpy()
-        rate = _code_rate(right[learned], len(columns))
+        columns = list(v.columns)
+        right = (calibrated[columns] * targets[columns]).sum(axis=1).to_numpy()
+        rate = _code_rate(right[others & labels[v.name].notna().to_numpy()], len(columns))
         wrong[v.name] = _wrong_code(right[~others], rate, len(columns))
     return wrong
 
