@@ -126,6 +126,7 @@ def queue(doubts: pd.DataFrame) -> Markdown:
     """How many labels are queued for review, of which kinds, and how many of them should be wrong."""
     kinds = ", ".join(f"{n} {kind}" for kind, n in doubts["direction"].value_counts().items())
     wrong = f"; going by their probabilities, {doubts['probability'].sum():.0f} of them are wrong"
+    wrong += ". That is the models' estimate, fitted to these very labels, and no finding"
     told = f"{_count(len(doubts), 'label')} queued for review"
     return Markdown(told + (f" ({kinds}){wrong}." if kinds else "."))
 

@@ -133,6 +133,7 @@ def test_flags_say_how_many_cases_a_person_decides():
 def test_a_queue_says_of_what_kinds_its_labels_are():
     doubts = pd.DataFrame({"direction": ["missed", "missed", "other"], "probability": [0.9, 0.8, 0.4]})
     said = say.queue(doubts).data
+    assert "estimate" in said and "no finding" in said
     assert "3 labels" in said and "2 missed, 1 other" in said and " 2 of them are wrong" in said
     assert "0 labels" in say.queue(doubts[:0]).data and "wrong" not in say.queue(doubts[:0]).data
 
