@@ -119,7 +119,7 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _outputs(given: argparse.Namespace) -> str | Path:
-    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.paths import OUTPUTS
 
     return given.outputs or OUTPUTS
 

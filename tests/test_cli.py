@@ -10,8 +10,8 @@ import pytest
 from narrutils import paths
 from narrutils.cli import main
 from narrutils.data import demo
+from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.runner import RunFailed
 from narrutils.predict import Outputs
 

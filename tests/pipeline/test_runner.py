@@ -8,11 +8,13 @@ from pathlib import Path
 import papermill
 import pytest
 
+from narrutils.data import stages
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
 from narrutils.errors import InputError
+from narrutils.paths import shown
 from narrutils.pipeline import runner, skipping
-from narrutils.pipeline.preflight import check_inputs, forecast, preflight, shown
+from narrutils.pipeline.preflight import check_inputs, forecast, preflight
 from narrutils.pipeline.profiles import load_profile
 from narrutils.pipeline.provenance import versions
 from narrutils.pipeline.redaction import NOT_SHOWN
@@ -236,7 +238,7 @@ def test_an_interruption_says_how_to_go_on(bench, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(papermill, "execute_notebook", interrupt)
-    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*--from 02 -p scale 2") as caught:
+    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*-p scale 2 --from 02") as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 130
 
@@ -302,9 +304,9 @@ def test_data_and_schema_count_by_content_wherever_they_lie(bench, data):
 def test_a_stage_without_an_end_counts_for_nothing(tmp_path):
     run = Run(tmp_path, stage="01_makes")
     run.write("a.json", {})
-    assert not skipping.has_ended(run, "01_makes")
+    assert not stages.has_ended(run, "01_makes")
     skipping.begin(run, "01_makes", remake=False)
-    assert skipping.recorded(run, "01_makes")["files"] == {"a.json": ""}
+    assert stages.recorded(run, "01_makes")["files"] == {"a.json": ""}
 
 
 def test_packaged_models_are_ready_before_the_first_notebook(tmp_path, monkeypatch):
