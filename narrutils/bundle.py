@@ -28,20 +28,33 @@ LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def bundle(run: str | Path, out: str | Path) -> None:
+def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> None:
     """Write the archive of a run.
+
+    Args:
+        overwrite: whether a file may be replaced that is no such archive.
 
     Raises:
         InputError: the run has not run to its end, a hub model is not in the local hub cache, or
-            `out` is no zip file that can be written.
+            `out` is no zip file that can be written, or is there and is something else.
     """
     out = Path(out)
     if out.is_dir() or out.suffix != ".zip":
         raise InputError(f"{out}: name a file that ends in .zip")
+    if out.exists() and not overwrite and not _is_bundle(out):
+        raise InputError(f"{out}: is there and is no such archive; name another file, or add --overwrite")
     files = contents(Deployed.open(run))
     with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(files):
             _add(archive, name, files[name])
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is an archive of this kind."""
+    if not zipfile.is_zipfile(path):
+        return not path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return {"main.py", f"run/{ENSEMBLE}"} <= set(archive.namelist())
 
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from narrutils.crossfit.phases import Teaching
 from narrutils.data.run import Run
-from narrutils.data.settings import Amount, Fields, Seed, Teacher, fitting, settings
-from narrutils.errors import InputError, concerning
+from narrutils.data.settings import Fields, Seed, Teacher, fitting, settings
+from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.evaluation.ensemble import ENSEMBLE, normalise
 from narrutils.models.hub import backbones, config_at_hand, values_under
 from narrutils.models.packaged import PACKAGED, require
@@ -100,8 +100,9 @@ def _weighed(weights: Mapping | None, models: set[str]) -> None:
     if weights is not None:
         normalise(weights)
         members = sorted(models - {ENSEMBLE})
-        if members:
-            fitting(weights, dict[Literal[*members], Amount], "weights")
+        for name in (name for name in weights if members and name not in members):
+            mend = did_you_mean(name, members, f"there will be {', '.join(members)}")
+            raise InputError(f"weights: no notebook makes a model {name!r}; {mend}")
 
 
 def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:

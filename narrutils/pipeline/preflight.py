@@ -73,9 +73,10 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
             finished, or schema or data are faulty.
     """
     chosen, outputs, notebooks = _choose(profile, start, only), Path(outputs).resolve(), Path(notebooks)
-    check_folder(outputs / profile.run)
-    check_shown(profile)
     run = Run(outputs / profile.run)
+    check_folder(run.folder)
+    check_shown(profile)
+    check_earlier(run, profile.stages[: profile.stages.index(chosen[0])])
     profile = settled(profile, run.folder)
     previous = previous_runs(profile, outputs)
     check_settings(profile, previous, notebooks, chosen, run)
@@ -83,13 +84,7 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     check_data(run, data)
     for stage, folder in previous.items():
         inputs.by_stage[stage][PREVIOUS] = content(Run(folder), profile.stages)
-    job = Job(profile, notebooks, outputs, chosen, force, inputs, data, previous)
-    for stage in profile.stages[: profile.stages.index(chosen[0])]:
-        if not has_ended(job.run, stage):
-            raise InputError(
-                f"{shown(job.run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
-            )
-    return job
+    return Job(profile, notebooks, outputs, chosen, force, inputs, data, previous)
 
 
 def settled(profile: Profile, folder: Path) -> Profile:
@@ -119,6 +114,19 @@ def check_folder(folder: Path) -> None:
         if others:
             mend = "choose another name with `-p run NAME`"
             raise InputError(f"{shown(folder)}: is no run folder and holds {others[0]}; {mend}")
+
+
+def check_earlier(run: Run, stages: list[str]) -> None:
+    """Check that these stages, which are not to run, have ended in this folder.
+
+    Raises:
+        InputError: one has not.
+    """
+    for stage in stages:
+        if not has_ended(run, stage):
+            raise InputError(
+                f"{shown(run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
+            )
 
 
 def check_data(run: Run, data: dict) -> None:
