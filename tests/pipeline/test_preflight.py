@@ -205,6 +205,9 @@ def test_a_run_folder_of_other_data_is_refused(tmp_path):
         check_data(run, made_data(embedded=False))
     with pytest.raises(InputError, match="-p run NAME"):
         check_data(run, made_data(schema="osha"))
+    run.write("run.json", {"stages": {}, "data": made_data(embedded=False)})
+    with pytest.raises(InputError, match="demo: was made of data of your own"):
+        preflight(load_profile("params/demo.yaml", [("precision", "float32")]), NOTEBOOKS, tmp_path)
 
 
 def test_a_folder_that_no_run_made_is_refused(capsys, outputs):
@@ -231,8 +234,9 @@ def test_cases_that_the_command_line_names_are_not_shown_because_a_profile_shows
     check(("data_dir", ""))
     for word in ("true", "false"):
         check(("data_dir", str(tmp_path)), ("show_text", word))
-    with pytest.raises(InputError, match="demo.yaml: sets show_text, .*-p show_text true"):
-        check(("01.data_dir", str(tmp_path)))
+    for tell in (lambda profile: preflight(profile, NOTEBOOKS, tmp_path), check_shown):
+        with pytest.raises(InputError, match="demo.yaml: sets show_text, .*-p show_text true"):
+            tell(load_profile("params/demo.yaml", [("01.data_dir", str(tmp_path))]))
 
 
 def test_how_files_were_read_is_told_once(tmp_path, capsys, monkeypatch):
