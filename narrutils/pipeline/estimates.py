@@ -62,10 +62,10 @@ def in_words(table: pd.DataFrame) -> str:
     told.loc[runs, costs.columns] = told.loc[runs, costs.columns].replace("", "unknown")
     unknown = int((costs["seconds"].isna() & runs).sum())
     known = costs["seconds"].dropna().sum()
-    parts = [f"about {duration(known)}"] if known or not unknown else []
-    parts += [f"{unknown} notebooks that were never timed"] if unknown else []
+    took = f"{'at least' if unknown else 'about'} {duration(known)}" if known or not unknown else "unknown"
     peak = f", {costs['gigabytes'].max():.1f} GB" if costs["gigabytes"].notna().any() else ""
-    return f"{told.to_string(index=False)}\nin all {' and '.join(parts)}{peak}"
+    never = f"; {unknown} notebooks were never timed" if unknown else ""
+    return f"{told.to_string(index=False)}\nin all {took}{peak}{never}"
 
 
 def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:

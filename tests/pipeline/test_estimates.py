@@ -142,7 +142,7 @@ def test_what_was_never_timed_is_unknown_and_not_nothing():
     unknown = ("03", "run", "new", None, 24)
     assert told(timed, skipped)[-1] == "in all about 1 min 30 s, 1.5 GB"
     lines = told(timed, skipped, unknown)
-    assert lines[-1] == "in all about 1 min 30 s and 1 notebooks that were never timed, 24.0 GB"
+    assert lines[-1] == "in all at least 1 min 30 s, 24.0 GB; 1 notebooks were never timed"
     assert [line.count("unknown") for line in lines[1:4]] == [0, 0, 1]
-    assert told(("04", "run", "new", None, None))[-1] == "in all 1 notebooks that were never timed"
+    assert told(("04", "run", "new", None, None))[-1] == "in all unknown; 1 notebooks were never timed"
     assert told(skipped)[-1] == "in all about 0 s"
