@@ -67,7 +67,7 @@ class VllmBackend(Backend):
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
         try:
-            process.submit(_start, self._options()).result()
+            _awaited(process, _start, self._options())
         except BrokenProcessPool:
             raise self._died() from None
         except Exception as error:
@@ -128,7 +128,7 @@ class VllmBackend(Backend):
 
     def _ask(self, function: Callable, *arguments: object) -> object:
         try:
-            return self._process.submit(function, *arguments).result()
+            return _awaited(self._process, function, *arguments)
         except BrokenProcessPool:
             raise self._died() from None
 
@@ -138,6 +138,16 @@ class VllmBackend(Backend):
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
             "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
         )
+
+
+def _awaited(process: ProcessPoolExecutor, function: Callable, *arguments: object) -> object:
+    """What a call in the child process returns; an interrupt ends the child, which else worked on to the end."""
+    try:
+        return process.submit(function, *arguments).result()
+    except KeyboardInterrupt:
+        for child in process._processes.values():
+            child.kill()
+        raise
 
 
 def _allowed_rank(rank: int) -> int:

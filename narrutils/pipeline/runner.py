@@ -10,17 +10,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from narrutils.errors import InputError
-from narrutils.models.hub import backbones, hub_ids
+from narrutils.errors import InputError, Stopped, refusal
+from narrutils.models.hub import backbones
 from narrutils.models.packaged import PACKAGED, is_ready, require
 from narrutils.models.precision import fastest, slow
-from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.paths import PROJECT
 from narrutils.pipeline import provenance, skipping
 from narrutils.pipeline.estimates import states_gigabytes
 from narrutils.pipeline.parameters import read_cells
@@ -59,16 +59,24 @@ def run_profile(
 
     Raises:
         InputError: something that the user gave is wrong; outputs are as they were.
-        RunFailed: a notebook failed, or the run was interrupted.
+        RunFailed: a notebook failed, the system refused something, or the run was stopped.
     """
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
     with _locked(job.run.folder):
-        _make_ready(packaged)
-        for stage in job.chosen:
-            _stage(job, stage)
-        return _finish(job)
+        stage = job.chosen[0]
+        try:
+            _make_ready(packaged)
+            for stage in job.chosen:
+                _stage(job, stage)
+            return _finish(job)
+        except KeyboardInterrupt as stop:
+            message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
+            raise RunFailed(message, Stopped.code_of(stop)) from None
+        except OSError as error:
+            message = f"{stage}: {refusal(error)}\n  when it is mended: {job.resume(stage)}"
+            raise RunFailed(message, code=2) from None
 
 
 def dry_run(
@@ -147,9 +155,12 @@ def _timed(job: Job, stage: str) -> dict:
     try:
         with meter:
             cells = _execute(job, stage)
-    except BaseException:
-        description = provenance.describe(job.profile, job.data)
-        provenance.update(job.run, description, stage, meter.figures("failed"))
+    except BaseException as error:
+        meter.end_children()
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk must not hide what it was that failed
+            description = provenance.describe(job.profile, job.data)
+            provenance.update(job.run, description, stage, meter.figures(status))
         raise
     return meter.figures("done") | {"cells": cells}
 
@@ -163,10 +174,13 @@ def _execute(job: Job, stage: str) -> int:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    from narrutils.pipeline.kernels import Kernel, kernel_environment
+
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it quotes the cell of an interrupted run
     made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
     try:
-        with _kernel_environment(job.profile.parameters[stage]):
+        with kernel_environment(job.profile.parameters[stage]):
             done = papermill.execute_notebook(
                 _verbatim(job.notebook(stage)),
                 _verbatim(part),
@@ -181,6 +195,7 @@ def _execute(job: Job, stage: str) -> int:
                 start_timeout=300,  # a busy machine is slow to import, and slow to answer
                 iopub_timeout=300,
                 extra_arguments=["--IPKernelApp.log_level=50"],
+                kernel_manager_class=Kernel,
             )
         return sum(cell.cell_type == "code" for cell in done.cells)
     except papermill.PapermillExecutionError as error:
@@ -189,9 +204,6 @@ def _execute(job: Job, stage: str) -> int:
         died = isinstance(error, DeadKernelError)
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
         raise RunFailed(_failure(job, stage, _started(part), line)) from None
-    except KeyboardInterrupt:
-        message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
-        raise RunFailed(message, code=130) from None
     finally:
         if part.exists():
             os.replace(part, made)
@@ -203,7 +215,8 @@ def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
     if not shows_text(job.profile.parameters):
         redact_notebook(notebook)
         said, _ = redact(error.ename, error.evalue, error.traceback)
-    line = said if error.ename == "InputError" else f"{error.ename}: {said}"
+    refused = quoted_refusal(error.evalue)
+    line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
     return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
@@ -226,31 +239,6 @@ def _failure(job: Job, stage: str, cell: int, line: str) -> str:
 def _verbatim(path: Path) -> str:
     """A path whose braces papermill takes as they are, not as places to fill in."""
     return str(path.resolve()).replace("{", "{{").replace("}", "}}")
-
-
-@contextmanager
-def _kernel_environment(parameters: dict) -> Iterator[None]:
-    """What kernels find in their environment: this package, this Python, no telemetry.
-
-    And no network, unless the stage's parameters name a model of a hub.
-    """
-    offline = "0" if hub_ids(parameters) else "1"
-    wanted = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        UNATTENDED: "1",
-    }
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager
