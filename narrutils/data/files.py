@@ -158,13 +158,14 @@ def gone(folder: Path) -> list[Path]:
 
 
 def check_contents(folder: Path) -> None:
-    """That nothing in a folder was damaged.
+    """That nothing in a folder was damaged; what reading needs and is not there, the reader names.
 
     Raises:
         InputError: a file is not as it was written; the line names it.
     """
     for path in altered(folder):
-        raise InputError(f"{path}: is not as it was written; {AGAIN}")
+        if path.exists():
+            raise InputError(f"{path}: is not as it was written; {AGAIN}")
 
 
 def _noted(folder: Path) -> dict[str, str]:

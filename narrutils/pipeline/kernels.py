@@ -10,6 +10,12 @@ from jupyter_client import AsyncKernelManager
 from narrutils.models.hub import hub_ids
 from narrutils.paths import PROJECT, UNATTENDED
 
+#: Arguments of a kernel that says nothing of itself, when it is ended with work in hand least of all.
+QUIET = [
+    "--IPKernelApp.log_level=50",
+    "--IPKernelApp.exec_lines=__import__('logging').getLogger('asyncio').setLevel(50)",
+]
+
 
 class Kernel(AsyncKernelManager):
     """A kernel whose children hear nothing of an interrupt.

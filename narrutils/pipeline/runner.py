@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from narrutils.errors import InputError, Stopped, refusal
+from narrutils.errors import InputError, Stopped, quoted_refusal, refusal
 from narrutils.models.hub import backbones
 from narrutils.models.packaged import PACKAGED, is_ready, require
 from narrutils.models.precision import fastest, slow
@@ -174,7 +174,7 @@ def _execute(job: Job, stage: str) -> int:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    from narrutils.pipeline.kernels import Kernel, kernel_environment
+    from narrutils.pipeline.kernels import QUIET, Kernel, kernel_environment
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it quotes the cell of an interrupted run
@@ -194,7 +194,7 @@ def _execute(job: Job, stage: str) -> int:
                 coalesce_streams=True,
                 start_timeout=300,  # a busy machine is slow to import, and slow to answer
                 iopub_timeout=300,
-                extra_arguments=["--IPKernelApp.log_level=50"],
+                extra_arguments=QUIET,
                 kernel_manager_class=Kernel,
             )
         return sum(cell.cell_type == "code" for cell in done.cells)

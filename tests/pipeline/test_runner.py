@@ -1,11 +1,17 @@
 """Stages run in order, are skipped by content, and a failure says how to go on."""
 
+import errno
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import papermill
+import psutil
 import pytest
 
 from narrutils.data.files import digest, read_json
@@ -239,6 +245,73 @@ def test_an_interruption_says_how_to_go_on(bench, monkeypatch):
     with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*--from 02 -p scale 2") as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 130
+
+
+def test_what_the_system_refuses_a_notebook_is_told_though_messages_are_not(bench):
+    bench.place("raises", "02_uses")
+    path = bench.notebooks / "02_uses.ipynb"
+    failing = "import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), '/there/a.json')"
+    path.write_text(path.read_text().replace("1 / divisor", failing))
+    with pytest.raises(RunFailed) as caught:
+        bench.run()
+    assert "failed in cell In [4]: /there/a.json: no space is left on its disk; free" in str(caught.value)
+    assert caught.value.code == 1
+
+
+def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch):
+    """Even where `run.json` cannot be written either."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/file")
+
+    monkeypatch.setattr(papermill, "execute_notebook", refuse)
+    monkeypatch.setattr(runner.provenance, "update", refuse)
+    with pytest.raises(RunFailed, match="02_uses: /there/file: no space(.|\n)*--from 02 -p scale 2") as caught:
+        bench.run(("scale", "2"))
+    assert caught.value.code == 2
+
+
+CALL = """
+import sys
+from functools import partial
+from narrutils import cli
+from narrutils.pipeline import profiles, runner
+profiles.load_profile = partial(profiles.load_profile, notebooks=sys.argv[1])
+runner.run_profile = partial(runner.run_profile, notebooks=sys.argv[1])
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "number"), [("workers", signal.SIGINT), ("pool", signal.SIGTERM)])
+def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind, number):
+    """Whatever a notebook started: workers, a pool's process, one of a session of its own."""
+    notebooks, begun = tmp_path / "notebooks", tmp_path / "out/toy/begun"
+    notebooks.mkdir()
+    shutil.copy(FIXTURES / "waits.ipynb", notebooks / "01_waits.ipynb")
+    tmp_path.joinpath("toy.yaml").write_text(PROFILE.split("estimate")[0])
+    words = ["run", str(tmp_path / "toy.yaml"), "-p", "kind", kind, "--outputs", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [sys.executable, "-c", CALL, str(notebooks), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as called:  # fmt: skip
+        wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
+        while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
+            assert called.poll() is None, called.communicate()
+            time.sleep(0.1)
+        time.sleep(1)  # the runner looks for processes twice a second
+        children = psutil.Process(called.pid).children(recursive=True)
+        os.killpg(called.pid, number)  # as a terminal does
+        told, said = called.communicate(timeout=120)
+    assert called.returncode == 128 + number
+    assert said.count("\n") == 2, said
+    first, second = said.splitlines()
+    assert first == "narrutils: interrupted in 01_waits; to go on:"
+    assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} --from 01 -p kind {kind}")
+    assert "noise" not in told
+    assert len(children) >= 4 and not [child for child in children if child.is_running()]
+    figures = read_json(tmp_path / "out/toy/run.json")["stages"]["01_waits"]
+    assert figures["status"] == "interrupted" and figures["seconds"] > 0
 
 
 def test_two_runs_in_one_folder_are_refused(bench):
