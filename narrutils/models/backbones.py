@@ -35,7 +35,6 @@ from narrutils.models.packaged import PACKAGED, folder_of
 from narrutils.paths import locate
 
 
-
 @dataclass(frozen=True)
 class Backbone:
     """One pretrained model and where it lies.

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
-from narrutils.data.files import check_contents, digest, intact, read_json, read_tensors, write_json, write_tensors
+from narrutils.data.files import (
+    check_contents,
+    digest,
+    intact,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 from narrutils.data.settings import restored
 from narrutils.data.store import base_beside
 from narrutils.errors import InputError

@@ -141,7 +141,9 @@ def test_damage_that_still_parses_is_seen_by_the_digests(tmp_path):
     whole[-1] ^= 1
     path.write_bytes(whole)
     read_tensors(path)
-    with pytest.raises(InputError, match=r"a\.safetensors: is not as it was written; it is damaged: remove it"):
+    with pytest.raises(
+        InputError, match=r"a\.safetensors: is not as it was written; it is damaged: remove it"
+    ):
         check_contents(tmp_path)
     path.unlink()
     assert altered(tmp_path) == gone(tmp_path) == [path]

@@ -266,7 +266,9 @@ def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch
 
     monkeypatch.setattr(papermill, "execute_notebook", refuse)
     monkeypatch.setattr(runner.provenance, "update", refuse)
-    with pytest.raises(RunFailed, match="02_uses: /there/file: no space(.|\n)*--from 02 -p scale 2") as caught:
+    with pytest.raises(
+        RunFailed, match="02_uses: /there/file: no space(.|\n)*--from 02 -p scale 2"
+    ) as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 2
 
