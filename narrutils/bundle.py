@@ -26,17 +26,13 @@ from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
-<<<<<<< HEAD
 LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
-=======
-LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
 #: What `load_model` imports for members that read with torch.
 NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
 #: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
 RUNTIME = "Python 3.10, torch 2.1.2, transformers 4.44.2, no peft"
 #: Model types that its transformers does not know, of those that this project names.
 NEWER = ("gemma3", "gemma3_text", "modernbert", "qwen3")
->>>>>>> house
 #: Earliest date that a zip file can hold: the same for every file of every archive.
 DATE = (1980, 1, 1, 0, 0, 0)
 

@@ -50,7 +50,7 @@ def _fail(line: str, code: int) -> int:
 
 @contextmanager
 def _stopping_by_exception() -> Iterator[None]:
-    """Let a request to end unwind as an interrupt does: what was begun is written down, children are ended."""
+    """A request to end unwinds as an interrupt does: state is written, children are ended."""
 
     def stop(number: int, _) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough

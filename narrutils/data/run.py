@@ -174,7 +174,7 @@ class Run:
         return folder
 
     def take_folder(self, name: str, key: str) -> bool:
-        """Whether the folder `name` was made under `key` and is whole; then this stage counts it as its own."""
+        """Whether the folder `name` was made under `key` and is whole; then it counts as this stage's own."""
         folder = self.path(name)
         marker = folder / "key.json"
         found = marker.exists() and read_json(marker) == {"key": key} and not altered(folder)

@@ -156,7 +156,7 @@ class VllmBackend(Backend):
 
 @contextmanager
 def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Around a wait for child processes: an interrupt ends them, which would else work on, and be waited for."""
+    """Around a wait for child processes: an interrupt ends them, which would else work on."""
     try:
         yield process
     except KeyboardInterrupt:
