@@ -293,25 +293,28 @@ def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind,
     shutil.copy(FIXTURES / "waits.ipynb", notebooks / "01_waits.ipynb")
     tmp_path.joinpath("toy.yaml").write_text(PROFILE.split("estimate")[0])
     words = ["run", str(tmp_path / "toy.yaml"), "-p", "kind", kind, "--outputs", str(tmp_path / "out")]
-    with subprocess.Popen(
-        [sys.executable, "-c", CALL, str(notebooks), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as called:  # fmt: skip
-        wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
-        while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
-            assert called.poll() is None, called.communicate()
-            time.sleep(0.1)
-        time.sleep(1)  # the runner looks for processes twice a second
-        children = psutil.Process(called.pid).children(recursive=True)
-        os.killpg(called.pid, number)  # as a terminal does
-        told, said = called.communicate(timeout=120)
+    told, said = tmp_path / "told", tmp_path / "said"
+    with told.open("w") as out, said.open("w") as errors:
+        call = [sys.executable, "-c", CALL, str(notebooks), *words]
+        called = subprocess.Popen(call, stdout=out, stderr=errors, start_new_session=True)
+    wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
+    while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
+        assert called.poll() is None, said.read_text()
+        time.sleep(0.1)
+    time.sleep(1)  # the runner looks for processes twice a second
+    children = psutil.Process(called.pid).children(recursive=True)
+    os.killpg(called.pid, number)  # as a terminal does
+    called.wait(timeout=120)
+    alive = [child for child in children if child.is_running()]
+    for child in alive:
+        child.kill()
     assert called.returncode == 128 + number
-    assert said.count("\n") == 2, said
-    first, second = said.splitlines()
+    assert said.read_text().count("\n") == 2, said.read_text()
+    first, second = said.read_text().splitlines()
     assert first == "narrutils: interrupted in 01_waits; to go on:"
     assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} --from 01 -p kind {kind}")
-    assert "noise" not in told
-    assert len(children) >= 4 and not [child for child in children if child.is_running()]
+    assert "noise" not in told.read_text()
+    assert len(children) >= 4 and not alive
     figures = read_json(tmp_path / "out/toy/run.json")["stages"]["01_waits"]
     assert figures["status"] == "interrupted" and figures["seconds"] > 0
 
