@@ -10,7 +10,7 @@ from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
-from narrutils.generation.reference import Limits, words
+from narrutils.generation.reference import Limits
 from narrutils.generation.rules import RULES
 from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
