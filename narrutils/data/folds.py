@@ -59,10 +59,10 @@ def _states(schema: Schema, labels: pd.DataFrame) -> np.ndarray:
 def _draw_sets(states: np.ndarray, sets: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """A fold for each case, whole sets of cases in one.
 
-    Greedy, as scikit-learn's StratifiedGroupKFold: the sets that weigh most first, and each into the
-    fold where the squared differences between the folds' shares of each state, and of the cases, grow
-    least. Sharing a state between folds costs the sum of its squared counts, so to add a set costs the
-    product of its counts and those of the fold.
+    Greedy, as scikit-learn's StratifiedGroupKFold: the sets that weigh most first, those of like weight
+    (within a power of two) in random order, and each into the fold where the squared differences between
+    the folds' shares of each state, and of the cases, grow least. Those are least where the sum of the
+    folds' squared counts is, so to add a set costs the product of its counts and those of the fold.
 
     Args:
         states: `[n_cases, n_states]`, 0 or 1; `sets`: number of each case's set, from 0 on.
@@ -75,9 +75,9 @@ def _draw_sets(states: np.ndarray, sets: np.ndarray, n_folds: int, seed: int) ->
     np.add.at(held, sets, states)
     weighted = held / np.maximum(states.sum(axis=0), 1) ** 2
     order = np.random.default_rng(seed).permutation(n_sets)
-    heaviest = np.argsort(-(held * weighted).sum(axis=1)[order], kind="stable")
+    weight = np.floor(np.log2((held * weighted).sum(axis=1)))
     folds = np.empty(n_sets, dtype=int)
-    for one in order[heaviest]:
+    for one in order[np.argsort(-weight[order], kind="stable")]:
         folds[one] = (counts @ weighted[one]).argmin()  # an empty fold costs nothing, so none stays empty
         counts[folds[one]] += held[one]
     return folds[sets]

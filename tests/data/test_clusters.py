@@ -20,9 +20,9 @@ def jaccard(one: list[str], other: list[str]) -> float:
 
 
 def families(seed: int, words: int = 40) -> dict[str, list[str]]:
-    """Twenty texts with three more each, in which up to 10 words in a row were exchanged."""
+    """Ten texts with three more each, in which up to 10 words in a row were exchanged."""
     rng, told = np.random.default_rng(seed), {}
-    for family in range(20):
+    for family in range(10):
         text = [f"w{n}" for n in rng.integers(0, 200, words)]
         for n in range(4):
             copy, at = list(text), rng.integers(0, words - 10)
@@ -31,7 +31,7 @@ def families(seed: int, words: int = 40) -> dict[str, list[str]]:
     return told
 
 
-@pytest.mark.parametrize("similarity", [0.3, 0.5, 0.7, 0.9, 1.0])
+@pytest.mark.parametrize("similarity", [0.3, 0.6, 1.0])
 def test_sets_are_those_of_brute_force(similarity):
     told = families(seed=int(10 * similarity))
     pairs = [p for p in combinations(told, 2) if jaccard(told[p[0]], told[p[1]]) >= similarity]

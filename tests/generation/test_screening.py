@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, uids
 
+from narrutils.data.clusters import words
 from narrutils.data.demo import write_demo_data
 from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
