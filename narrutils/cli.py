@@ -169,12 +169,14 @@ def _predict(given: argparse.Namespace) -> None:
 )
 def _bundle(given: argparse.Namespace) -> None:
     """Put a finished run's models and the code that reads them into one zip file with main.py
-    at its root. Unpacked, `python main.py` reads data/test_features.csv and
-    data/submission_format.csv and writes submission.csv, without network or narrutils installed."""
-    from narrutils.bundle import bundle
+    at its root. Unpacked, `python main.py` reads data/test_features.csv (and, if it is there,
+    data/submission_format.csv) and writes submission.csv, without network or narrutils installed."""
+    from narrutils.bundle import RUNTIME, bundle
 
-    bundle(given.run, given.out)
+    lacking = bundle(given.run, given.out)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
+    if lacking:
+        print(f"the competition's public runtime ({RUNTIME}) cannot run it: {'; '.join(lacking)}")
 
 
 @_command(

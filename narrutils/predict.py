@@ -143,9 +143,14 @@ def code(
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
     """Code the cases of a submission format, in its order of rows and columns; joined by uid.
 
+    Where there is no such file: all cases of the features, in their order.
+
     Raises:
         InputError: a file is faulty, or the format asks for a case that has no features.
     """
+    if not submission_format.exists():
+        print(f"{predict(run, features, Outputs(out))['rows']} cases coded", flush=True)
+        return
     schema = Deployed.open(run).schema
     sheet = read_sheet(submission_format, [schema.uid, *schema.names], schema.uid)
     with TemporaryDirectory() as scratch:  # as coded, in the order of the features

@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Annotated, Literal, NewType, dataclass_transform, get_args
+from typing import Annotated, Literal, NewType, get_args
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import dataclass_transform  # in typing from 3.11 on; bundles run on 3.10
 
 from narrutils.errors import InputError, did_you_mean
 

@@ -15,6 +15,7 @@ import pandas as pd
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import sentences
+from narrutils.models.text import balanced_lengths
 
 #: Opens every case of a completion prompt, so that it also marks where an answer ends.
 SEPARATOR = "### Case"
@@ -85,6 +86,15 @@ class Examples:
         return Story(self.parts[uid], tuple(sentences(self.schema, self.labels.loc[uid], rng)))
 
 
+def shortened(story: Story, most: int) -> Story:
+    """The story in at most so many words: its longest narratives lose theirs first, at the end."""
+    parts = [part.split() for part in story.parts]
+    kept = balanced_lengths([len(part) for part in parts], most)
+    if sum(kept) == sum(map(len, parts)):
+        return story
+    return replace(story, parts=tuple(" ".join(part[:n]) for part, n in zip(parts, kept)))
+
+
 def few_shot(
     examples: Examples,
     fold: int,
@@ -97,11 +107,12 @@ def few_shot(
 ) -> Prompt:
     """The prompt number `index`: real cases of `fold`, drawn without replacement.
 
-    The first example always stays; others join until the whole prompt would pass
+    The first example always stays, others join until the whole prompt would pass
     `max_words`. The same arguments give the same prompt, whatever the order of rows.
 
     Args:
         max_examples: 0 shows none, for a generator that was adapted to such cases.
+        max_words: of the prompt; also of its first example alone, which is shortened to so many.
         requested: codes that the new case is to have; `examples` then needs labels.
 
     Raises:
@@ -112,7 +123,7 @@ def few_shot(
     # Settings are drawn apart, so that the same cases are shown with and without labels.
     rng = None if requested is None else np.random.default_rng([seed, index, 1])
     wanted = () if requested is None else tuple(sentences(schema, requested, rng))
-    stories = [examples.story(uid, rng) for uid in order]
+    stories = [shortened(examples.story(uid, rng), max_words) for uid in order]
     build = _chat if form == "chat" else _completion
     prompt, count = build(stories[:1], schema, wanted), len(stories[:1])
     while count < len(stories):

@@ -104,9 +104,8 @@ def test_a_variable_without_a_label_has_no_targets_and_the_others_keep_theirs():
     labels.loc["u001", "Place"] = pd.NA
     targets = TOY.to_targets(labels)
     gone = targets.isna()
-    assert gone.loc["u001", list(TOY["Place"].columns)].all() and gone.to_numpy().sum() == len(
-        TOY["Place"].columns
-    )
+    assert gone.loc["u001", list(TOY["Place"].columns)].all()
+    assert gone.to_numpy().sum() == len(TOY["Place"].columns)
     pd.testing.assert_frame_equal(targets.where(~gone, whole), whole)
 
 

@@ -17,6 +17,7 @@ from narrutils.generation.prompts import (
     few_shot,
     headings,
     instructions,
+    shortened,
 )
 from narrutils.models.backbones import load_tokenizer, resolve
 
@@ -76,6 +77,14 @@ def test_the_prompt_stays_within_its_words_but_keeps_the_first_example(examples,
     assert len(everything(one_more).split()) > 1100
     short = few_shot(examples, 0, max_words=10, **ask)
     assert short.example_uids == long.example_uids[:1]
+
+
+def test_a_first_example_is_shortened_fairly_and_one_that_fits_stays_whole():
+    story = Story(("short part of five words", " ".join(f"word{n}" for n in range(100))), ("True.",))
+    cut = shortened(story, 25)
+    assert cut.parts[0] == story.parts[0] and cut.settings == story.settings
+    assert cut.parts[1].split() == story.parts[1].split()[:20]
+    assert shortened(story, 105) is story
 
 
 def test_the_same_seed_and_index_give_the_same_prompt_in_any_row_order(cases, folds):

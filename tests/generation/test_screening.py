@@ -11,7 +11,7 @@ from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
-from narrutils.generation.reference import Limits
+from narrutils.generation.reference import Limits, scripts_of
 from narrutils.generation.rules import RULES
 from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
@@ -228,6 +228,28 @@ def pool(official):
             texts["NarrativeLE"] = ["I'm sorry, but no.", "", "### Case 2", passage(official, 60)[0]][n // 7]
         rows.append({"uid": f"p-{n:06d}", "pool": "p", "seen_folds": [n % 4], **texts})
     return pd.DataFrame(rows)
+
+
+LETTERS = dict(zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстувщжыз"))
+CYRILLIC = str.maketrans(LETTERS | {a.upper(): b.upper() for a, b in LETTERS.items()})
+
+
+def test_the_script_is_that_of_the_official_cases(official, folds, good):
+    """Cases in Cyrillic pass among their like, and a Latin row among them does not."""
+    theirs = official.map(lambda text: text.translate(CYRILLIC))
+    screener = Screener(theirs, folds, SCHEMA)
+    passed = screener.screen(theirs.assign(seen_folds=[[fold] for fold in folds]))
+    of_language = passed["reason"].str.startswith("language")
+    assert not of_language.any()
+    row = pd.DataFrame([{"uid": "new", **good, "seen_folds": [0]}])
+    reason = screener.screen(row)["reason"].iloc[0]
+    assert reason.startswith("language: 100% of the letters are not Cyrillic")
+
+
+def test_a_quotation_in_another_script_is_none_of_the_cases_own():
+    assert scripts_of(["plain words " * 50, "one Greek α"]) == {"LATIN"}
+    assert scripts_of(["слово и word", "ещё слова"]) == {"CYRILLIC", "LATIN"}
+    assert scripts_of(["1234", ""]) == frozenset()
 
 
 def test_rows_in_chunks_get_the_verdicts_of_one_call(official, labels, folds, pool, monkeypatch):
