@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, uids, with_holes, word_texts
 
+from narrutils.data.clusters import words
 from narrutils.data.demo import write_demo_data
 from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
-from narrutils.generation.reference import Limits, scripts_of, words
+from narrutils.generation.reference import Limits, scripts_of
 from narrutils.generation.rules import RULES
 from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
