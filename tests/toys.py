@@ -44,6 +44,12 @@ def random_labels(schema: Schema, n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({v.name: rng.choice(v.codes, n) for v in schema.variables}, index=uids(n))
 
 
+def with_holes(labels: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
+    """The labels without a share of the cells, drawn at random."""
+    gone = np.random.default_rng(seed).random(labels.shape) < share
+    return labels.astype("Int64").mask(gone)
+
+
 def random_probabilities(schema: Schema, index: pd.Index, seed: int = 0) -> pd.DataFrame:
     logits = np.random.default_rng(seed).normal(0, 2, (len(index), schema.width))
     return schema.from_logits(logits, index)

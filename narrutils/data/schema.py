@@ -57,14 +57,15 @@ class Variable:
         return self.name if self.is_binary else f"{self.name}_{code}"
 
     def of_codes(self, table: pd.DataFrame, codes) -> np.ndarray:
-        """Probability `[n]` that each row of a table gives to the code beside it.
+        """Probability `[n]` that each row of a table gives to the code beside it; NaN where there is none.
 
         Args:
-            codes: `[n]`, each one of `codes`, in the order of the table.
+            codes: `[n]`, each one of `codes` or null, in the order of the table.
         """
         p = table[list(self.columns)].to_numpy(dtype=float)
         p = np.hstack([1 - p, p]) if self.is_binary else p
-        return p[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
+        at = pd.Index(self.codes).get_indexer(codes)
+        return np.where(at < 0, np.nan, p[np.arange(len(table)), at])
 
     def sentence(self, code: int = 1) -> str:
         """The description that is true of a case coded `code`."""
@@ -219,8 +220,11 @@ class Schema:
             out[:, columns] = odds / odds.sum(axis=1, keepdims=True)
         return pd.DataFrame(out, index=index, columns=self.columns)
 
-    def check_probabilities(self, probabilities: pd.DataFrame) -> pd.DataFrame:
+    def check_probabilities(self, probabilities: pd.DataFrame, partial: bool = False) -> pd.DataFrame:
         """The same table, its columns in order, after checking ranges and sums.
+
+        Args:
+            partial: whether a variable may have no label: NaN in all its columns.
 
         Raises:
             ValueError: a column is missing, a value is outside [0, 1], or the
@@ -231,10 +235,14 @@ class Schema:
             raise ValueError(f"probability columns are missing: {', '.join(missing[:5])}")
         table = probabilities[self.columns]
         values = table.to_numpy(dtype=float)
-        if not ((values >= 0) & (values <= 1)).all():
+        none = np.zeros(values.shape, dtype=bool)
+        for columns in self.slices.values() if partial else ():
+            none[:, columns] = np.isnan(values[:, columns]).all(axis=1, keepdims=True)
+        if not (none | (values >= 0) & (values <= 1)).all():
             raise ValueError("a probability is outside [0, 1] or not a number")
         for v in self.categorical:
-            sums = values[:, self.slices[v.name]].sum(axis=1)
+            columns = self.slices[v.name]
+            sums = values[~none[:, columns.start], columns].sum(axis=1)
             if len(sums) and not np.allclose(sums, 1, atol=1e-3):
                 raise ValueError(
                     f"the classes of {v.name} sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not 1"

@@ -26,6 +26,28 @@ def handed_in(submission: pd.DataFrame, members: Sequence[str]) -> Markdown:
     return Markdown(f"The submission codes {told}, as {by} reads them.")
 
 
+def missing(labels: pd.DataFrame, test_labels: pd.DataFrame | None = None) -> Markdown:
+    """On how many labels all that follows stands, where some are missing; nothing where none is.
+
+    Args:
+        labels: given codes of the official cases, null where none is given.
+        test_labels: those of the test cases; None where there are none at all.
+    """
+    told = []
+    for kind, table in {"official": labels, "test": test_labels}.items():
+        gone = pd.DataFrame() if table is None else table.isna()
+        if gone.any(axis=None):
+            cells, cases = gone.to_numpy().sum(), gone.all(axis=1).sum()
+            whole = f", all of {_count(cases, 'case')} among them" if cases else ""
+            told.append(f"{cells:,} of {_count(gone.size, 'label')} of the {kind} cases are missing{whole}")
+    if not told:
+        return Markdown("")
+    none = _names(labels.columns[labels.isna().all()])
+    unscored = f" No label is given of {none}, so there is no score." if none else ""
+    taken = "They are taken to be missing at random: what is fitted and scored here stands on the others."
+    return Markdown(f"{'; '.join(told)}. {taken}{unscored}")
+
+
 def together(clusters: pd.DataFrame, similarity: float, train_cases: int = 0) -> Markdown:
     """How many cases of `clusters.parquet` belong to others, and which texts count as nearly the same.
 
@@ -139,6 +161,7 @@ def queue(doubts: pd.DataFrame) -> Markdown:
     """How many labels are queued for review, of which kinds, and how many of them should be wrong."""
     kinds = ", ".join(f"{n} {kind}" for kind, n in doubts["direction"].value_counts().items())
     wrong = f"; going by their probabilities, {doubts['probability'].sum():.0f} of them are wrong"
+    wrong += ". That is the models' estimate, fitted to these very labels, and no finding"
     told = f"{_count(len(doubts), 'label')} queued for review"
     return Markdown(told + (f" ({kinds}){wrong}." if kinds else "."))
 

@@ -71,6 +71,7 @@ def test_each_code_has_the_probability_that_its_column_speaks_of():
     assert (sad.column_of(0), sad.column_of(1), place.column_of(3)) == ("Sad", "Sad", "Place_3")
     np.testing.assert_allclose(sad.of_codes(table, [0, 1]), [0.8, 0.7])
     np.testing.assert_allclose(place.of_codes(table, pd.Series([3, 2])), [0.2, 0.2])
+    np.testing.assert_allclose(place.of_codes(table, pd.Series([None, 2], dtype="Int64")), [np.nan, 0.2])
 
 
 def test_from_logits_is_sigmoid_and_softmax():
@@ -117,6 +118,23 @@ def test_a_table_that_is_not_probabilities_is_refused(column, value, line):
     table = random_probabilities(TOY, uids(5))
     table.loc["u003", column] = value
     with pytest.raises(ValueError, match=line):
+        TOY.check_probabilities(table)
+
+
+def test_a_partial_table_may_lack_whole_variables_and_nothing_else():
+    table = random_probabilities(TOY, uids(5))
+    table.loc["u001", ["Sad", *TOY["Place"].columns]] = np.nan
+    pd.testing.assert_frame_equal(TOY.check_probabilities(table, partial=True), table)
+    for column, value, line in [
+        ("Note", 1.2, "outside"),
+        ("Tool_0", np.nan, "outside"),
+        ("Place_2", 0, "sum"),
+    ]:
+        broken = table.copy()
+        broken.loc["u003", column] = value
+        with pytest.raises(ValueError, match=line):
+            TOY.check_probabilities(broken, partial=True)
+    with pytest.raises(ValueError, match="not a number"):
         TOY.check_probabilities(table)
 
 

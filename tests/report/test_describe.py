@@ -81,6 +81,28 @@ def test_fold_balance_names_the_widest_gap():
     assert (table["in column"] == "Note").all()
 
 
+def test_shares_are_those_of_labelled_cases():
+    partly = LABELS.astype("Int64")
+    partly.loc["u000", "Sad"], partly.loc[["u000", "u003"], "Place"], partly["Tool"] = pd.NA, pd.NA, pd.NA
+    table = describe.prevalence(TOY, partly).set_index(["variable", "class"])
+    assert table.loc[("Sad", ""), ["cases", "labelled", "share"]].tolist() == [1, 3, pytest.approx(1 / 3)]
+    assert table.loc["Place", "share"].to_dict() == {"in": 1, "out": 0, "unknown": 0}
+    assert (table.loc["Tool", "labelled"] == 0).all() and table.loc["Tool", "share"].isna().all()
+    assert describe.prevalence(TOY, LABELS)["labelled"].eq(4).all()
+    pairs = describe.co_occurrence(TOY, partly)
+    assert pairs.loc["Sad", "Note"] == pytest.approx(1)  # of the three that have both
+
+
+def test_fold_balance_counts_labels_and_compares_labelled_cases():
+    partly = LABELS.astype("Int64")
+    partly.loc["u000"] = pd.NA
+    table = describe.fold_balance(TOY, partly, pd.Series([0, 0, 1, 1], LABELS.index))
+    assert table["cases"].tolist() == [2, 2] and table["labels"].tolist() == [4, 8]
+    assert table.loc[0, "widest gap"] == pytest.approx(2 / 3)  # Note: 1 of 1, in all 1 of 3
+    alone = describe.fold_balance(TOY, partly, pd.Series([0, 1, 1, 1], LABELS.index))
+    assert alone.loc[0, ["labels", "widest gap"]].tolist() == [0, 0]  # nothing to compare
+
+
 def test_each_folds_generated_rows_are_counted():
     pool = pd.DataFrame({"seen_folds": [[0], [0, 1], [2]]})
     folds = pd.Series([0, 1, 2, 0], index=uids(4))

@@ -133,6 +133,7 @@ def test_flags_say_how_many_cases_a_person_decides():
 def test_a_queue_says_of_what_kinds_its_labels_are():
     doubts = pd.DataFrame({"direction": ["missed", "missed", "other"], "probability": [0.9, 0.8, 0.4]})
     said = say.queue(doubts).data
+    assert "estimate" in said and "no finding" in said
     assert "3 labels" in said and "2 missed, 1 other" in said and " 2 of them are wrong" in said
     assert "0 labels" in say.queue(doubts[:0]).data and "wrong" not in say.queue(doubts[:0]).data
 
@@ -162,6 +163,19 @@ def test_changed_labels_are_judged_only_where_the_truth_is_known():
 def test_a_previous_run_is_held_against_if_there_is_one():
     assert "no other" in say.previous(None).data
     assert "loses 0.100" in say.previous(Interval(-0.1, -0.2, 0.0)).data
+
+
+def test_missing_labels_are_counted_and_none_is_passed_over_in_silence():
+    labels = pd.DataFrame({"Sad": [1, 0, 1], "Note": [0, 0, 1]}, index=list("abc"))
+    assert say.missing(labels).data == say.missing(labels, labels).data == ""
+    some = labels.astype("Int64")
+    some.loc["a"], some.loc["b", "Note"] = pd.NA, pd.NA
+    said = say.missing(some, labels).data
+    assert "3 of 6 labels of the official cases are missing, all of 1 case among them." in said
+    assert "at random" in said and "test" not in said and "no score" not in said
+    both = say.missing(some.assign(Sad=pd.NA), some.iloc[1:]).data
+    assert "; 1 of 4 labels of the test cases are missing. " in both
+    assert "No label is given of *Sad*" in both
 
 
 def test_the_conclusion_repeats_what_was_said():
