@@ -37,7 +37,7 @@ class Dataset:
             evaluation only, never for training.
         submission_uids: test uids in the order that a submission must have.
         hashes: SHA-256 of every file that was read, by file name.
-        groups: further columns of all cases (str), such as a site, that the schema names.
+        groups: columns of the features to report on, to keep together, or kept, as text; of all cases.
     """
 
     train: pd.DataFrame

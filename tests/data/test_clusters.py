@@ -178,8 +178,10 @@ def test_a_set_that_only_several_reasons_make_too_large_names_them_all():
     train = equal(6)
     site = [f"s{n}" for n in range(N + 4)]
     site[5:12] = ["a"] * 7
-    said = refusal(dataset(train, TEST, Site=site), ("Site",))
-    assert "12 of 30" in said and "by texts" in said and "by Site" in said
+    person = ["twin" if n in (20, 21) else "" for n in range(N + 4)]  # no part of the set
+    data = dataset(train, TEST, Site=site, Person=person)
+    said = refusal(data, ("Site", "Person"))
+    assert "12 of 30" in said and "by texts" in said and "by Site" in said and "Person" not in said
     assert "raise duplicate_similarity" in said and "leave Site out" in said
 
 
