@@ -39,7 +39,7 @@ from .world import World
 class Stub(Backend):
     """Answers at once with paragraphs of sentences drawn from `known`."""
 
-    name, version, form, settings = "stub", "1", "chat", {}
+    name, version, form, settings, window = "stub", "1", "chat", {}, 10**6
 
     def __init__(self, known: list[str], parts: int):
         self.known, self.parts = known, parts
@@ -50,6 +50,9 @@ class Stub(Backend):
 
     def _part(self, rng: np.random.Generator) -> str:
         return ". ".join(self.known[n] for n in rng.integers(len(self.known), size=8)) + "."
+
+    def filled(self, prompt: Prompt) -> float:
+        return 0.0
 
     def sample(self, asked, seeds, stops, adapters):
         raise NotImplementedError("a stub knows no tokens")

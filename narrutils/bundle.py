@@ -1,9 +1,12 @@
 """The competition's code-execution archive: a finished run's models and the code that reads them.
 
-Unpacked anywhere, `python main.py` reads `data/test_features.csv` and
-`data/submission_format.csv` and writes `submission.csv`. It needs the packages that its
-`requirements.txt` lists, and neither network nor an installed narrutils. The same run gives
-the same bytes. No narrative goes in, and no uid.
+Unpacked anywhere, `python main.py` reads `data/test_features.csv`, and `data/submission_format.csv`
+if that is there, and writes `submission.csv`. It needs the packages that its `requirements.txt`
+lists, and neither network nor an installed narrutils. The same run gives the same bytes. No
+narrative goes in, and no uid.
+
+Linear members run in the competition's public runtime, whose Python and packages are older than
+ours; `lacking` says what that lacks for other members.
 """
 
 import ast
@@ -16,38 +19,63 @@ from io import BytesIO
 from pathlib import Path
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
-from narrutils.data.files import atomic, read_json
+from narrutils.data.files import CONTENTS, atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
-LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
+LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
+#: What `load_model` imports for members that read with torch.
+NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
+#: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
+RUNTIME = "Python 3.10, torch 2.1.2, transformers 4.44.2, no peft"
+#: Model types that its transformers does not know, of those that this project names.
+NEWER = ("gemma3", "gemma3_text", "modernbert", "qwen3")
 #: Earliest date that a zip file can hold: the same for every file of every archive.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def bundle(run: str | Path, out: str | Path) -> None:
+def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> list[str]:
     """Write the archive of a run.
+
+    Args:
+        overwrite: whether a file may be replaced that is no such archive.
+
+    Returns:
+        What the competition's public runtime lacks for it, see `lacking`.
 
     Raises:
         InputError: the run has not run to its end, a hub model is not in the local hub cache, or
-            `out` is no zip file that can be written.
+            `out` is no zip file that can be written, or is there and is something else.
     """
     out = Path(out)
     if out.is_dir() or out.suffix != ".zip":
         raise InputError(f"{out}: name a file that ends in .zip")
-    files = contents(Deployed.open(run))
+    if out.exists() and not overwrite and not _is_bundle(out):
+        raise InputError(f"{out}: is there and is no such archive; name another file, or add --overwrite")
+    deployed = Deployed.open(run)
+    files = contents(deployed)
     with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(files):
             _add(archive, name, files[name])
+    return lacking(deployed)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is an archive of this kind."""
+    if not zipfile.is_zipfile(path):
+        return not path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return {"main.py", f"run/{ENSEMBLE}"} <= set(archive.namelist())
 
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     """Name in the archive -> the file, or its content."""
-    modules = list(modules_behind("narrutils.predict").values())
-    files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules)}
+    linear = not any(map(is_neural, deployed.models))
+    modules = list(modules_behind("narrutils.predict", without=NEURAL if linear else ()).values())
+    files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, linear)}
     files |= {f"narrutils/{path.relative_to(PACKAGE).as_posix()}": path for path in modules}
     for path in _run_files(deployed):
         files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
@@ -58,6 +86,26 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     return files
 
 
+def is_neural(model: Path) -> bool:
+    """Whether the stored model of a folder reads with torch."""
+    return not (model / "vocabulary.json").exists()
+
+
+def lacking(deployed: Deployed) -> list[str]:
+    """A line for each member that cannot run in the competition's public runtime, and why."""
+    lines = []
+    for member in deployed.members:
+        folders = [deployed.model_folder(member, fold) for fold in deployed.folds[member]]
+        if any(map(is_neural, folders)):
+            wants = [f"transformers {importlib.metadata.version('transformers')}"]
+            wants += ["peft"] if any(folders[0].rglob("adapter_config.json")) else []
+            bodies = [*folders[:1], *([deployed.base_folder(member)] if member in deployed.bases else [])]
+            kinds = {read_json(path)["model_type"] for body in bodies for path in body.rglob("config.json")}
+            wants += [f"the model type {kind}" for kind in sorted(kinds.intersection(NEWER))]
+            lines.append(f"{member} needs {', '.join(wants)}")
+    return lines
+
+
 def _run_files(deployed: Deployed) -> Iterable[Path]:
     """The files of the run folder that reading needs."""
     run = deployed.run
@@ -65,6 +113,7 @@ def _run_files(deployed: Deployed) -> Iterable[Path]:
     yield from (StoredModel(run, member).about_file for member in deployed.members)
     bases = set(map(deployed.base_folder, deployed.bases))
     for folder in (*deployed.models, *bases):
+        check_contents(folder)
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 
 
@@ -88,11 +137,15 @@ def hub_files(id: str, revision: str) -> list[Path]:
     return found
 
 
-def requirements(modules: list[Path]) -> bytes:
-    """The distributions that these modules import, in the versions that are installed here."""
+def requirements(modules: list[Path], at_once: bool = False) -> bytes:
+    """The distributions that these modules import, in the versions that are installed here.
+
+    Args:
+        at_once: only those that are imported with the modules, as linear members need no others.
+    """
     owners = importlib.metadata.packages_distributions()
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules]
-    tops = {name.split(".")[0] for tree in trees for name in imported(tree)} - {"narrutils"}
+    tops = {name.split(".")[0] for tree in trees for name in imported(tree, at_once)} - {"narrutils"}
     names = {owner for top in tops for owner in owners.get(top, [])}
     # Without the local part of a version: a build for CPUs and one for GPUs serve alike.
     lines = {f"{_normal(name)}=={importlib.metadata.version(name).split('+')[0]}" for name in names}

@@ -1,5 +1,6 @@
 """The archive runs alone: unpacked anywhere, no network, no installed narrutils."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from narrutils.bundle import bundle
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
-from narrutils.data.sources import modules_behind
+from narrutils.data.sources import imported, modules_behind
 from narrutils.errors import InputError
 
 #: What the competition's machine does not have: the installed narrutils, packages that only
@@ -112,7 +113,56 @@ def test_no_text_and_no_uid_goes_in(deployed_run, tmp_path):
     assert "run/models/adapters/fold2/body/adapter_model.safetensors" in names
 
 
-def test_requirements_are_what_reading_imports(tfidf_run):
+def told(archive, name):
+    with zipfile.ZipFile(archive) as file:
+        return file.read(name).decode()
+
+
+def test_linear_members_need_neither_torch_nor_the_code_that_wants_it(tfidf_run, tmp_path):
+    """So they run in the competition's public runtime, and nothing is said of it."""
+    assert bundle(tfidf_run.folder, tmp_path / "a.zip") == []
+    names = {line.split("==")[0] for line in told(tmp_path / "a.zip", "requirements.txt").splitlines()}
+    assert {"numpy", "pandas", "scikit-learn", "safetensors"} <= names
+    assert not {"torch", "transformers", "peft", "huggingface-hub"} & names
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        code = [name for name in file.namelist() if name.endswith(".py")]
+        trees = [ast.parse(file.read(name), feature_version=(3, 10)) for name in code]
+    assert "narrutils/models/tfidf.py" in code and "narrutils/models/reading.py" not in code
+    imports = set().union(*(imported(tree, at_once=True) for tree in trees))
+    assert not {name.split(".")[0] for name in imports} & {"torch", "transformers", "tomllib"}
+    assert not imports & {"typing.dataclass_transform", "typing.Self", "datetime.UTC", "enum.StrEnum"}
+
+
+def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_path):
+    lines = bundle(deployed_run.folder, tmp_path / "a.zip")
+    deployed = Deployed.open(deployed_run.folder)
+    neural = [m for m in deployed.members if module.is_neural(deployed.model_folder(m, deployed.folds[m][0]))]
+    assert [line.split()[0] for line in lines] == neural and 0 < len(neural) < len(deployed.members)
+    assert all("transformers" in line for line in lines)
+    assert ["peft" in line for line in lines] == [name == "adapters" for name in neural]
+
+
+@pytest.mark.slow
+def test_without_a_submission_format_all_features_are_coded_in_their_order(tfidf_run, tmp_path):
+    bundle(tfidf_run.folder, tmp_path / "a.zip")
+    room = unpacked(tmp_path / "a.zip", tmp_path / "room")
+    (room / "data/submission_format.csv").unlink()
+    done = run_main(room, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    right = pd.read_csv(tfidf_run.path("submission.csv"))
+    pd.testing.assert_frame_equal(pd.read_csv(room / "submission.csv"), right)
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_its_data_is_one_line(tfidf_run, tmp_path):
+    bundle(tfidf_run.folder, tmp_path / "a.zip")
+    room = unpacked(tmp_path / "a.zip", tmp_path / "room")
+    (room / "data/test_features.csv").write_text("uid\n1\n")
+    done = run_main(room, tmp_path / "site")
+    assert done.returncode == 1 and done.stderr.startswith("main.py: ") and done.stderr.count("\n") == 1
+
+
+def test_requirements_are_what_reading_imports():
     lines = module.requirements(list(modules_behind("narrutils.predict").values())).decode().splitlines()
     names = {line.split("==")[0] for line in lines}
     assert {"numpy", "pandas", "torch", "transformers", "peft", "scikit-learn", "safetensors"} <= names
@@ -151,6 +201,22 @@ def test_a_hub_base_comes_from_the_local_cache(deployed_run, tmp_path, monkeypat
     assert not here.needs_hub
     assert read_json(here.base_folder("adapters") / "hub.json")["id"] == "someone/tiny"
     pd.testing.assert_frame_equal(here.read(TEST), Deployed.open(deployed_run.folder).read(TEST))
+
+
+def test_only_an_earlier_archive_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
+    out = tmp_path / "a.zip"
+    for content in (b"my photographs", None):
+        if content is None:
+            with zipfile.ZipFile(out, "w") as archive:
+                archive.writestr("main.py", "print()")
+        else:
+            out.write_bytes(content)
+        before = out.read_bytes()
+        with pytest.raises(InputError, match="a.zip: is there .*--overwrite$"):
+            bundle(tfidf_run.folder, out)
+        assert out.read_bytes() == before
+    bundle(tfidf_run.folder, out, overwrite=True)
+    bundle(tfidf_run.folder, out)
 
 
 def test_an_archive_that_cannot_be_is_refused(tfidf_run, tmp_path):

@@ -12,6 +12,7 @@ from toys import TOY, word_texts
 from narrutils import predict as module
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.run import Run
+from narrutils.data.tables import write_table
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.predict import Outputs, inert, predict, predict_format, summary
@@ -128,7 +129,8 @@ def test_nothing_is_written_where_a_row_is_faulty(tfidf_run, tmp_path):
 
 
 def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_path, monkeypatch):
-    (tmp_path / "out.csv").write_text("old")
+    old = "uid,Sad,Place,Note,Tool\nold,0,1,0,0\n"
+    (tmp_path / "out.csv").write_text(old)
     monkeypatch.setattr(module, "PIECE", 4)
     read, calls = Deployed.read, []
 
@@ -142,7 +144,7 @@ def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_
     with pytest.raises(KeyboardInterrupt):
         run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
     assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
-    assert (tmp_path / "out.csv").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == old
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path):
@@ -161,6 +163,50 @@ def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path
         with pytest.raises(InputError, match=said):
             predict(tfidf_run.folder, path, outputs, progress=False)
     assert (kept / "precious").exists()
+
+
+def test_only_an_earlier_result_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
+    path, out = features(tmp_path, TEST), tmp_path / "out.csv"
+    codes = "uid,Sad,Place,Note,Tool\na,0,1,0,0\n"
+    for name, content, replaced in [
+        ("out.csv", "", True),
+        ("out.csv", codes, True),
+        ("out.csv", "name,age\nA,7\n", False),
+        ("out.csv", codes.replace("Sad,Place", "Place,Sad"), False),
+        ("out.csv", "\xff\x00", False),
+        ("train_labels.csv", codes, False),
+    ]:
+        out = tmp_path / name
+        out.write_bytes(content.encode("latin-1"))
+        if not replaced:
+            with pytest.raises(InputError, match=f"{name}: is there .*--overwrite$"):
+                predict(tfidf_run.folder, path, Outputs(out), progress=False)
+            assert out.read_bytes() == content.encode("latin-1")
+        predict(tfidf_run.folder, path, Outputs(out, overwrite=not replaced), progress=False)
+        assert len(codes_of(out)) == len(TEST)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_probabilities_and_evidence_replace_no_other_table(tfidf_run, tmp_path, kind):
+    path, more = (
+        features(tmp_path, TEST),
+        {"probabilities": tmp_path / f"p.{kind}", "evidence": tmp_path / "e.csv"},
+    )
+    for given in ({}, {"show_text": True}, {}):  # its own results, with sentences or without
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more, **given), progress=False)
+    write_table(more["probabilities"], pd.DataFrame({"uid": ["a"], "flag": [1]}))
+    with pytest.raises(InputError, match=f"p.{kind}: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+    more["probabilities"].unlink()
+    more["evidence"].write_text("uid,note\na,b\n")
+    with pytest.raises(InputError, match="e.csv: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+
+
+def test_a_run_s_own_submission_is_no_place_for_other_codes(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"))
+    with pytest.raises(InputError, match="submission.csv: is there"):
+        predict(run.folder, features(tmp_path, TEST[:3]), Outputs(run.path("submission.csv")), progress=False)
 
 
 def test_a_run_without_flags_codes_all_the_same(tfidf_run, tmp_path):

@@ -8,7 +8,7 @@ a broken file may be narrative.
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,12 +65,15 @@ def _note_uids(sheet: Sheet, uid: str) -> None:
         sheet.uids[value] = n
 
 
-def open_records(path: Path, columns: list[str], lenient: bool = False) -> tuple[list[str], Iterator[Record]]:
+def open_records(
+    path: Path, columns: list[str], lenient: bool = False, optional: Sequence[str] = ()
+) -> tuple[list[str], Iterator[Record]]:
     """The checked header of a CSV file, and its records, read as they are asked for.
 
     Args:
         columns: what the header holds, in any order, and nothing else.
         lenient: NUL characters and surrogates stay in the cells; otherwise they are errors.
+        optional: what it may hold besides.
 
     Raises:
         InputError: at once for the header; for a record when it is reached.
@@ -80,7 +83,7 @@ def open_records(path: Path, columns: list[str], lenient: bool = False) -> tuple
     if first is None:
         raise InputError(f"{path}: the file is empty; it needs a header and the cases")
     header = [name.strip() for name in first[1]]
-    _check_header(f"{path}: line 1", header, columns)
+    _check_header(f"{path}: line 1", header, [*columns, *(name for name in optional if name in header)])
     return header, records
 
 

@@ -220,8 +220,11 @@ class Schema:
             out[:, columns] = odds / odds.sum(axis=1, keepdims=True)
         return pd.DataFrame(out, index=index, columns=self.columns)
 
-    def check_probabilities(self, probabilities: pd.DataFrame) -> pd.DataFrame:
+    def check_probabilities(self, probabilities: pd.DataFrame, partial: bool = False) -> pd.DataFrame:
         """The same table, its columns in order, after checking ranges and sums.
+
+        Args:
+            partial: whether a variable may have no label: NaN in all its columns.
 
         Raises:
             ValueError: a column is missing, a value is outside [0, 1], or the
@@ -232,10 +235,14 @@ class Schema:
             raise ValueError(f"probability columns are missing: {', '.join(missing[:5])}")
         table = probabilities[self.columns]
         values = table.to_numpy(dtype=float)
-        if not ((values >= 0) & (values <= 1)).all():
+        none = np.zeros(values.shape, dtype=bool)
+        for columns in self.slices.values() if partial else ():
+            none[:, columns] = np.isnan(values[:, columns]).all(axis=1, keepdims=True)
+        if not (none | (values >= 0) & (values <= 1)).all():
             raise ValueError("a probability is outside [0, 1] or not a number")
         for v in self.categorical:
-            sums = values[:, self.slices[v.name]].sum(axis=1)
+            columns = self.slices[v.name]
+            sums = values[~none[:, columns.start], columns].sum(axis=1)
             if len(sums) and not np.allclose(sums, 1, atol=1e-3):
                 raise ValueError(
                     f"the classes of {v.name} sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not 1"

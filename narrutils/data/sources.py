@@ -5,7 +5,7 @@ printed lines and messages of errors, is left out of its digest, so that words c
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -20,21 +20,23 @@ NEUTRAL = {
     "narrutils.data.files": "how bytes are kept, not which",
     "narrutils.data.settings": "what a value may be; what became of it is in the key of all that it decides",
     "narrutils.data.sources": "this list and the digests themselves",
+    "narrutils.data.stages": "whether a run folder may be read at all",
     "narrutils.models.speed": "what `auto` stands for; the precision itself is in every key",
 }
 
 
-def modules_behind(*modules: str) -> dict[str, Path]:
+def modules_behind(*modules: str, without: Collection[str] = ()) -> dict[str, Path]:
     """Name -> file of these modules and of all that they import from the package, at any depth.
 
     Args:
         modules: full names, such as `narrutils.models.text`. Packages on the way to one count too.
+        without: modules that are not followed.
     """
     found, waiting = {}, list(modules)
     while waiting:
         name = waiting.pop()
         path = _file(name)
-        if path and name not in found:
+        if path and name not in found and name not in without:
             found[name] = path
             waiting += [*_imports(path), *([name.rpartition(".")[0]] if "." in name else [])]
     return dict(sorted(found.items()))
@@ -50,10 +52,14 @@ def source_digest(*modules: str) -> str:
     return digest(source_digests(modules))
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """Full names of everything that a piece of code imports, inside functions too."""
+def imported(tree: ast.AST, at_once: bool = False) -> set[str]:
+    """Full names of everything that a piece of code imports, inside functions too.
+
+    Args:
+        at_once: only what is imported when the module is.
+    """
     names = set()
-    for node in ast.walk(tree):
+    for node in ast.iter_child_nodes(tree) if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

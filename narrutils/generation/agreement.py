@@ -14,6 +14,7 @@ import pandas as pd
 
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid
+from narrutils.errors import InputError
 
 #: Probabilities are kept this far from 0 and 1, so that no single variable decides.
 CAUTION = 0.01
@@ -57,6 +58,10 @@ def agreement(schema: Schema, requested: pd.DataFrame, reading: pd.DataFrame, pr
     Raises:
         InputError: a requested code is missing or not one of the variable's.
     """
+    lacking = requested[schema.names].isna().stack()
+    if lacking.any():
+        uid, name = lacking.index[lacking][0]
+        raise InputError(f"{name} of case {uid} was not asked for; ask for every variable, or for none")
     targets = schema.to_targets(requested).to_numpy()
     average = np.broadcast_to(prior[schema.columns].to_numpy(dtype=float), targets.shape)
     read = by_uid(schema.check_probabilities(reading), requested.index, "a screening teacher's reading")

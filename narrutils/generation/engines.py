@@ -6,7 +6,7 @@ often forget it and a case without its parts is lost.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,6 +52,10 @@ class Backend(AbstractContextManager):
     """
 
     name: str
+    #: Called while answers are written, with the share of the call's work that is done and its tokens so far.
+    watch: Callable[[float, int], object] = staticmethod(lambda share, tokens: None)
+
+    _turns, _before = (0, 1), 0  # which of how many parts is written, and the tokens of those before
 
     def __init__(self, backbone: Backbone, sampling: Sampling):
         self.backbone, self.sampling = backbone, sampling
@@ -60,7 +64,15 @@ class Backend(AbstractContextManager):
     def sample(
         self, asked: list[list[int]], seeds: list[int], stops: Sequence[str], adapters: list[str]
     ) -> list[Answer]:
-        """One answer to each list of token ids, without the stop text; `adapters` are folders or ""."""
+        """One answer to each list of token ids, without the stop text; `adapters` are folders or "".
+
+        Tells `_seen` how far it is.
+        """
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Tokens that the model reads and writes at most."""
 
     def forget(self) -> None:  # noqa: B027 (most engines keep nothing)
         """Drop what the engine keeps of prompts that it has read; `generate` begins with it."""
@@ -87,6 +99,15 @@ class Backend(AbstractContextManager):
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.backbone)
 
+    def filled(self, prompt: Prompt) -> float:
+        """The tokens of a prompt as a share of what the window leaves for it; above 1 it does not fit.
+
+        The answer has the rest, as long as it may be, and half of the window at most.
+        """
+        answer = self.sampling.max_new_tokens * (1 + len(prompt.following))
+        ids = self._ids([render(prompt, self.tokenizer)], prompt.form != "chat")
+        return len(ids[0]) / max(self.window - answer, self.window // 2)
+
     @property
     def form(self) -> str:
         return self.sampling.form or ("chat" if self.tokenizer.chat_template else "completion")
@@ -96,6 +117,7 @@ class Backend(AbstractContextManager):
         self.forget()
         texts = [render(p, self.tokenizer) for p in prompts]
         adapters = [p.adapter for p in prompts]
+        self._turns, self._before = (0, 1 + len(prompts[0].following)), 0
         if all(p.form == "chat" for p in prompts):
             return self.sample(self._ids(texts, False), _seeds(seed, 0, len(texts)), (), adapters)
         return self._by_parts(prompts, texts, seed, adapters)
@@ -103,8 +125,9 @@ class Backend(AbstractContextManager):
     def _by_parts(
         self, prompts: Sequence[Prompt], texts: list[str], seed: int, adapters: list[str]
     ) -> list[Answer]:
-        written = [Answer("", 0, True)] * len(prompts)
-        for turn in range(1 + len(prompts[0].following)):
+        written, turns = [Answer("", 0, True)] * len(prompts), 1 + len(prompts[0].following)
+        for turn in range(turns):
+            self._turns, self._before = (turn, turns), sum(answer.tokens for answer in written)
             if turn:
                 written = [
                     replace(a, text=f"{a.text.strip()}\n\n{p.following[turn - 1]}\n")
@@ -117,6 +140,11 @@ class Backend(AbstractContextManager):
                 for a, part in zip(written, parts, strict=True)
             ]
         return written
+
+    def _seen(self, share: float, tokens: int) -> None:
+        """What `sample` tells: the share of its rows that are done, and the tokens that it wrote so far."""
+        turn, turns = self._turns
+        self.watch((turn + share) / turns, self._before + tokens)
 
     def _ids(self, texts: list[str], special: bool) -> list[list[int]]:
         """Token ids. A chat template writes its own special tokens; a plain text needs <bos>."""

@@ -8,7 +8,7 @@ handed on one at a time: memory does not grow with the number of rows.
 
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -31,6 +31,7 @@ from narrutils.generation.conditioning import draw_labels, rates
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.pools import Pool
 from narrutils.generation.prompts import Examples, Prompt, few_shot
+from narrutils.generation.reference import UNMADE
 from narrutils.generation.transformers_engine import TransformersBackend
 from narrutils.generation.vllm_engine import VllmBackend
 from narrutils.models.backbones import Backbone, resolve
@@ -53,8 +54,8 @@ class Request:
     adapters: Mapping[int, Path]
     form: str
 
-    def prompt(self, number: int) -> Prompt:
-        """The prompt of a row."""
+    def prompt(self, number: int, max_words: int | None = None) -> Prompt:
+        """The prompt of a row, in the pool's words or in so many."""
         pool, folds = self.pool, sorted(self.examples.uids)
         fold = folds[number % len(folds)]
         prompt = few_shot(
@@ -64,7 +65,7 @@ class Request:
             number,
             form=self.form,
             max_examples=pool.max_examples,
-            max_words=pool.max_words,
+            max_words=max_words or pool.max_words,
             requested=self._labels(fold, number) if pool.labelled else None,
         )
         if not self.adapters:
@@ -121,7 +122,7 @@ def generate_pool(
         key = _key(request, writer)
         chunks = Chunks(run.path(f"generated/.{pool.pool}"), key, pool.rows, chunk_size)
         for chunk, numbers in enumerate(chunks):
-            yield chunks.get(chunk, lambda c=chunk, wanted=numbers: _make(request, writer, wanted, c))
+            yield chunks.get(chunk, lambda watch, c=chunk, w=numbers: _make(request, writer, w, c, watch))
 
 
 def _adapters(run: Run, pool: Pool, examples: Examples, precision: str) -> dict[int, Path]:
@@ -165,19 +166,32 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return int(np.random.SeedSequence([seed, chunk]).generate_state(1)[0])
 
 
-def _make(request: Request, backend: Backend, numbers: range, chunk: int) -> tuple[pd.DataFrame, int]:
-    """The rows of a chunk, and the tokens that they took."""
-    pool = request.pool
-    asked = [request.prompt(number) for number in numbers]
-    written = backend.generate(asked, chunk_seed(pool.seed, chunk))
-    rows = [
-        _row(request, number, prompt, answer)
-        for number, prompt, answer in zip(numbers, asked, written, strict=True)
-    ]
+def _make(
+    request: Request, backend: Backend, numbers: range, chunk: int, watch: Callable = Backend.watch
+) -> tuple[pd.DataFrame, int]:
+    """The rows of a chunk, and the tokens that they took; `watch` is called while they are written."""
+    pool, backend.watch = request.pool, watch
+    prompts = {number: _fitting(request, backend, number) for number in numbers}
+    asked = [prompt for prompt in prompts.values() if prompt]
+    written = iter(backend.generate(asked, chunk_seed(pool.seed, chunk)) if asked else [])
+    answers = {number: next(written) if prompt else None for number, prompt in prompts.items()}
+    rows = [_row(request, number, prompts[number], answer) for number, answer in answers.items()]
     about = {"model": pool.backbone, "backend": backend.name, "seed": pool.seed, "chunk": chunk}
     texts = dict.fromkeys(request.examples.schema.text_columns, "string")
     table = pd.DataFrame(rows).astype(texts).assign(**about)
-    return table[_columns(request)], sum(answer.tokens for answer in written)
+    return table[_columns(request)], sum(answer.tokens for answer in answers.values() if answer)
+
+
+def _fitting(request: Request, backend: Backend, number: int) -> Prompt | None:
+    """The prompt of a row, its cases shortened until the model's window holds it; None if it never does."""
+    words = request.pool.max_words
+    while words:
+        prompt = request.prompt(number, words)
+        filled = backend.filled(prompt)
+        if filled <= 1:
+            return prompt
+        words = min(int(words / filled), words - 1)
+    return None
 
 
 def _columns(request: Request) -> list[str]:
@@ -187,17 +201,20 @@ def _columns(request: Request) -> list[str]:
     return [*order, *(schema.names if request.pool.labelled else [])]
 
 
-def _row(request: Request, number: int, prompt: Prompt, answer: Answer) -> dict:
+def _row(request: Request, number: int, prompt: Prompt | None, answer: Answer | None) -> dict:
+    """A row as it was answered; without an answer it holds what was asked, and why it was not written."""
+    asked, schema = prompt or request.prompt(number, 1), request.examples.schema
+    texts = split_story(answer.text, schema, asked.form) if answer else dict.fromkeys(schema.text_columns)
     return {
         "uid": f"{request.pool.pool}-{number:06d}",
-        **split_story(answer.text, request.examples.schema, prompt.form),
+        **texts,
         "pool": request.pool.pool,
-        "seen_folds": list(prompt.seen_folds),
-        "example_uids": list(prompt.example_uids),
-        "finished": answer.finished,
+        "seen_folds": list(asked.seen_folds),
+        "example_uids": list(asked.example_uids),
+        "finished": answer is not None and answer.finished,
         "kept": False,
-        "reason": UNSCREENED,
-        **(prompt.requested or {}),
+        "reason": UNSCREENED if answer else f"{UNMADE}the model's window is too short for its prompt",
+        **(asked.requested or {}),
     }
 
 
@@ -221,21 +238,28 @@ class Chunks:
         self.tokens = 0
 
     def __iter__(self) -> Iterator[range]:
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} rows [{elapsed}<{remaining}{postfix}]"
         name = self.folder.name.removeprefix(".")
-        with tqdm(total=self.rows, desc=name, unit="row", mininterval=1) as self.bar:
+        with tqdm(total=self.rows, desc=name, bar_format=form, mininterval=1, miniters=0) as self.bar:
             yield from self.ranges
 
-    def get(self, chunk: int, make) -> pd.DataFrame:
-        """The chunk as stored; made first if it is not there."""
-        path = self.paths[chunk]
+    def get(self, chunk: int, make: Callable[[Callable], tuple[pd.DataFrame, int]]) -> pd.DataFrame:
+        """The chunk as stored; made first if it is not there, and shown while it is made."""
+        path, numbers = self.paths[chunk], self.ranges[chunk]
         if not path.exists():
-            table, tokens = make()
+            table, tokens = make(
+                lambda share, tokens: self._show(numbers.start + share * len(numbers), tokens)
+            )
             write_table(path, table, private=True)
             self.tokens += tokens
-        speed = self.tokens / max(self.bar.format_dict["elapsed"], 1e-9)
-        self.bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)  # shown with the next update
-        self.bar.update(len(self.ranges[chunk]))
+        self._show(numbers.stop, 0)
         return read_table(path)
+
+    def _show(self, rows: float, tokens: int) -> None:
+        """Move the bar to so many rows, and so many tokens beyond those of the finished chunks."""
+        speed = (self.tokens + tokens) / max(self.bar.format_dict["elapsed"], 1e-9)
+        self.bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)  # shown with the next update
+        self.bar.update(rows - self.bar.n)
 
 
 def has_vllm() -> bool:

@@ -44,7 +44,7 @@ class Pool:
         floor: least rate at which a binary label is asked for; `floors` holds those that differ.
         adapt: settings of LoRA adapters that the model first learns, one on each fold's
             narratives; None leaves it as it is.
-        max_examples, max_words: cases in a prompt, and words of it, its first case always kept.
+        max_examples, max_words: cases in a prompt, and words of it; its first case is cut to so many.
         max_new_tokens: the longest answer; of a completion, the longest part.
         temperature, top_p: None keeps the model's own.
         engine: settings of vLLM, such as `tensor_parallel_size` or `quantization`.

@@ -8,6 +8,7 @@ engine with a prefix cache reads it once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pandas as pd
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import sentences
+from narrutils.models.text import balanced_lengths
 
 #: Opens every case of a completion prompt, so that it also marks where an answer ends.
 SEPARATOR = "### Case"
@@ -54,7 +56,8 @@ class Examples:
     Args:
         cases: the text columns, indexed by uid.
         folds: fold numbers, indexed by uid.
-        labels: given codes, indexed by uid; None where no prompt speaks of labels.
+        labels: given codes, indexed by uid, null where there is none; None where no prompt speaks of
+            labels.
     """
 
     def __init__(
@@ -68,21 +71,41 @@ class Examples:
         fold_of = folds[folds.index.isin(self.parts.keys())].sort_index()
         self.uids = {int(k): fold_of.index[fold_of == k].tolist() for k in sorted(folds.unique())}
 
-    def of(self, fold: int) -> list[str]:
+    def of(self, fold: int, labelled: bool = False) -> list[str]:
         """Their uids, sorted.
+
+        Args:
+            labelled: leaves out the cases whose labels tell nothing, unless there are no others.
 
         Raises:
             InputError: the fold has no case with all its texts.
         """
-        if not self.uids.get(fold):
+        uids = self.uids.get(fold)
+        if not uids:
             raise InputError(f"fold {fold} has no case with all of {', '.join(self.schema.text_columns)}")
-        return self.uids[fold]
+        return [uid for uid in uids if not (labelled and uid in self.silent)] or uids
+
+    @cached_property
+    def silent(self) -> set[str]:
+        """The cases whose given labels make no sentence."""
+        if self.labels is None or self.labels.notna().all(axis=None):
+            return set()
+        return {uid for uid in self.parts if not self.story(uid, np.random.default_rng(0)).settings}
 
     def story(self, uid: str, rng: np.random.Generator | None = None) -> Story:
         """A case to show; with its labels' sentences, shuffled by `rng`, if one is given."""
         if rng is None:
             return Story(self.parts[uid])
         return Story(self.parts[uid], tuple(sentences(self.schema, self.labels.loc[uid], rng)))
+
+
+def shortened(story: Story, most: int) -> Story:
+    """The story in at most so many words: its longest narratives lose theirs first, at the end."""
+    parts = [part.split() for part in story.parts]
+    kept = balanced_lengths([len(part) for part in parts], most)
+    if sum(kept) == sum(map(len, parts)):
+        return story
+    return replace(story, parts=tuple(" ".join(part[:n]) for part, n in zip(parts, kept)))
 
 
 def few_shot(
@@ -97,22 +120,24 @@ def few_shot(
 ) -> Prompt:
     """The prompt number `index`: real cases of `fold`, drawn without replacement.
 
-    The first example always stays; others join until the whole prompt would pass
+    The first example always stays, others join until the whole prompt would pass
     `max_words`. The same arguments give the same prompt, whatever the order of rows.
 
     Args:
         max_examples: 0 shows none, for a generator that was adapted to such cases.
+        max_words: of the prompt; also of its first example alone, which is shortened to so many.
         requested: codes that the new case is to have; `examples` then needs labels.
 
     Raises:
         InputError: the fold has no case with all its texts.
     """
     schema = examples.schema
-    order = np.random.default_rng([seed, index]).permutation(examples.of(fold))[:max_examples].tolist()
+    able = examples.of(fold, labelled=requested is not None)
+    order = np.random.default_rng([seed, index]).permutation(able)[:max_examples].tolist()
     # Settings are drawn apart, so that the same cases are shown with and without labels.
     rng = None if requested is None else np.random.default_rng([seed, index, 1])
     wanted = () if requested is None else tuple(sentences(schema, requested, rng))
-    stories = [examples.story(uid, rng) for uid in order]
+    stories = [shortened(examples.story(uid, rng), max_words) for uid in order]
     build = _chat if form == "chat" else _completion
     prompt, count = build(stories[:1], schema, wanted), len(stories[:1])
     while count < len(stories):

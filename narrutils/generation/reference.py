@@ -1,13 +1,17 @@
 """What generated rows are held against: the official cases, and the rows kept so far."""
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from datasketch import LeanMinHash
 
+from narrutils.data.clusters import words
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.generation.domain import Domain
@@ -39,9 +43,28 @@ class Limits:
     told_words: int = 7
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words: what the rules count and compare."""
-    return re.findall(r"[^\W_]+", text.lower())
+#: How the reason of a row begins that nobody could write.
+UNMADE = "unmade: "
+#: Of the letters of some texts, the share from which on a script is theirs and no quotation.
+OWN_SCRIPT = 0.01
+
+
+@cache
+def script(letter: str) -> str:
+    """The script of a letter, by the first word of its Unicode name: LATIN, CYRILLIC, CJK …"""
+    return unicodedata.name(letter, "UNNAMED").split()[0] if ord(letter) > 0x24F else "LATIN"
+
+
+def scripts_of(texts: Iterable[str]) -> frozenset[str]:
+    """The scripts in which texts are written."""
+    letters = Counter()
+    for text in texts:
+        letters.update(text)
+    counts = Counter()
+    for letter, count in letters.items():
+        if letter.isalpha():
+            counts[script(letter)] += count
+    return frozenset(name for name, count in counts.items() if count >= OWN_SCRIPT * counts.total())
 
 
 @dataclass
@@ -52,6 +75,7 @@ class Row:
     texts: dict[str, str]  # by column
     folds: tuple[int, ...]  # of its prompt
     finished: bool = True  # false where the generator was stopped at its limit of tokens
+    unmade: str = ""  # why nobody could write it
     words: dict[str, list[str]] = field(init=False)
     all_words: list[str] = field(init=False)
     copied: tuple[int, str] = (0, "")  # the longest copied run, and whose it is
@@ -76,9 +100,11 @@ def rows_of(table: pd.DataFrame, schema: Schema) -> Iterator[Row]:
     texts = table[schema.text_columns].astype(object).where(table[schema.text_columns].notna(), "")
     folds = table["seen_folds"] if "seen_folds" in table else [()] * len(table)
     ends = table["finished"] if "finished" in table else [True] * len(table)
-    for uid, values, seen, end in zip(uids, texts.to_numpy(), folds, ends, strict=True):
+    told = table["reason"] if "reason" in table else [""] * len(table)
+    for uid, values, seen, end, reason in zip(uids, texts.to_numpy(), folds, ends, told, strict=True):
         parts = dict(zip(schema.text_columns, map(str, values)))
-        yield Row(str(uid), parts, tuple(sorted(map(int, seen))), bool(end))
+        unmade = reason.removeprefix(UNMADE) if reason.startswith(UNMADE) else ""
+        yield Row(str(uid), parts, tuple(sorted(map(int, seen))), bool(end), unmade)
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,7 @@ class FoldView:
     """The cases of some folds."""
 
     bounds: dict[str, tuple[float, float]]  # of each column's length, in words
+    scripts: frozenset[str]  # of their letters
     domain: Domain
     least: float  # the lowest similarity to the domain that is plausible
 
@@ -150,7 +177,8 @@ class Reference:
             for column in self.schema.text_columns:
                 low, high = np.percentile([len(r.words[column]) for r in rows], [1, 99])
                 bounds[column] = (low / slack, high * slack)
+            scripts = scripts_of(row.everything for row in rows)
             domain = Domain({row.uid: row.all_words for row in rows})
             least = float(np.percentile(domain.own, self.limits.domain_percentile))
-            self._views[folds] = FoldView(bounds, domain, least / self.limits.domain_slack)
+            self._views[folds] = FoldView(bounds, scripts, domain, least / self.limits.domain_slack)
         return self._views[folds]

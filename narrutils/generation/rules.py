@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from narrutils.generation.reference import Reference, Row
+from narrutils.generation.reference import Reference, Row, script
 
 #: A share of fewer words than these says little.
 MANY_WORDS = 20
@@ -28,6 +28,11 @@ ASSISTANT_OPENING = re.compile(
     re.IGNORECASE,
 )
 MARKUP = re.compile(r"(^|\s)#{1,6}\s|\*\*|```|<\|?\w+\|?>|(^|\s)-{3,}(\s|$)|\bExample \d+\s*:|\[INST")
+
+
+def unmade(row: Row, reference: Reference) -> str | None:
+    """Nobody could write it."""
+    return row.unmade or None
 
 
 def refusal(row: Row, reference: Reference) -> str | None:
@@ -67,12 +72,13 @@ def same_parts(row: Row, reference: Reference) -> str | None:
 
 
 def language(row: Row, reference: Reference) -> str | None:
-    """Another script, or words that the fold's cases do not know."""
+    """Another script than that of the fold's cases, or words that they do not know."""
+    view = reference.of_folds(row.folds)
     letters = [c for c in row.everything if c.isalpha()]
-    foreign = sum(ord(c) > 0x24F for c in letters) / max(len(letters), 1)
+    foreign = sum(script(c) not in view.scripts for c in letters) / max(len(letters), 1)
     if foreign > reference.limits.foreign_letters:
-        return f"{foreign:.0%} of the letters are not Latin"
-    vocabulary = reference.of_folds(row.folds).domain.vocabulary
+        return f"{foreign:.0%} of the letters are not {', '.join(sorted(view.scripts)).title()}"
+    vocabulary = view.domain.vocabulary
     longer = [part for part in row.words.values() if len(part) >= MANY_WORDS]
     known = min(np.mean([w in vocabulary for w in part]) for part in [row.all_words, *longer])
     return f"only {known:.0%} of the words are known" if known < reference.limits.known_words else None
@@ -134,6 +140,7 @@ def near_duplicate(row: Row, reference: Reference) -> str | None:
 
 #: The rules in order; the first that finds something gives the reason.
 RULES: dict[str, Callable[[Row, Reference], str | None]] = {
+    "unmade": unmade,
     "refusal": refusal,
     "echo": echo,
     "parts": parts,

@@ -1,6 +1,6 @@
 """Generation with transformers, in batches: for platforms that vLLM does not support."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
@@ -9,7 +9,7 @@ import torch
 import transformers
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedModel, StoppingCriteriaList, StopStringCriteria
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList, StopStringCriteria
 
 from narrutils.generation.engines import Answer, Backend
 from narrutils.models.backbones import config_of, load_causal
@@ -31,6 +31,10 @@ class TransformersBackend(Backend):
         dtype = weights_dtype(self.sampling.precision, config_of(self.backbone))
         return load_causal(self.backbone, dtype).eval().to(device)
 
+    @property
+    def window(self) -> int:
+        return config_of(self.backbone).get_text_config().max_position_embeddings
+
     def close(self) -> None:
         self.__dict__.pop("model", None)
 
@@ -40,18 +44,23 @@ class TransformersBackend(Backend):
         order = sorted(range(len(asked)), key=lambda n: (adapters[n], len(asked[n]), n))
         answers: dict[int, Answer] = {}
         for batch in _batches(order, adapters):
+            done = len(answers) / len(asked), sum(answer.tokens for answer in answers.values())
             torch.manual_seed(seeds[batch[0]])
             with adapted(self.model, adapters[batch[0]]) as model:
-                made = self._batch(model, [asked[n] for n in batch], stops)
+                made = self._batch(model, [asked[n] for n in batch], stops, done)
             answers |= dict(zip(batch, made, strict=True))
+        self._seen(1.0, sum(answer.tokens for answer in answers.values()))
         return [answers[n] for n in range(len(asked))]
 
     @torch.inference_mode()
-    def _batch(self, model, asked: list[list[int]], stops: Sequence[str]) -> list[Answer]:
+    def _batch(
+        self, model, asked: list[list[int]], stops: Sequence[str], done: tuple[float, int] = (0.0, 0)
+    ) -> list[Answer]:
         tokenizer, own = self.tokenizer, self.sampling
         inputs = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt")
         start = inputs["input_ids"].shape[1]
         stopping = StoppingCriteriaList([WrittenStops(tokenizer, list(stops), start)] if stops else [])
+        stopping.append(Watched(lambda steps: self._seen(done[0], done[1] + steps * len(asked))))
         chosen = {"temperature": own.temperature, "top_p": own.top_p}
         made = model.generate(
             **inputs.to(self.model.device),
@@ -87,6 +96,18 @@ class WrittenStops(StopStringCriteria):
 
     def __call__(self, input_ids, scores, **kwargs):
         return super().__call__(input_ids[:, self.start :], scores, **kwargs)
+
+
+class Watched(StoppingCriteria):
+    """Stops nothing; calls `told` with the number of steps after each."""
+
+    def __init__(self, told: Callable[[int], object]):
+        self.told, self.steps = told, 0
+
+    def __call__(self, input_ids, scores, **kwargs):
+        self.steps += 1
+        self.told(self.steps)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 @contextmanager

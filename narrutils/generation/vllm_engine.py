@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -50,6 +51,7 @@ class VllmBackend(Backend):
     """vLLM's own engine; `sampling.engine` is handed on to its `LLM`."""
 
     name = "vllm"
+    _counts = (0, 0)  # rows and tokens of what is sampled just now, once the child process is there
 
     @property
     def version(self) -> str:
@@ -65,9 +67,11 @@ class VllmBackend(Backend):
         os.environ.update(ENVIRONMENT)  # the child inherits it: torch reads its part while it loads
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
-        process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+        self._counts = context.Array("q", 2)
+        process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(self._counts,))
         try:
-            process.submit(_start, self._options()).result()
+            with interruptible(process):
+                process.submit(_start, self._options()).result()
         except BrokenProcessPool:
             raise self._died() from None
         except Exception as error:
@@ -96,6 +100,10 @@ class VllmBackend(Backend):
             **(self.sampling.engine or {}),
         }
 
+    @cached_property
+    def window(self) -> int:
+        return self._ask(_window)  # what the engine found that the memory holds
+
     def sample(
         self, asked: list[list[int]], seeds: list[int], stops: Sequence[str], adapters: list[str]
     ) -> list[Answer]:
@@ -107,7 +115,7 @@ class VllmBackend(Backend):
         }
         wanted = {name: value for name, value in wanted.items() if value is not None}
         try:
-            return self._ask(_sample, asked, seeds, wanted, adapters)
+            return self._ask(_sample, asked, seeds, wanted, adapters, watched=len(asked))
         except InputError:  # the engine did not start
             raise
         except ValueError as error:  # such as a prompt that is longer than the model reads
@@ -126,9 +134,15 @@ class VllmBackend(Backend):
         if process is not None:
             process.shutdown()
 
-    def _ask(self, function: Callable, *arguments: object) -> object:
+    def _ask(self, function: Callable, *arguments: object, watched: int = 0) -> object:
+        """What a function of the child process gives; of so many rows it is told how many are written."""
         try:
-            return self._process.submit(function, *arguments).result()
+            with interruptible(self._process) as process:
+                asked = process.submit(function, *arguments)
+                while watched and not wait([asked], timeout=1).done:
+                    rows, tokens = self._counts
+                    self._seen(rows / watched, tokens)
+                return asked.result()
         except BrokenProcessPool:
             raise self._died() from None
 
@@ -138,6 +152,17 @@ class VllmBackend(Backend):
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
             "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
         )
+
+
+@contextmanager
+def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Around a wait for child processes: an interrupt ends them, which would else work on."""
+    try:
+        yield process
+    except KeyboardInterrupt:
+        for child in process._processes.values():
+            child.kill()
+        raise
 
 
 def _allowed_rank(rank: int) -> int:
@@ -152,9 +177,12 @@ def _allowed_rank(rank: int) -> int:
 
 _engine = None
 _adapters: dict[str, int] = {}
+_counts = None  # rows that are written, and tokens, of what is sampled just now; the parent reads them
 
 
-def _prepare() -> None:
+def _prepare(counts=None) -> None:
+    global _counts
+    _counts = counts
     warnings.simplefilter("ignore", FutureWarning)  # of vLLM's own imports
     logging.getLogger("vllm").setLevel(logging.ERROR)  # until it has read VLLM_LOGGING_LEVEL
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -176,8 +204,26 @@ def _start(options: dict) -> None:
         TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: copy(tokenizer)
         fast = {} if torch.cuda.is_available() else {"logits_processors": [processor()]}
         _engine = LLM(**fast, **options)
+        core = _engine.llm_engine.engine_core
+        core.get_output = _counted(core.get_output)
     except Exception as error:  # vLLM's and pydantic's own kinds do not travel between processes
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def _counted(get_output: Callable) -> Callable:
+    """The engine's own step, whose rows and tokens are counted: `LLM` tells of a row when it ends only."""
+
+    def counting():
+        outputs = get_output()
+        _counts[0] += sum(output.finished for output in outputs.outputs)
+        _counts[1] += sum(len(output.new_token_ids) for output in outputs.outputs)
+        return outputs
+
+    return counting
+
+
+def _window() -> int:
+    return _engine.model_config.max_model_len
 
 
 def _forget() -> None:
@@ -190,6 +236,7 @@ def _sample(asked: list[list[int]], seeds: list[int], wanted: dict, adapters: li
     sampling = _parameters(wanted, seeds)
     prompts = [{"prompt_token_ids": ids} for ids in asked]
     lora = [_lora(folder) for folder in adapters] if any(adapters) else None
+    _counts[:] = 0, 0
     try:
         outputs = _engine.generate(prompts, sampling, lora_request=lora, use_tqdm=False)
     except VLLMClientError as error:

@@ -15,6 +15,7 @@ the notebooks declare before anything runs; a name or value that does not fit is
 nearest right name.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ import yaml
 
 from narrutils.data.settings import Fields, Number, fitting
 from narrutils.errors import InputError, did_you_mean
-from narrutils.paths import PROJECT, locate
+from narrutils.paths import PROJECT, locate, shown
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
 TOP = ("run", "description", "estimate", "shared")
@@ -57,6 +58,12 @@ class Profile:
     @property
     def stages(self) -> list[str]:
         return list(self.parameters)
+
+    @property
+    def command(self) -> str:
+        """What runs it, as it can be typed from here."""
+        pairs = [word for key, value in self.overrides for word in ("-p", key, value)]
+        return shlex.join(["narrutils", "run", shown(self.path), *pairs])
 
     def injected(self, stage: str) -> dict[str, object]:
         """What differs from the notebook's own defaults, paths made absolute."""

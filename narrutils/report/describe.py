@@ -8,10 +8,11 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
+from narrutils.data.clusters import TEXTS, Together
+from narrutils.data.clusters import words as words_of
 from narrutils.data.folds import allowed
 from narrutils.data.schema import Schema
 from narrutils.generation.pools import Pool
-from narrutils.generation.reference import words as words_of
 
 
 def word_counts(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -43,6 +44,25 @@ def overlap(cases: pd.DataFrame, schema: Schema) -> pd.Series:
     told = words[words.map(bool).all(axis=1)]
     values = [len(first & second) / len(first | second) for first, second in told.to_numpy()]
     return pd.Series(values, index=told.index, dtype=float)
+
+
+def belonging(together: Together, cases: pd.DataFrame) -> pd.DataFrame:
+    """Sets of two or more training cases that belong together, a row a reason, all together last.
+
+    Args:
+        cases: with `split`, as `cases.parquet` holds them.
+
+    Returns:
+        `sets`, `cases` in them, and those of the `largest`.
+    """
+    train, sizes, reasons = cases.index[cases["split"] == "train"], {}, together.reasons
+    if reasons.shape[1] > 1:
+        reasons = reasons.assign(**{"in all": together.clusters})
+    for reason, values in reasons.loc[train].items():
+        of_reason = values.value_counts()
+        sizes["nearly the same words" if reason == TEXTS else reason] = of_reason[of_reason > 1]
+    table = {name: {"sets": len(s), "cases": s.sum(), "largest": s.max()} for name, s in sizes.items()}
+    return pd.DataFrame.from_dict(table, orient="index").fillna(0).astype(int)
 
 
 def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def explore(study: Study | str | Path, show_text: bool | None = None):
         What a notebook displays: widgets, or a table where no one could use them.
 
     Raises:
-        InputError: the run has no cases or no predictions yet.
+        InputError: the run has no cases or no predictions yet, or its stages do not belong together.
     """
     study = study if isinstance(study, Study) else Study.open(Run(study))
     if show_text is None:

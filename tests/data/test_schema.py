@@ -105,9 +105,8 @@ def test_a_variable_without_a_label_has_no_targets_and_the_others_keep_theirs():
     labels.loc["u001", "Place"] = pd.NA
     targets = TOY.to_targets(labels)
     gone = targets.isna()
-    assert gone.loc["u001", list(TOY["Place"].columns)].all() and gone.to_numpy().sum() == len(
-        TOY["Place"].columns
-    )
+    assert gone.loc["u001", list(TOY["Place"].columns)].all()
+    assert gone.to_numpy().sum() == len(TOY["Place"].columns)
     pd.testing.assert_frame_equal(targets.where(~gone, whole), whole)
 
 
@@ -119,6 +118,23 @@ def test_a_table_that_is_not_probabilities_is_refused(column, value, line):
     table = random_probabilities(TOY, uids(5))
     table.loc["u003", column] = value
     with pytest.raises(ValueError, match=line):
+        TOY.check_probabilities(table)
+
+
+def test_a_partial_table_may_lack_whole_variables_and_nothing_else():
+    table = random_probabilities(TOY, uids(5))
+    table.loc["u001", ["Sad", *TOY["Place"].columns]] = np.nan
+    pd.testing.assert_frame_equal(TOY.check_probabilities(table, partial=True), table)
+    for column, value, line in [
+        ("Note", 1.2, "outside"),
+        ("Tool_0", np.nan, "outside"),
+        ("Place_2", 0, "sum"),
+    ]:
+        broken = table.copy()
+        broken.loc["u003", column] = value
+        with pytest.raises(ValueError, match=line):
+            TOY.check_probabilities(broken, partial=True)
+    with pytest.raises(ValueError, match="not a number"):
         TOY.check_probabilities(table)
 
 

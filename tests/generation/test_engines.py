@@ -60,7 +60,7 @@ class Letters:
 class Scripted(Backend):
     """Gives the parts that a script holds, turn by turn, and notes what it was asked."""
 
-    name, version = "scripted", "1"
+    name, version, window = "scripted", "1", 10**6
 
     def __init__(self, *turns, sampling=None):
         super().__init__(resolve(NAMED), sampling or Sampling())
@@ -273,7 +273,7 @@ def test_transformers_keeps_the_rows_in_order_though_it_batches_them_by_length(t
     batches = []
     keep = TransformersBackend._batch
 
-    def spy(self, model, asked, stops):
+    def spy(self, model, asked, stops, done):
         batches.append([len(ids) for ids in asked])
         return [Answer(str(len(ids)), 1, True) for ids in asked]
 
@@ -287,6 +287,36 @@ def test_transformers_keeps_the_rows_in_order_though_it_batches_them_by_length(t
     assert [a.text for a in backend.generate(mixed, seed=0)] == [str(c) for c in counts]
     assert batches == [sorted(counts[::2]), sorted(counts[1::2])]
     monkeypatch.setattr(TransformersBackend, "_batch", keep)
+
+
+def test_an_engine_tells_how_far_it_is_while_it_writes(tiny):
+    backend, _ = tiny
+    told = []
+    backend.watch = lambda share, tokens: told.append((share, tokens))
+    backend.generate(letters(*[3] * (BATCH + 4)), seed=0)
+    shares, tokens = zip(*told)
+    assert list(shares) == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert len(set(tokens)) > 3 and tokens[0] == BATCH
+
+
+def test_the_parts_of_a_completion_each_take_their_share():
+    backend, told = Scripted(parts("a", "b"), parts("c", "d", tokens=5)), []
+    backend.watch = lambda share, tokens: told.append((share, tokens))
+    sample = backend.sample
+    backend.sample = lambda *asked: (backend._seen(0.5, 7), sample(*asked))[1]
+    prompt = Prompt("completion", (), (0,), text="x", following=("More:",))
+    backend.generate([prompt, prompt], seed=0)
+    assert told == [(0.25, 7), (0.75, 9)]
+
+
+def test_a_prompt_fills_what_the_window_leaves_beside_the_answer():
+    backend = Scripted(sampling=Sampling(max_new_tokens=30))
+    one, two = (replace(letters(20)[0], following=titles) for titles in ((), ("More:",)))
+    backend.window = 100
+    assert backend.filled(one) == 20 / 70
+    assert backend.filled(two) == 20 / 50  # two parts of 30 leave 40; half of the window is more
+    backend.window = 40
+    assert backend.filled(one) == 20 / 20
 
 
 def test_transformers_answers_do_not_depend_on_padding(tiny, monkeypatch):

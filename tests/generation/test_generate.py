@@ -11,7 +11,8 @@ import weakref
 
 import pandas as pd
 import pytest
-from toys import random_labels
+from toys import random_labels, with_holes
+from tqdm import tqdm as real
 
 from narrutils.data.run import Run
 from narrutils.data.schema import load_schema
@@ -19,6 +20,7 @@ from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool
 from narrutils.generation.pools import Adapting, Pool
+from narrutils.generation.screening import Screener
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")
 CASES = pd.DataFrame(
@@ -52,6 +54,11 @@ class Fake(Backend):
 
     def sample(self, asked, seeds, stops, adapters):
         raise NotImplementedError
+
+    window = 10**6
+
+    def filled(self, prompt):
+        return sum(len(m["content"].split()) for m in prompt.messages) / self.window
 
     def close(self):
         self.closed = True
@@ -108,6 +115,13 @@ def test_a_labelled_pool_carries_the_codes_that_were_asked_for(run):
     assert table[SCHEMA.names].dtypes.map(pd.api.types.is_integer_dtype).all()
     assert len(table[SCHEMA.names].drop_duplicates()) == 12
     SCHEMA.to_targets(table)  # every code is one of its variable's
+
+
+def test_labels_that_are_not_given_leave_the_floor_to_ask_at(run):
+    labels = with_holes(LABELS, 0.3).assign(**{SCHEMA.names[0]: pd.NA})
+    table = make(run, labels=labels, labelled=True, rows=200, floor=0.3)
+    assert not table[SCHEMA.names].isna().any(axis=None)
+    assert table[SCHEMA.names[0]].mean() == pytest.approx(0.3, abs=0.08)
 
 
 def test_labels_are_asked_for_at_the_rates_of_the_rows_own_fold(run):
@@ -222,6 +236,70 @@ def test_narratives_are_readable_by_their_owner_alone(run):
     folder = run.path("generated/.p")
     assert {stat.S_IMODE(f.stat().st_mode) for f in folder.iterdir()} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+class Slow(Fake):
+    """Tells how far it is, as engines do, before it answers."""
+
+    def generate(self, prompts, seed):
+        for share in (0.25, 0.5, 0.75):
+            self.watch(share, int(share * 1000))
+            self.shown.append((self.bar().n, self.bar().postfix))
+        return super().generate(prompts, seed)
+
+
+def test_the_bar_moves_while_a_chunk_is_made(run, monkeypatch):
+    """Forty rows in a chunk of forty looked hung."""
+    bars = []
+    monkeypatch.setattr(generate, "tqdm", lambda *a, **k: bars.append(real(*a, **k)) or bars[-1])
+    backend = Slow()
+    backend.shown, backend.bar = [], lambda: bars[-1]
+    make(run, backend, chunk_size=12)
+    assert [rows for rows, _ in backend.shown] == [3, 6, 9]
+    assert all("tokens/s" in told and not told.startswith("0 ") for _, told in backend.shown)
+
+
+def test_a_narrative_of_any_length_is_shortened_to_the_prompts_words(run):
+    long = CASES.copy()
+    long.iloc[:, 0] = " ".join(f"law{n}" for n in range(100_000))
+    backend = Fake()
+    make(run, backend, cases=long, max_words=500)
+    for prompt in backend.prompts:
+        words = [m["content"].split() for m in prompt.messages]
+        assert sum(map(len, words)) < 500 + 250  # the request itself
+        assert prompt.example_uids and "coroner" in " ".join(prompt.messages[1]["content"].split()).lower()
+
+
+def test_a_prompt_is_shortened_until_the_models_window_holds_it(run):
+    long = CASES.copy()
+    long.iloc[:, 0] = " ".join(f"law{n}" for n in range(3000))
+    backend = Fake()
+    backend.window = 400
+    table = make(run, backend, cases=long, max_words=2000)
+    assert all(backend.filled(prompt) <= 1 for prompt in backend.prompts)
+    assert len(backend.prompts) == 12 and set(table["reason"]) == {UNSCREENED}
+
+
+def test_a_row_that_no_window_holds_is_refused_with_its_reason_and_the_others_are_made(run, monkeypatch):
+    backend = Fake()
+    fits = backend.filled
+    monkeypatch.setattr(backend, "filled", lambda prompt: 2.0 if prompt.seen_folds == (1,) else fits(prompt))
+    table = make(run, backend, labelled=True)
+    unmade = [seen == [1] for seen in map(list, table["seen_folds"])]
+    assert sum(unmade) == 3 and len(table) == 12
+    assert table.loc[unmade, SCHEMA.text_columns].isna().all(axis=None)
+    assert table[SCHEMA.names].notna().all(axis=None)
+    screened = Screener(CASES, FOLDS, SCHEMA).screen(table)
+    assert not screened.loc[unmade, "kept"].any()
+    assert screened.loc[unmade, "reason"].str.startswith("unmade: ").all()
+    assert not screened.loc[[not one for one in unmade], "reason"].str.startswith("unmade: ").any()
+
+
+def test_a_chunk_of_which_no_row_can_be_made_asks_the_engine_nothing(run):
+    backend = Fake()
+    backend.window = 1
+    table = make(run, backend)
+    assert not backend.prompts and len(table) == 12 and table["reason"].str.startswith("unmade").all()
 
 
 def test_a_bar_shows_rows_and_tokens_a_second(run, capsys):

@@ -17,6 +17,7 @@ from narrutils.generation.prompts import (
     few_shot,
     headings,
     instructions,
+    shortened,
 )
 from narrutils.models.backbones import load_tokenizer, resolve
 
@@ -76,6 +77,14 @@ def test_the_prompt_stays_within_its_words_but_keeps_the_first_example(examples,
     assert len(everything(one_more).split()) > 1100
     short = few_shot(examples, 0, max_words=10, **ask)
     assert short.example_uids == long.example_uids[:1]
+
+
+def test_a_first_example_is_shortened_fairly_and_one_that_fits_stays_whole():
+    story = Story(("short part of five words", " ".join(f"word{n}" for n in range(100))), ("True.",))
+    cut = shortened(story, 25)
+    assert cut.parts[0] == story.parts[0] and cut.settings == story.settings
+    assert cut.parts[1].split() == story.parts[1].split()[:20]
+    assert shortened(story, 105) is story
 
 
 def test_the_same_seed_and_index_give_the_same_prompt_in_any_row_order(cases, folds):
@@ -154,6 +163,21 @@ def test_a_labelled_completion_tells_each_examples_own_labels(examples):
     for uid, block in zip(prompt.example_uids, blocks, strict=True):
         assert examples.parts[uid][0] in block
         assert sentences_in(block) == true_of(LABELS.loc[uid])
+
+
+def test_a_labelled_prompt_shows_cases_with_something_to_tell_and_tells_what_is_given(cases, folds):
+    labels, own = LABELS.astype("Int64"), folds.index[folds == 0]
+    labels.loc[own[3:]] = pd.NA
+    labels.loc[own[0], "Argument"] = pd.NA
+    some = Examples(cases, folds, SCHEMA, labels)
+    prompt = few_shot(some, 0, 1, 0, "completion", requested=REQUESTED)
+    assert set(prompt.example_uids) == set(own[:3])
+    for uid, block in zip(prompt.example_uids, prompt.text.split(SEPARATOR)[1:-1], strict=True):
+        assert sentences_in(block) == true_of(labels.loc[uid].dropna().reindex(SCHEMA.names, fill_value=0))
+    assert len(few_shot(some, 0, 1, 0, "completion").example_uids) == 7
+    labels.loc[own] = pd.NA
+    none = few_shot(Examples(cases, folds, SCHEMA, labels), 0, 1, 0, "completion", requested=REQUESTED)
+    assert len(none.example_uids) == 7 and none.text.count("What is known") == 1
 
 
 def test_a_chat_does_not_tell_its_examples_labels(examples):

@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, uids
+from toys import TOY, random_labels, uids, with_holes, word_texts
 
+from narrutils.data.clusters import words
 from narrutils.data.demo import write_demo_data
 from narrutils.data.schema import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
-from narrutils.generation.reference import Limits, words
+from narrutils.generation.reference import Limits, scripts_of
 from narrutils.generation.rules import RULES
 from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
@@ -229,6 +230,28 @@ def pool(official):
     return pd.DataFrame(rows)
 
 
+LETTERS = dict(zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстувщжыз"))
+CYRILLIC = str.maketrans(LETTERS | {a.upper(): b.upper() for a, b in LETTERS.items()})
+
+
+def test_the_script_is_that_of_the_official_cases(official, folds, good):
+    """Cases in Cyrillic pass among their like, and a Latin row among them does not."""
+    theirs = official.map(lambda text: text.translate(CYRILLIC))
+    screener = Screener(theirs, folds, SCHEMA)
+    passed = screener.screen(theirs.assign(seen_folds=[[fold] for fold in folds]))
+    of_language = passed["reason"].str.startswith("language")
+    assert not of_language.any()
+    row = pd.DataFrame([{"uid": "new", **good, "seen_folds": [0]}])
+    reason = screener.screen(row)["reason"].iloc[0]
+    assert reason.startswith("language: 100% of the letters are not Cyrillic")
+
+
+def test_a_quotation_in_another_script_is_none_of_the_cases_own():
+    assert scripts_of(["plain words " * 50, "one Greek α"]) == {"LATIN"}
+    assert scripts_of(["слово и word", "ещё слова"]) == {"CYRILLIC", "LATIN"}
+    assert scripts_of(["1234", ""]) == frozenset()
+
+
 def test_rows_in_chunks_get_the_verdicts_of_one_call(official, labels, folds, pool, monkeypatch):
     rows, teachers = labelled(pool, labels), own_fold_teachers(SCHEMA, official, labels, folds)
     whole = screen(rows, official, folds, SCHEMA, teachers=teachers)
@@ -342,6 +365,18 @@ def test_real_labels_agree_with_their_case_and_opposite_ones_do_not(official, la
         out = screen(cases.join(asked, on="uid"), official, folds, SCHEMA, teachers=teachers)
         assert low <= (out["agreement"] > 0).mean() <= high
         assert out["seen_folds"].tolist() == cases["seen_folds"].tolist()
+
+
+def test_a_teacher_knows_nothing_of_what_its_fold_has_no_labels_of():
+    labels, folds = with_holes(random_labels(TOY, 40), 0.3), pd.Series(np.arange(40) % 2, uids(40))
+    labels.loc[folds.index[folds == 0], "Place"] = pd.NA
+    teachers = own_fold_teachers(TOY, word_texts(TOY, 40), labels, folds)
+    told = word_texts(TOY, 3, seed=5)
+    for teacher, knows in zip(teachers, (False, True), strict=True):
+        TOY.check_probabilities(teacher.prior.to_frame().T)
+        asked = [pd.DataFrame({"Sad": 1, "Place": code, "Note": 0, "Tool": 5}, told.index) for code in (1, 2)]
+        found = [agreement(TOY, codes, teacher.read(told), teacher.prior) for codes in asked]
+        assert (found[0] != found[1]).any() == knows
 
 
 def test_what_a_row_has_not_seen_has_no_say_but_against_copies(official, labels, folds, pool):

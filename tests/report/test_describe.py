@@ -1,10 +1,14 @@
 """Descriptions of a set of cases, on tables small enough to count by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from toys import TOY, random_probabilities, uids
 
+from narrutils.data.cases import Dataset, stack_splits
+from narrutils.data.clusters import Together
 from narrutils.data.folds import stack
 from narrutils.data.schema import parse_schema
 from narrutils.report import describe
@@ -32,6 +36,22 @@ def test_identical_texts_overlap_fully_and_empty_ones_are_left_out():
     assert overlap.tolist() == pytest.approx([1.0, 0.0, 1 / 3])
     one = parse_schema({"text": [{"name": "First"}], "variables": [{"name": "Sad"}]}, "one.yaml")
     assert describe.overlap(CASES, one).empty
+
+
+def test_belonging_counts_the_sets_of_each_reason_among_the_cases_of_the_run():
+    train, nobody = CASES.join(LABELS), CASES[:0].join(LABELS[:0])
+    train["First"] = ["V fell off a bicycle", "V fell off a bicycle", "a dog", "a cat"]
+    train["Second"] = ["", "", "bit", "sat"]
+    site = pd.DataFrame({"Site": ["a", "b", "b", "c"]}, index=train.index)
+    data = Dataset(train, nobody, None, [], groups=site)
+    table = describe.belonging(Together(data, replace(TOY, keep_together=("Site",)), 1), stack_splits(data))
+    assert table.to_dict("index") == {
+        "nearly the same words": {"sets": 1, "cases": 2, "largest": 2},
+        "Site": {"sets": 1, "cases": 2, "largest": 2},
+        "in all": {"sets": 1, "cases": 3, "largest": 3},
+    }
+    alone = describe.belonging(Together(data, TOY, 1), stack_splits(data).drop(index="u000"))
+    assert alone.to_dict("index") == {"nearly the same words": {"sets": 0, "cases": 0, "largest": 0}}
 
 
 def test_prevalence_lists_positives_and_every_class():
