@@ -142,6 +142,9 @@ def test_many_counts_are_drawn_in_one_pass(in_small_blocks, monkeypatch):
     monkeypatch.setattr(
         intervals, "blocks", lambda *given, **more: asked.append(more) or blocks(*given, **more)
     )
+    paired_gain(noisy(0.4, 5), [noisy(0.4, 6), noisy(0.4, 7)])
+    assert len(asked) == 1
+    asked.clear()
     several = [noisy(0.4, seed) for seed in range(4)]
     draw([*several, several[0]])
     paired_gain(several[:2], several[2:]), score_interval(several[3]), variable_intervals(several[0])
@@ -176,6 +179,9 @@ def test_a_gap_is_over_the_variables_that_both_sides_have():
 
 def test_what_has_no_label_has_no_interval():
     tool = count(TOY, TRUTH.assign(Tool=pd.array([None] * 200, "Int64")), random_labels(TOY, 200, 1))
+    few = TRUTH.astype("Int64")
+    few.loc[few.index[2:], "Tool"] = pd.NA  # of two labels many a draw holds none
+    assert 0 <= variable_intervals(count(TOY, few, TRUTH))[-1].low <= 1
     *others, last = variable_intervals(tool)
     assert np.isnan([last.value, last.low, last.high]).all()
     assert all(i.low < i.value < i.high for i in others)
