@@ -55,6 +55,31 @@ def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
     assert counts["flagged"] == found["flag"].sum()
 
 
+def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp_path, monkeypatch):
+    texts = TEST.copy()
+    texts.iloc[[2, 7]] = ["", " \n"]
+    counts, outputs = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "p.csv")
+    before = pd.read_csv(outputs.probabilities, dtype={"uid": str}).set_index("uid")
+    assert before.iloc[[2, 7]]["flag"].tolist() == [1, 1]
+    cut = tfidf_run.read("flags.json")["cut"]
+    assert (before["flag"] == (before["doubt"] > cut)).drop(before.index[[2, 7]]).all()
+    assert (counts["blank"], counts["flagged"]) == (2, before["flag"].sum())
+    assert "cases without any text: 2, flagged" in summary(counts, outputs)
+
+
+def test_how_a_file_is_read_is_said(tfidf_run, tmp_path, capsys):
+    path = tmp_path / "new.tsv"
+    TEST.assign(Site="A").rename_axis("uid").to_csv(path, sep="\t", encoding="utf-16")
+    outputs = Outputs(tmp_path / "out.csv")
+    predict(tfidf_run.folder, path, outputs, progress=False)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "new.tsv: read as UTF-16",
+        "new.tsv: further columns are not read: Site",
+    ]
+    others = run_on(tfidf_run, tmp_path)[1]
+    assert others.codes.read_bytes() == outputs.codes.read_bytes()
+
+
 def test_pieces_of_any_size_give_one_result(tfidf_run, tmp_path, monkeypatch):
     whole = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.csv")
     first = [whole[1].codes.read_bytes(), whole[1].probabilities.read_bytes()]
@@ -293,6 +318,7 @@ def test_what_a_person_is_told():
     assert "a person should decide 2 of them (25%): flag in p.parquet" in said
     assert "1 narratives held NUL" in said
     assert summary({"rows": 8, "mended": 0}, Outputs("o.csv")) == "8 cases coded: o.csv"
+    assert "without any text: 1, coded all the same" in summary({"rows": 8, "mended": 0, "blank": 1}, outputs)
 
 
 def test_uids_are_of_the_file_even_where_they_look_like_numbers(tfidf_run, tmp_path):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.data.csv_sheets import open_records, shown
 from narrutils.data.files import digest
 from narrutils.data.schema import Schema
+from narrutils.data.sheets import open_records, shown
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "variable", "decision", "label_before", "label_after"]
@@ -37,8 +37,8 @@ def read_review(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"review_file is {path}; there is no such file")
-    header, records = open_records(path, COLUMNS, optional=[CASE])
-    rows = [{CASE: "", "line": line} | dict(zip(header, cells)) for line, cells in records]
+    records = open_records(path, COLUMNS, optional=[CASE], further="ignore")
+    rows = [{CASE: "", "line": line} | dict(zip(records.header, cells)) for line, cells in records.rows]
     words = [*COLUMNS, CASE]
     table = pd.DataFrame(rows, columns=[*words, "line"]).astype(dict.fromkeys(words, str))
     for column in words[1:]:

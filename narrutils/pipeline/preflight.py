@@ -253,7 +253,7 @@ def _load(place: dict, schema: Schema) -> Dataset:
     """The cases; how their files were read is printed."""
     own = not place["embedded"]
     data = load_data(locate(place["folder"]) if own else embedded_data(place["cases"], place["seed"]), schema)
-    for note in getattr(data, "notes", []):
+    for note in data.notes:
         print(note, flush=True)
     return data
 
