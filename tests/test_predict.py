@@ -12,6 +12,7 @@ from toys import TOY, word_texts
 from narrutils import predict as module
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.run import Run
+from narrutils.data.tables import write_table
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.predict import Outputs, inert, predict, predict_format, summary
@@ -153,7 +154,8 @@ def test_nothing_is_written_where_a_row_is_faulty(tfidf_run, tmp_path):
 
 
 def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_path, monkeypatch):
-    (tmp_path / "out.csv").write_text("old")
+    old = "uid,Sad,Place,Note,Tool\nold,0,1,0,0\n"
+    (tmp_path / "out.csv").write_text(old)
     monkeypatch.setattr(module, "PIECE", 4)
     read, calls = Deployed.read, []
 
@@ -167,7 +169,7 @@ def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_
     with pytest.raises(KeyboardInterrupt):
         run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
     assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
-    assert (tmp_path / "out.csv").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == old
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path):
@@ -186,6 +188,50 @@ def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path
         with pytest.raises(InputError, match=said):
             predict(tfidf_run.folder, path, outputs, progress=False)
     assert (kept / "precious").exists()
+
+
+def test_only_an_earlier_result_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
+    path, out = features(tmp_path, TEST), tmp_path / "out.csv"
+    codes = "uid,Sad,Place,Note,Tool\na,0,1,0,0\n"
+    for name, content, replaced in [
+        ("out.csv", "", True),
+        ("out.csv", codes, True),
+        ("out.csv", "name,age\nA,7\n", False),
+        ("out.csv", codes.replace("Sad,Place", "Place,Sad"), False),
+        ("out.csv", "\xff\x00", False),
+        ("train_labels.csv", codes, False),
+    ]:
+        out = tmp_path / name
+        out.write_bytes(content.encode("latin-1"))
+        if not replaced:
+            with pytest.raises(InputError, match=f"{name}: is there .*--overwrite$"):
+                predict(tfidf_run.folder, path, Outputs(out), progress=False)
+            assert out.read_bytes() == content.encode("latin-1")
+        predict(tfidf_run.folder, path, Outputs(out, overwrite=not replaced), progress=False)
+        assert len(codes_of(out)) == len(TEST)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_probabilities_and_evidence_replace_no_other_table(tfidf_run, tmp_path, kind):
+    path, more = (
+        features(tmp_path, TEST),
+        {"probabilities": tmp_path / f"p.{kind}", "evidence": tmp_path / "e.csv"},
+    )
+    for given in ({}, {"show_text": True}, {}):  # its own results, with sentences or without
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more, **given), progress=False)
+    write_table(more["probabilities"], pd.DataFrame({"uid": ["a"], "flag": [1]}))
+    with pytest.raises(InputError, match=f"p.{kind}: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+    more["probabilities"].unlink()
+    more["evidence"].write_text("uid,note\na,b\n")
+    with pytest.raises(InputError, match="e.csv: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+
+
+def test_a_run_s_own_submission_is_no_place_for_other_codes(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"))
+    with pytest.raises(InputError, match="submission.csv: is there"):
+        predict(run.folder, features(tmp_path, TEST[:3]), Outputs(run.path("submission.csv")), progress=False)
 
 
 def test_a_run_without_flags_codes_all_the_same(tfidf_run, tmp_path):
@@ -244,6 +290,25 @@ def test_the_uid_column_keeps_the_name_that_the_schema_gives_it(tfidf_run, tmp_p
     predict(run.folder, path, outputs, progress=False)
     for file in (outputs.codes, outputs.probabilities, outputs.evidence):
         assert file.read_text().startswith("case_id,")
+
+
+def test_codes_and_a_format_have_the_columns_of_the_file(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    task = TOY.to_dict()
+    task["variables"][0]["column"], task["variables"][2]["column"] = "Low mood", "split"
+    run.write("schema.json", task)
+    _, outputs = run_on(run, tmp_path)
+    right = codes_of(run.path("submission.csv"))
+    found = codes_of(outputs.codes)
+    assert list(found.columns) == ["Low mood", "Place", "split", "Tool"]
+    assert (found.to_numpy() == right.to_numpy()).all()
+    form = tmp_path / "format.csv"
+    pd.DataFrame({"uid": ["t003"], "split": 0, "Low mood": 0, "Place": 1, "Tool": 0}).to_csv(
+        form, index=False
+    )
+    predict_format(run.folder, features(tmp_path, TEST), form, tmp_path / "filled.csv")
+    filled = codes_of(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(filled, found.loc[["t003"], filled.columns])
 
 
 def test_what_a_person_is_told():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.cells import missing_labels, read_labels
-from narrutils.data.files import atomic, digest
+from narrutils.data.files import altered, atomic, digest, note_contents
 from narrutils.data.folder import (
     SUBMISSION,
     TEST_FEATURES,
@@ -96,9 +96,10 @@ def embedded_data(cases: int, seed: int) -> Path:
     sources = Path(demo.__file__).parent
     paths = sorted(p for p in sources.iterdir() if p.suffix in (".py", ".yaml"))
     folder = cache_folder() / "demo-data" / f"{cases}-{seed}-{digest([p.name for p in paths], *paths)}"
-    if not folder.is_dir():
+    if not folder.is_dir() or altered(folder):
         with atomic(folder) as part:
             demo.write_demo_data(part, cases=cases, seed=seed)
+            note_contents(part)
     return folder
 
 
@@ -160,21 +161,36 @@ def _index(uids: Iterable[str]) -> pd.Index:
     return pd.Index(list(uids), name="uid", dtype=str)
 
 
-def stack_splits(data: Dataset, train_cases: int = 0, seed: int = 0) -> pd.DataFrame:
+def stack_splits(
+    data: Dataset, train_cases: int = 0, seed: int = 0, clusters: pd.Series | None = None
+) -> pd.DataFrame:
     """Both splits as `cases.parquet` holds them: `split` first, test rows in submission order.
 
     Args:
         train_cases: keep only so many training cases, drawn at random; 0 keeps all.
+        clusters: number of the set that each training case belongs to; whole sets are drawn, so that
+            there may be fewer cases than asked for.
 
     Raises:
-        InputError: more cases are asked for than there are.
+        InputError: more cases are asked for than there are, or fewer than the smallest set has.
     """
     train = data.train
     if train_cases > len(train):
         raise InputError(f"train_cases is {train_cases}, but there are {len(train)} training cases")
     if train_cases:
-        drawn = train.sample(n=train_cases, random_state=seed).index
-        train = train[train.index.isin(drawn)]
+        train = train[train.index.isin(_drawn(train.index, train_cases, seed, clusters))]
     splits = {"train": train, "test": data.test.loc[data.submission_uids]}
     cases = pd.concat([table.assign(split=name) for name, table in splits.items()])
     return cases[["split", *[c for c in cases.columns if c != "split"]]].rename_axis("uid")
+
+
+def _drawn(uids: pd.Index, most: int, seed: int, clusters: pd.Series | None) -> list[str]:
+    """At most so many cases in a random order, a case with all of its set or not at all."""
+    order = uids.to_series().sample(frac=1, random_state=seed)
+    sets = order.groupby(pd.Series(uids, uids) if clusters is None else clusters, sort=False)
+    drawn = []
+    for _, of_set in sets:
+        drawn += list(of_set) if len(drawn) + len(of_set) <= most else []
+    if not drawn:
+        raise InputError(f"train_cases is {most}; the smallest set of cases that stay together has more")
+    return drawn

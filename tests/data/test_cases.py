@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from narrutils.data import cases, demo
-from narrutils.data.cases import load_data
+from narrutils.data.cases import Dataset, load_data, stack_splits
 from narrutils.data.folder import NEEDED
-from narrutils.data.schema import parse_schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.errors import InputError
 
 SCHEMA = parse_schema(
@@ -347,3 +347,38 @@ def test_embedded_corpus_is_made_once_and_whole(tmp_path, monkeypatch):
     assert first.is_relative_to(tmp_path)
     assert calls == [(50, 3), (50, 3)]
     assert cases.embedded_data(50, 4) != first
+
+
+def dataset(n: int = 40) -> Dataset:
+    train, test = (pd.DataFrame({"First": ""}, index=[f"{s}{i}" for i in range(n)]) for s in "ab")
+    return Dataset(train, test, None, list(test.index))
+
+
+def drawn(*choice) -> list[str]:
+    cases = stack_splits(dataset(), *choice)
+    assert (cases["split"] == "test").sum() == 40
+    return list(cases.index[cases["split"] == "train"])
+
+
+def test_a_draw_of_training_cases_is_a_sample_in_the_order_of_the_file():
+    sample = set(dataset().train.sample(n=12, random_state=3).index)
+    assert drawn(12, 3) == [uid for uid in dataset().train.index if uid in sample]
+    alone = pd.Series(range(40), dataset().train.index)
+    assert drawn(12, 3, alone) == drawn(12, 3)
+    assert drawn(0, 3, alone) == list(dataset().train.index)
+    with pytest.raises(InputError, match="train_cases is 41, but there are 40"):
+        drawn(41)
+
+
+def test_whole_sets_are_drawn():
+    numbers = pd.Series([n // 3 for n in range(36)] + [20, 21, 22, 23], dataset().train.index)
+    for most in (1, 5, 12, 40):
+        found = drawn(most, 3, numbers)
+        sizes = numbers[found].value_counts()
+        assert len(found) == most  # single cases fill it up
+        assert (sizes == numbers.value_counts()[sizes.index]).all()
+    threes = pd.Series([min(n // 3, 12) for n in range(40)], dataset().train.index)  # and a set of four
+    assert sorted(threes[drawn(7, 3, threes)].value_counts()) in ([3, 3], [3, 4])
+    assert len(drawn(38, 3, threes)) in (36, 37)
+    with pytest.raises(InputError, match="train_cases is 2; the smallest set"):
+        drawn(2, 3, threes)
