@@ -22,8 +22,8 @@ def score_apart(ladder: Ladder, twins: pd.Series) -> pd.DataFrame:
         twins: for each test case the training case that it belongs to; "" if there is none.
 
     Returns:
-        A row a step and part: `step`, `part`, `average_f1` with its 95 % interval, `n` (cases); none where
-        no test case has a twin, or the test's labels are not known.
+        A row a step and part: `step`, `part`, `average_f1` with its 95 % interval, `n` (cases with a label);
+        none where no test case has a twin, or the test's labels are not known.
     """
     answer, rows = ladder.answers.get(TEST[:2]), []
     alike = twins[twins != ""].index
@@ -33,8 +33,8 @@ def score_apart(ladder: Ladder, twins: pd.Series) -> pd.DataFrame:
         for number in sorted({0, len(ladder.steps) - 1}):
             step, codes = ladder.steps[number].name, ladder.decided[number]["test", TEST[2]]
             for part, labels in parts.items():
-                if len(labels):
+                if labels.notna().any(axis=None):
                     counts = count(ladder.schema, labels, codes.loc[labels.index])
-                    row = {"step": step, "part": part, "n": len(labels)}
+                    row = {"step": step, "part": part, "n": len(counts.hits)}
                     rows.append(row | in_columns("average_f1", score_interval(counts)))
     return in_table(rows, ["step", "part", *columns_of("average_f1"), "n"])

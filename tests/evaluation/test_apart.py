@@ -39,6 +39,14 @@ def test_a_single_step_stands_once_and_a_part_without_cases_not_at_all():
     assert score_apart(rungs("a"), TWINS.mask(TWINS == "", "u002"))["part"].tolist() == ["all", "with a twin"]
 
 
+def test_cases_without_a_label_are_not_counted():
+    twins = TWINS.index[TWINS != ""]
+    table = score_apart(rungs("a", test=TEST.drop(twins[0]).astype("Int64").reindex(TEST.index)), TWINS)
+    assert table["n"].tolist() == [29, 28, 1]
+    table = score_apart(rungs("a", test=TEST.drop(twins).astype("Int64").reindex(TEST.index)), TWINS)
+    assert table["part"].tolist() == ["all", "without a twin"]
+
+
 def test_nothing_is_told_without_twins_or_labels():
     for table in (
         score_apart(rungs("a"), TWINS.mask(TWINS != "", "")),
