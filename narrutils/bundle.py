@@ -19,14 +19,14 @@ from io import BytesIO
 from pathlib import Path
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
-from narrutils.data.files import atomic, read_json
+from narrutils.data.files import CONTENTS, atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
-LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
+LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 #: What `load_model` imports for members that read with torch.
 NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
 #: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
@@ -113,6 +113,7 @@ def _run_files(deployed: Deployed) -> Iterable[Path]:
     yield from (StoredModel(run, member).about_file for member in deployed.members)
     bases = set(map(deployed.base_folder, deployed.bases))
     for folder in (*deployed.models, *bases):
+        check_contents(folder)
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.csv_sheets import Sheet, read_sheet, shown
-from narrutils.data.files import atomic, digest
+from narrutils.data.files import altered, atomic, digest, note_contents
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.paths import cache_folder
@@ -81,9 +81,10 @@ def embedded_data(cases: int, seed: int) -> Path:
     sources = Path(demo.__file__).parent
     paths = sorted(p for p in sources.iterdir() if p.suffix in (".py", ".yaml"))
     folder = cache_folder() / "demo-data" / f"{cases}-{seed}-{digest([p.name for p in paths], *paths)}"
-    if not folder.is_dir():
+    if not folder.is_dir() or altered(folder):
         with atomic(folder) as part:
             demo.write_demo_data(part, cases=cases, seed=seed)
+            note_contents(part)
     return folder
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from narrutils.data.files import atomic, read_json, write_json
+from narrutils.data.files import altered, atomic, gone, note_contents, read_json, write_json
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, row_groups, table_writer, write_table
 from narrutils.errors import InputError
@@ -40,7 +40,9 @@ class Run:
         return self.folder / name
 
     def has(self, name: str) -> bool:
-        return self.path(name).exists()
+        """Whether an artefact is there; the `key.json` of a folder stands for all that lies in it."""
+        path = self.path(name)
+        return path.exists() and not (path.name == "key.json" and gone(path.parent))
 
     def write(self, name: str, value: pd.DataFrame | dict | list) -> Path:
         """Write a table (`.parquet`, `.csv`) or plain values (`.json`) by the name's ending."""
@@ -166,14 +168,16 @@ class Run:
             with atomic(folder) as part:
                 part.mkdir(parents=True)
                 make(part)
+                note_contents(part)
                 write_json(part / "key.json", {"key": key})
             self._note(f"{name}/key.json")
         return folder
 
     def take_folder(self, name: str, key: str) -> bool:
-        """Whether the folder `name` was made whole under `key`; then this stage counts it as its own."""
-        marker = self.path(name) / "key.json"
-        found = marker.exists() and read_json(marker)["key"] == key
+        """Whether the folder `name` was made under `key` and is whole; then it counts as this stage's own."""
+        folder = self.path(name)
+        marker = folder / "key.json"
+        found = marker.exists() and read_json(marker) == {"key": key} and not altered(folder)
         if found:
             self._note(f"{name}/key.json")
         return found

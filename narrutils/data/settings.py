@@ -5,6 +5,7 @@ declare, so that a profile is held against them before anything runs. A value be
 or a word such as `1e-5`, becomes a float; `"3"` is no int and `true` no number.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -159,8 +160,13 @@ def _told(error: ValidationError, name: str = "", names=()) -> str:
         return _unknown(name, names)
     choices = re.findall("'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     near = did_you_mean(fault["input"], choices)
-    should = fault["msg"].replace("Input should", "it should")
-    return f"{name} is {fault['input']!r}; {should}{near and f'; {near}'}"
+    should = re.sub(r"\bNone\b", "null", fault["msg"].replace("Input should", "it should"))
+    return f"{name} is {_as_yaml(fault['input'])}; {should}{near and f'; {near}'}"
+
+
+def _as_yaml(value: object) -> str:
+    """A value as a profile has it: what Python calls None is null there."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def _unknown(name: str, names) -> str:

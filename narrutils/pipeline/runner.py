@@ -16,11 +16,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from narrutils.data import stages
-from narrutils.errors import InputError
-from narrutils.models.hub import backbones, hub_ids
+from narrutils.errors import InputError, Stopped, quoted_refusal, refusal
+from narrutils.models.hub import backbones
 from narrutils.models.packaged import PACKAGED, is_ready
 from narrutils.models.precision import fastest, slow
-from narrutils.paths import OUTPUTS, PROJECT, UNATTENDED, shown
+from narrutils.paths import OUTPUTS, PROJECT, shown
 from narrutils.pipeline import provenance, skipping
 from narrutils.pipeline.consistency import check_models
 from narrutils.pipeline.estimates import in_words, states_gigabytes
@@ -62,16 +62,24 @@ def run_profile(
 
     Raises:
         InputError: something that the user gave is wrong; outputs are as they were.
-        RunFailed: a notebook failed, or the run was interrupted.
+        RunFailed: a notebook failed, the system refused something, or the run was stopped.
     """
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
     with _locked(job.run.folder):
-        _make_ready(packaged)
-        for stage in job.chosen:
-            _stage(job, stage)
-        return _finish(job)
+        stage = job.chosen[0]
+        try:
+            _make_ready(packaged)
+            for stage in job.chosen:
+                _stage(job, stage)
+            return _finish(job)
+        except KeyboardInterrupt as stop:
+            message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
+            raise RunFailed(message, Stopped.code_of(stop)) from None
+        except OSError as error:
+            message = f"{stage}: {refusal(error)}\n  when it is mended: {job.resume(stage)}"
+            raise RunFailed(message, code=2) from None
 
 
 def dry_run(
@@ -143,10 +151,12 @@ def _timed(job: Job, stage: str) -> dict:
     try:
         with meter:
             cells = _execute(job, stage)
-    except BaseException:
-        description = provenance.describe(job.profile, job.data)
-        with suppress(OSError):  # of a full disk, what failed says it
-            provenance.update(job.run, description, stage, meter.figures("failed"))
+    except BaseException as error:
+        meter.end_children()
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk must not hide what it was that failed
+            description = provenance.describe(job.profile, job.data)
+            provenance.update(job.run, description, stage, meter.figures(status))
         raise
     return meter.figures("done") | {"cells": cells}
 
@@ -160,10 +170,13 @@ def _execute(job: Job, stage: str) -> int:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    from narrutils.pipeline.kernels import QUIET, Kernel, kernel_environment
+
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it quotes the cell of an interrupted run
     made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
     try:
-        with _kernel_environment(job.profile.parameters[stage]):
+        with kernel_environment(job.profile.parameters[stage]):
             done = papermill.execute_notebook(
                 _verbatim(job.notebook(stage)),
                 _verbatim(part),
@@ -177,7 +190,8 @@ def _execute(job: Job, stage: str) -> int:
                 coalesce_streams=True,
                 start_timeout=300,  # a busy machine is slow to import, and slow to answer
                 iopub_timeout=300,
-                extra_arguments=["--IPKernelApp.log_level=50"],
+                extra_arguments=QUIET,
+                kernel_manager_class=Kernel,
             )
         return sum(cell.cell_type == "code" for cell in done.cells)
     except papermill.PapermillExecutionError as error:
@@ -186,12 +200,6 @@ def _execute(job: Job, stage: str) -> int:
         died = isinstance(error, DeadKernelError)
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
         raise RunFailed(_failure(job, stage, _started(part), line)) from None
-    except OSError as error:  # of papermill, which writes the notebook after each cell
-        line = f"{stage} stopped: {error.strerror or error}: {shown(part)}"
-        raise RunFailed(f"{line}\n  when it is mended: {job.resume(stage)}") from None
-    except KeyboardInterrupt:
-        message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
-        raise RunFailed(message, code=130) from None
     finally:
         _take_place(part, made)
 
@@ -216,7 +224,8 @@ def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
             redact_notebook(notebook)
         except (OSError, ValueError):  # it could not be written: what it says is not kept
             notebook.unlink(missing_ok=True)
-    line = said if error.ename == "InputError" else f"{error.ename}: {said}"
+    refused = quoted_refusal(error.evalue)
+    line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
     return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
@@ -240,31 +249,6 @@ def _failure(job: Job, stage: str, cell: int, line: str) -> str:
 def _verbatim(path: Path) -> str:
     """A path whose braces papermill takes as they are, not as places to fill in."""
     return str(path.resolve()).replace("{", "{{").replace("}", "}}")
-
-
-@contextmanager
-def _kernel_environment(parameters: dict) -> Iterator[None]:
-    """What kernels find in their environment: this package, this Python, no telemetry.
-
-    And no network, unless the stage's parameters name a model of a hub.
-    """
-    offline = "0" if hub_ids(parameters) else "1"
-    wanted = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        UNATTENDED: "1",
-    }
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

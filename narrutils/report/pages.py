@@ -13,6 +13,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
+from narrutils.data.files import intact
 from narrutils.report.render import embedded
 
 #: What a cell may display, the best form first.
@@ -66,7 +67,10 @@ def read_page(path: Path) -> Page:
     import nbformat
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor  # of a line rewritten, the last stays
 
-    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
+    with intact(path):
+        read = nbformat.reader.reads(path.read_text(encoding="utf-8"))
+        nbformat.validate(read)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(read, {})
     shown, prose = [], _parsed("")
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.strip():

@@ -198,7 +198,12 @@ def test_a_row_of_unknown_origin_is_refused(tmp_path):
 
 def test_nested_teachers_leave_only_their_readings(fitted):
     pair, fold = fitted.study.run.path("models/model/pair0_2"), fitted.study.run.path("models/model/fold1")
-    assert sorted(p.name for p in pair.iterdir()) == ["key.json", "predictions.parquet", "training.json"]
+    assert sorted(p.name for p in pair.iterdir()) == [
+        "files.json",
+        "key.json",
+        "predictions.parquet",
+        "training.json",
+    ]
     assert (fold / "state.json").exists()
 
 

@@ -64,7 +64,22 @@ def test_a_current_folder_is_not_made_again_and_a_stale_one_is_replaced(tmp_path
     for name, key in [("a", "1"), ("b", "1"), ("c", "2")]:
         run.write_folder("models/m", key, make(name))
     assert made == ["a", "c"]
-    assert sorted(p.name for p in (tmp_path / "models/m").iterdir()) == ["c", "key.json"]
+    assert sorted(p.name for p in (tmp_path / "models/m").iterdir()) == ["c", "files.json", "key.json"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("damaged")])
+def test_a_folder_whose_files_were_damaged_is_made_again(damage, tmp_path):
+    """Removing what was damaged, as the error says, makes the runner see it: the key stands for all of it."""
+    run, made = Run(tmp_path, "04_test"), []
+
+    def make(part):
+        made.append((part / "weights").write_text("whole"))
+
+    folder = run.write_folder("models/m", "1", make)
+    damage(folder / "weights")
+    assert run.has("models/m/key.json") == (folder / "weights").exists()
+    run.write_folder("models/m", "1", make)
+    assert len(made) == 2 and (folder / "weights").read_text() == "whole"
 
 
 def test_narratives_are_readable_by_their_owner_alone(tmp_path):

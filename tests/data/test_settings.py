@@ -110,3 +110,12 @@ def test_settings_of_a_training_are_made_without_torch():
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert Recipe().max_tokens == 256
+
+
+def test_a_value_is_told_as_a_profile_has_it():
+    with pytest.raises(InputError, match="^x is null; it should be a valid integer$"):
+        fitting(None, int, "x")
+    with pytest.raises(InputError, match="^x is true; it should be a valid number$"):
+        fitting(True, Number, "x")
+    with pytest.raises(InputError, match="^x is 'a'; it should be null$"):
+        fitting("a", None, "x")

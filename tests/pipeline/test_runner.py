@@ -4,9 +4,14 @@ import errno
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import papermill
+import psutil
 import pytest
 
 from narrutils.data import stages
@@ -297,6 +302,78 @@ def test_a_part_of_a_fresh_run_has_its_report(bench, capsys):
     report = bench.run(("run", "fresh"), only="01")
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {shown(report)}"
     assert report.exists()
+
+
+def test_what_the_system_refuses_a_notebook_is_told_though_messages_are_not(bench):
+    bench.place("raises", "02_uses")
+    path = bench.notebooks / "02_uses.ipynb"
+    failing = "import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), '/there/a.json')"
+    path.write_text(path.read_text().replace("1 / divisor", failing))
+    with pytest.raises(RunFailed) as caught:
+        bench.run()
+    assert "failed in cell In [4]: /there/a.json: no space is left on its disk; free" in str(caught.value)
+    assert caught.value.code == 1
+
+
+def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch):
+    """Even where `run.json` cannot be written either."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/file")
+
+    monkeypatch.setattr(papermill, "execute_notebook", refuse)
+    monkeypatch.setattr(runner.provenance, "update", refuse)
+    with pytest.raises(
+        RunFailed, match="02_uses: /there/file: no space(.|\n)*-p scale 2 --from 02"
+    ) as caught:
+        bench.run(("scale", "2"))
+    assert caught.value.code == 2
+
+
+CALL = """
+import sys
+from functools import partial
+from narrutils import cli
+from narrutils.pipeline import profiles, runner
+profiles.load_profile = partial(profiles.load_profile, notebooks=sys.argv[1])
+runner.run_profile = partial(runner.run_profile, notebooks=sys.argv[1])
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "number"), [("workers", signal.SIGINT), ("pool", signal.SIGTERM)])
+def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind, number):
+    """Whatever a notebook started: workers, a pool's process, one of a session of its own."""
+    notebooks, begun = tmp_path / "notebooks", tmp_path / "out/toy/begun"
+    notebooks.mkdir()
+    shutil.copy(FIXTURES / "waits.ipynb", notebooks / "01_waits.ipynb")
+    tmp_path.joinpath("toy.yaml").write_text(PROFILE.split("estimate")[0])
+    words = ["run", str(tmp_path / "toy.yaml"), "-p", "kind", kind, "--outputs", str(tmp_path / "out")]
+    told, said = tmp_path / "told", tmp_path / "said"
+    with told.open("w") as out, said.open("w") as errors:
+        call = [sys.executable, "-c", CALL, str(notebooks), *words]
+        called = subprocess.Popen(call, stdout=out, stderr=errors, start_new_session=True)
+    wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
+    while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
+        assert called.poll() is None, said.read_text()
+        time.sleep(0.1)
+    time.sleep(1)  # the runner looks for processes twice a second
+    children = psutil.Process(called.pid).children(recursive=True)
+    os.killpg(called.pid, number)  # as a terminal does
+    called.wait(timeout=120)
+    alive = [child for child in children if child.is_running()]
+    for child in alive:
+        child.kill()
+    assert called.returncode == 128 + number
+    assert said.read_text().count("\n") == 2, said.read_text()
+    first, second = said.read_text().splitlines()
+    assert first == "narrutils: interrupted in 01_waits; to go on:"
+    assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} -p kind {kind} --from 01")
+    assert "noise" not in told.read_text()
+    assert len(children) >= 4 and not alive
+    figures = read_json(tmp_path / "out/toy/run.json")["stages"]["01_waits"]
+    assert figures["status"] == "interrupted" and figures["seconds"] > 0
 
 
 def test_two_runs_in_one_folder_are_refused(bench):
