@@ -85,7 +85,7 @@ def test_what_stopped_half_way_is_refused_where_something_of_before_is_left(run)
     for stage in ("02_b", "03_c"):
         kept = key(run, stage).read_text()
         write_json(key(run, stage), {"parts": {}, "files": {f"{stage}.json": "", "shared.json": ""}})
-        assert fault(run)[0] == stage
+        assert fault(run) == (stage, f"{stage} did not run to its end")
         key(run, stage).write_text(kept)
 
 
