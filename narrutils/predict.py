@@ -1,4 +1,4 @@
-"""Scoring new narratives: a CSV file in, the competition's format out, in one pass of pieces.
+"""Scoring new narratives: a table of any kind in, the competition's format out, in one pass of pieces.
 
     narrutils predict --run outputs/demo --features new.csv --out submission.csv
 
@@ -18,8 +18,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.csv_sheets import read_sheet
-from narrutils.data.incoming import Incoming
+from narrutils.data.incoming import Incoming, blank
+from narrutils.data.sheets import read_sheet
 from narrutils.data.tables import by_uid, header_of, table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
@@ -108,8 +108,8 @@ def predict(
         precision: in which neural models read, or `auto` for what is fastest here; empty: that of the run.
 
     Returns:
-        `rows`, `mended` (narratives with characters that were made harmless) and, where the run
-        knows calibration and flags, `flagged`.
+        `rows`, `mended` (narratives with characters that were made harmless), `blank` (cases without
+        a word) and, where the run knows calibration and flags, `flagged`, the blank ones among them.
 
     Raises:
         InputError: the run folder, the features or an output is not what it must be; nothing is written.
@@ -123,15 +123,18 @@ def predict(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
         )
     incoming = Incoming.check(features, deployed.schema)
+    for note in incoming.notes:
+        print(note, flush=True)
     _settle(deployed)
     _tell_slow(deployed)
-    counts = {"rows": incoming.rows, "mended": incoming.mended}
+    counts = {"rows": incoming.rows, "mended": incoming.mended, "blank": 0}
     with ExitStack() as stack:
         write = _writer(outputs, stack)
         bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
         for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
             codes, flags = code(deployed, texts, lambda share, texts=texts: bar.update(share * len(texts)))
-            write("codes", codes.rename_axis(deployed.schema.uid).reset_index())
+            counts["blank"] += int(blank(texts).sum())
+            write("codes", deployed.schema.in_file(codes))
             if flags is not None:
                 write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
                 counts["flagged"] = counts.get("flagged", 0) + int(flags["flag"].sum())
@@ -148,6 +151,9 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
         share = counts["flagged"] / rows
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
         lines[-1] += f": flag in {outputs.probabilities}" if outputs.probabilities else ""
+    if counts.get("blank"):
+        done = "flagged" if "flagged" in counts else "coded all the same"
+        lines.append(f"cases without any text: {counts['blank']}, {done}")
     if counts["mended"]:
         lines.append(
             f"{counts['mended']} narratives held NUL characters or halves of surrogate pairs, "
@@ -165,7 +171,9 @@ def code(
     if not deployed.can_flag:
         return codes, None
     calibrated = deployed.calibration.apply(probabilities)
-    return codes, deployed.flagging.of(codes, calibrated).join(calibrated)
+    flags = deployed.flagging.of(codes, calibrated)
+    flags.loc[blank(texts), "flag"] = 1
+    return codes, flags.join(calibrated)
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
@@ -180,7 +188,8 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
         print(f"{predict(run, features, Outputs(out))['rows']} cases coded", flush=True)
         return
     schema = Deployed.open(run).schema
-    sheet = read_sheet(submission_format, [schema.uid, *schema.names], schema.uid)
+    columns = [schema.uid, *(v.heading for v in schema.variables)]
+    sheet = read_sheet(submission_format, columns, schema.uid)
     with TemporaryDirectory() as scratch:  # as coded, in the order of the features
         unordered = Path(scratch) / "codes.csv"
         counts = predict(run, features, Outputs(unordered), progress=True)

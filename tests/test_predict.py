@@ -55,6 +55,31 @@ def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
     assert counts["flagged"] == found["flag"].sum()
 
 
+def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp_path, monkeypatch):
+    texts = TEST.copy()
+    texts.iloc[[2, 7]] = ["", " \n"]
+    counts, outputs = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "p.csv")
+    before = pd.read_csv(outputs.probabilities, dtype={"uid": str}).set_index("uid")
+    assert before.iloc[[2, 7]]["flag"].tolist() == [1, 1]
+    cut = tfidf_run.read("flags.json")["cut"]
+    assert (before["flag"] == (before["doubt"] > cut)).drop(before.index[[2, 7]]).all()
+    assert (counts["blank"], counts["flagged"]) == (2, before["flag"].sum())
+    assert "cases without any text: 2, flagged" in summary(counts, outputs)
+
+
+def test_how_a_file_is_read_is_said(tfidf_run, tmp_path, capsys):
+    path = tmp_path / "new.tsv"
+    TEST.assign(Site="A").rename_axis("uid").to_csv(path, sep="\t", encoding="utf-16")
+    outputs = Outputs(tmp_path / "out.csv")
+    predict(tfidf_run.folder, path, outputs, progress=False)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "new.tsv: read as UTF-16",
+        "new.tsv: further columns are not read: Site",
+    ]
+    others = run_on(tfidf_run, tmp_path)[1]
+    assert others.codes.read_bytes() == outputs.codes.read_bytes()
+
+
 def test_pieces_of_any_size_give_one_result(tfidf_run, tmp_path, monkeypatch):
     whole = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.csv")
     first = [whole[1].codes.read_bytes(), whole[1].probabilities.read_bytes()]
@@ -267,6 +292,25 @@ def test_the_uid_column_keeps_the_name_that_the_schema_gives_it(tfidf_run, tmp_p
         assert file.read_text().startswith("case_id,")
 
 
+def test_codes_and_a_format_have_the_columns_of_the_file(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    task = TOY.to_dict()
+    task["variables"][0]["column"], task["variables"][2]["column"] = "Low mood", "split"
+    run.write("schema.json", task)
+    _, outputs = run_on(run, tmp_path)
+    right = codes_of(run.path("submission.csv"))
+    found = codes_of(outputs.codes)
+    assert list(found.columns) == ["Low mood", "Place", "split", "Tool"]
+    assert (found.to_numpy() == right.to_numpy()).all()
+    form = tmp_path / "format.csv"
+    pd.DataFrame({"uid": ["t003"], "split": 0, "Low mood": 0, "Place": 1, "Tool": 0}).to_csv(
+        form, index=False
+    )
+    predict_format(run.folder, features(tmp_path, TEST), form, tmp_path / "filled.csv")
+    filled = codes_of(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(filled, found.loc[["t003"], filled.columns])
+
+
 def test_what_a_person_is_told():
     outputs = Outputs("o.csv", "p.parquet")
     said = summary({"rows": 8, "mended": 1, "flagged": 2}, outputs)
@@ -274,6 +318,7 @@ def test_what_a_person_is_told():
     assert "a person should decide 2 of them (25%): flag in p.parquet" in said
     assert "1 narratives held NUL" in said
     assert summary({"rows": 8, "mended": 0}, Outputs("o.csv")) == "8 cases coded: o.csv"
+    assert "without any text: 1, coded all the same" in summary({"rows": 8, "mended": 0, "blank": 1}, outputs)
 
 
 def test_uids_are_of_the_file_even_where_they_look_like_numbers(tfidf_run, tmp_path):

@@ -12,7 +12,8 @@ import pandas as pd
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
-from narrutils.data.schema import Schema, load_schema
+from narrutils.data.schema import Schema
+from narrutils.data.schema_file import load_schema
 from narrutils.data.stages import check_whole, content, has_ended, unfinished
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
@@ -252,7 +253,7 @@ def _load(place: dict, schema: Schema) -> Dataset:
     """The cases; how their files were read is printed."""
     own = not place["embedded"]
     data = load_data(locate(place["folder"]) if own else embedded_data(place["cases"], place["seed"]), schema)
-    for note in getattr(data, "notes", []):
+    for note in data.notes:
         print(note, flush=True)
     return data
 

@@ -255,3 +255,12 @@ def test_a_teacher_must_be_a_model_of_the_previous_run(tmp_path):
     wrong = load_profile("params/demo.yaml", [*given, ("teacher", "debreta")])
     with pytest.raises(InputError, match="04_deberta: teacher is 'debreta'.*did you mean deberta?"):
         check_settings(wrong, previous)
+
+
+@pytest.mark.parametrize("text", ["{name: Report}, {name: split}", "{name: pool, title: report}"])
+def test_a_schema_with_a_name_of_the_program_is_told_before_anything_runs(capsys, outputs, tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"text: [{text}]\nvariables: [{{name: Fall}}]\n")
+    name = "split" if "split" in text else "pool"
+    told = f"{name} is a name that the program itself uses; give the text column another `name`"
+    assert told in line(capsys, outputs, ("schema", str(path)))
