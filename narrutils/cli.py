@@ -257,8 +257,8 @@ def _models(given: argparse.Namespace) -> None:
 )
 def _demo_data(given: argparse.Namespace) -> None:
     """Write features and labels of made cases, as the competition hands out its own."""
-    from narrutils.data.cases import KNOWN
     from narrutils.data.demo import write_demo_data
+    from narrutils.data.folder import KNOWN
 
     folder = Path(given.folder)
     if folder.exists() and not folder.is_dir():

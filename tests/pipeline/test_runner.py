@@ -324,7 +324,7 @@ def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch
     monkeypatch.setattr(papermill, "execute_notebook", refuse)
     monkeypatch.setattr(runner.provenance, "update", refuse)
     with pytest.raises(
-        RunFailed, match="02_uses: /there/file: no space(.|\n)*--from 02 -p scale 2"
+        RunFailed, match="02_uses: /there/file: no space(.|\n)*-p scale 2 --from 02"
     ) as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 2
@@ -369,7 +369,7 @@ def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind,
     assert said.read_text().count("\n") == 2, said.read_text()
     first, second = said.read_text().splitlines()
     assert first == "narrutils: interrupted in 01_waits; to go on:"
-    assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} --from 01 -p kind {kind}")
+    assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} -p kind {kind} --from 01")
     assert "noise" not in told.read_text()
     assert len(children) >= 4 and not alive
     figures = read_json(tmp_path / "out/toy/run.json")["stages"]["01_waits"]
