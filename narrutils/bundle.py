@@ -19,14 +19,14 @@ from io import BytesIO
 from pathlib import Path
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
-from narrutils.data.files import atomic, read_json
+from narrutils.data.files import CONTENTS, atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
-LEFT_OUT = ("predictions.parquet", "key.json", "README.md")
+LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 #: What `load_model` imports for members that read with torch.
 NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
 #: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
@@ -37,25 +37,38 @@ NEWER = ("gemma3", "gemma3_text", "modernbert", "qwen3")
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def bundle(run: str | Path, out: str | Path) -> list[str]:
+def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> list[str]:
     """Write the archive of a run.
+
+    Args:
+        overwrite: whether a file may be replaced that is no such archive.
 
     Returns:
         What the competition's public runtime lacks for it, see `lacking`.
 
     Raises:
         InputError: the run has not run to its end, a hub model is not in the local hub cache, or
-            `out` is no zip file that can be written.
+            `out` is no zip file that can be written, or is there and is something else.
     """
     out = Path(out)
     if out.is_dir() or out.suffix != ".zip":
         raise InputError(f"{out}: name a file that ends in .zip")
+    if out.exists() and not overwrite and not _is_bundle(out):
+        raise InputError(f"{out}: is there and is no such archive; name another file, or add --overwrite")
     deployed = Deployed.open(run)
     files = contents(deployed)
     with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(files):
             _add(archive, name, files[name])
     return lacking(deployed)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is an archive of this kind."""
+    if not zipfile.is_zipfile(path):
+        return not path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return {"main.py", f"run/{ENSEMBLE}"} <= set(archive.namelist())
 
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
@@ -100,6 +113,7 @@ def _run_files(deployed: Deployed) -> Iterable[Path]:
     yield from (StoredModel(run, member).about_file for member in deployed.members)
     bases = set(map(deployed.base_folder, deployed.bases))
     for folder in (*deployed.models, *bases):
+        check_contents(folder)
         yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 
 

@@ -1,16 +1,20 @@
 """Run the notebooks, score new narratives with a finished run, and see what this machine can do.
 
 Exit codes: 0 done, 1 a notebook failed (`doctor`: the profile cannot run here), 2 something
-given is wrong, 130 interrupted.
+given is wrong or the system refuses it, 128 and the signal's number where one stopped it: 130
+interrupted, 143 SIGTERM.
 """
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from narrutils.errors import InputError
+from narrutils.errors import InputError, Stopped, refusal
 
 Action = Callable[[argparse.Namespace], int | None]  # its exit code, if it is not 0
 #: Function, line of help and options of each command, by its name.
@@ -19,17 +23,48 @@ COMMANDS: dict[str, tuple[Action, str, tuple]] = {}
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. A mistake of the user is one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed is None
         stream.reconfigure(errors="replace")  # into a file, Windows writes code pages that lack some signs
     given = _parser().parse_args(words)
     try:
-        return given.command(given) or 0
+        with _stopping_by_exception():
+            code = given.command(given) or 0
+            print(end="", flush=True)
+            return code
     except InputError as error:
-        print(f"narrutils: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("narrutils: interrupted", file=sys.stderr)
-        return 130
+        return _fail(str(error), 2)
+    except KeyboardInterrupt as stop:
+        return _fail("interrupted", Stopped.code_of(stop))
+    except OSError as error:
+        return _fail(refusal(error), 2)
+
+
+def _fail(line: str, code: int) -> int:
+    try:
+        print(f"narrutils: {line}", file=sys.stderr)
+        print(end="", flush=True)
+    except OSError:  # nobody reads it any more, or its disk is full: Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+@contextmanager
+def _stopping_by_exception() -> Iterator[None]:
+    """A request to end unwinds as an interrupt does: state is written, children are ended."""
+
+    def stop(number: int, _) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise Stopped(number)
+
+    found = {getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")} - {None}  # Windows has no SIGHUP
+    ours = [number for number in found if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores one
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +100,7 @@ ON_PROFILE = (  # what every command on a profile takes beside it
             help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)"),
     _option("--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"),
 )  # fmt: skip
+OVERWRITE = _option("--overwrite", action="store_true", help="replace files that this command did not make")
 RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
 
 
@@ -119,7 +155,7 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _outputs(given: argparse.Namespace) -> str | Path:
-    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.paths import OUTPUTS
 
     return given.outputs or OUTPUTS
 
@@ -149,6 +185,7 @@ def _outputs(given: argparse.Namespace) -> str | Path:
         "(default: that of the run, which alone gives its numbers to the last bit)",
     ),
     _option("--show-text", action="store_true", help="quote those sentences; without it no text is written"),
+    OVERWRITE,
 )
 def _predict(given: argparse.Namespace) -> None:
     """Code every case of a CSV file with the ensemble of a finished run. The file has a
@@ -157,7 +194,7 @@ def _predict(given: argparse.Namespace) -> None:
     from narrutils.predict import Outputs, predict, summary
 
     files = (given.out, given.probabilities, given.evidence)
-    outputs = Outputs(*(file and Path(file) for file in files), given.show_text)
+    outputs = Outputs(*(file and Path(file) for file in files), given.show_text, given.overwrite)
     counts = predict(given.run, given.features, outputs, precision=given.precision)
     print(summary(counts, outputs))
 
@@ -166,6 +203,7 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
+    OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:
     """Put a finished run's models and the code that reads them into one zip file with main.py
@@ -173,7 +211,7 @@ def _bundle(given: argparse.Namespace) -> None:
     data/submission_format.csv) and writes submission.csv, without network or narrutils installed."""
     from narrutils.bundle import RUNTIME, bundle
 
-    lacking = bundle(given.run, given.out)
+    lacking = bundle(given.run, given.out, given.overwrite)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
     if lacking:
         print(f"the competition's public runtime ({RUNTIME}) cannot run it: {'; '.join(lacking)}")
@@ -215,13 +253,18 @@ def _models(given: argparse.Namespace) -> None:
     _option("folder", metavar="DIR"),
     _option("--cases", type=int, default=5000, help="training and test cases together (default: 5000)"),
     _option("--seed", type=int, default=0),
+    OVERWRITE,
 )
 def _demo_data(given: argparse.Namespace) -> None:
     """Write features and labels of made cases, as the competition hands out its own."""
+    from narrutils.data.cases import KNOWN
     from narrutils.data.demo import write_demo_data
 
     folder = Path(given.folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
+    there = [name for name in KNOWN if (folder / name).exists()]
+    if there and not given.overwrite:
+        raise InputError(f"{folder / there[0]}: is there already; name another folder, or add --overwrite")
     write_demo_data(folder, cases=given.cases, seed=given.seed)
     print(f"{given.cases} made cases in {folder}")

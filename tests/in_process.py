@@ -5,14 +5,13 @@ All else is the project's own: preflight, papermill's parameters, stages, record
 notebooks run in kernels of their own is shown by the smoke run.
 """
 
-import gc
 import os
 import subprocess
 import sys
 
-from IPython.core.interactiveshell import InteractiveShell
-from papermill.engines import Engine, papermill_engines
+from papermill.engines import papermill_engines
 
+from benchmarks.toy_task import InProcess
 from narrutils.cli import main
 from narrutils.paths import PROJECT
 
@@ -28,20 +27,6 @@ def called(*words: str) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
-
-
-class InProcess(Engine):
-    """A shell for each notebook, as a kernel has one: no notebook sees another's names."""
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, **_):
-        shell = InteractiveShell()
-        gc.freeze()  # every training collects garbage, and need not look through all that was imported
-        for number, cell in enumerate(nb_man.nb.cells):
-            nb_man.cell_start(cell, number)
-            if cell.cell_type == "code":
-                shell.run_cell(cell.source, store_history=True).raise_error()
-            nb_man.cell_complete(cell, number)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Exit codes and lines of the command-line tool; it starts without the heavy libraries."""
 
+import errno
 import io
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,8 @@ import pytest
 from narrutils import paths
 from narrutils.cli import main
 from narrutils.data import demo
+from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.runner import RunFailed
 from narrutils.predict import Outputs
 
@@ -120,7 +123,7 @@ def scoring(monkeypatch):
         lambda *given, precision: asked.append((*given, precision)) or {"rows": 3, "mended": 0},
     )
     monkeypatch.setattr(
-        "narrutils.bundle.bundle", lambda run, out: asked.append((run, out)) or Path(out).touch()
+        "narrutils.bundle.bundle", lambda *given: asked.append(given) or Path(given[1]).touch()
     )
     return asked
 
@@ -134,13 +137,17 @@ def test_predict_passes_on_what_was_asked(scoring, capsys):
     assert scoring[1][2] == Outputs(Path("o.csv"), Path("p.parquet"), Path("e.csv"), show_text=True)
     assert main([*words, "--precision", "float32"]) == 0
     assert scoring[2][3] == "float32"
+    assert main([*words, "--overwrite"]) == 0
+    assert scoring[3][2] == Outputs(Path("o.csv"), overwrite=True)
 
 
 def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):
     out = str(tmp_path / "s.zip")
     assert main(["bundle", "--run", "r", "--out", out]) == 0
-    assert scoring == [("r", out)]
+    assert scoring == [("r", out, False)]
     assert capsys.readouterr().out == f"{out}: 0.0 MB\n"
+    assert main(["bundle", "--run", "r", "--out", out, "--overwrite"]) == 0
+    assert scoring[1] == ("r", out, True)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +187,86 @@ def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
     assert main(["demo-data", str(tmp_path / "file")]) == 2
 
 
+@pytest.mark.parametrize("name", ["train_labels.csv", "test_features.csv", "truth.csv"])
+def test_demo_data_replaces_no_file_unless_that_is_asked_for(tmp_path, capsys, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / name).write_text("mine")
+    words = ["demo-data", str(tmp_path), "--cases", "10"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == f"narrutils: {tmp_path / name}: is there already; name another folder, or add --overwrite\n"
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["notes.txt", name])
+    assert (tmp_path / name).read_text() == "mine"
+    assert main([*words, "--overwrite"]) == 0
+    assert (tmp_path / name).read_text() != "mine" and (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_a_sign_that_the_output_cannot_hold_stops_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "write_demo_data", lambda folder, cases, seed: None, raising=False)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
     assert main(["demo-data", str(tmp_path / "✓")]) == 0
     sys.stdout.flush()
     assert b"made cases" in sys.stdout.buffer.getvalue()
+
+
+@pytest.mark.parametrize("coding", ["ascii", "cp437"])
+def test_a_terminal_that_cannot_print_a_character_prints_another(coding):
+    """`→` stands in the doctor's lines, `…` in a run's, bars are made of blocks."""
+    code = "import sys; from narrutils import cli; sys.exit(cli.main(sys.argv[1:]))"
+    bare = {"PYTHONIOENCODING": coding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words, code_of_exit in ((["--help"], 0), (["run", "é→….yaml"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=ROOT, env=os.environ | bare, capture_output=True
+        )
+        assert done.returncode == code_of_exit
+        assert b"Traceback" not in done.stderr
+
+
+def refuse(number, name=None):
+    def command(*_, **__):
+        raise OSError(number, os.strerror(number), name)
+
+    return command
+
+
+@pytest.mark.parametrize("command", ["run", "predict", "bundle", "doctor", "cycle", "models", "demo-data"])
+def test_what_the_system_refuses_is_one_line_and_exit_2(command, monkeypatch, tmp_path, capsys):
+    words, place = {
+        "run": (["x"], "narrutils.pipeline.profiles.load_profile"),
+        "predict": (["--run", "r", "--features", "f.csv", "--out", "o.csv"], "narrutils.predict.predict"),
+        "bundle": (["--run", "r", "--out", "o.zip"], "narrutils.bundle.bundle"),
+        "doctor": ([], "narrutils.pipeline.doctor.examine"),
+        "cycle": (["x", "--cycles", "1"], "narrutils.pipeline.cycle.plan_cycles"),
+        "models": (["minilm"], "narrutils.models.packaged.make_ready"),
+        "demo-data": ([str(tmp_path / "d")], "narrutils.data.demo.write_demo_data"),
+    }[command]
+    monkeypatch.setattr(place, refuse(errno.ENOSPC, "/there/file"), raising=False)
+    assert main([command, *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("narrutils: /there/file: no space is left on its disk;") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_ends_a_command_by_its_own_exit_code(name, code, profile, monkeypatch, capsys):
+    number = getattr(signal, name)
+    monkeypatch.setattr(runner, "run_profile", lambda *_, **__: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    assert main(["run", "x"]) == code
+    assert capsys.readouterr().err == "narrutils: interrupted\n"
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_output_that_takes_nothing_more_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "narrutils", "doctor", "-p", "data_dir", "none"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("narrutils: no space is left") and done.stderr.count("\n") == 1
 
 
 def test_the_tool_starts_light():

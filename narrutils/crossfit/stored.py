@@ -7,6 +7,7 @@ import gc
 import sys
 from pathlib import Path
 
+from narrutils.data.files import check_contents
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.learner import Model
@@ -19,8 +20,9 @@ def load_model(folder: Path, schema: Schema, precision: str = "") -> Model:
         precision: in which a neural one reads; the one that it was trained in if empty.
 
     Raises:
-        InputError: the folder holds no model, or one that this version cannot read.
+        InputError: the folder holds no model, a damaged one, or one that this version cannot read.
     """
+    check_contents(folder)
     try:
         if (folder / "vocabulary.json").exists():
             from narrutils.models.tfidf import TfidfModel

@@ -1,5 +1,6 @@
 """Tables: Parquet and CSV, whole or in pieces, and rows joined by uid."""
 
+import csv
 import os
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from narrutils.data.files import atomic
+from narrutils.data.files import atomic, intact
 from narrutils.errors import InputError
 
 
@@ -38,6 +39,17 @@ def table_writer(path: str | Path, private: bool = False):
             yield writer.write
         finally:
             writer.close()
+
+
+def header_of(path: str | Path) -> list[str]:
+    """The names of a Parquet or CSV file's columns, by the name's ending; none where it is no such file."""
+    try:
+        if Path(path).suffix == ".parquet":
+            return pq.read_schema(path).names
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), [])
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error):
+        return []
 
 
 class _CsvWriter:
@@ -80,14 +92,24 @@ def _stated(layout: pa.Schema) -> pa.Schema:
 
 
 def row_groups(path: Path) -> Iterable[pd.DataFrame]:
-    """The row groups of a Parquet file, one at a time."""
-    with pq.ParquetFile(path) as file:
+    """The row groups of a Parquet file, one at a time.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with intact(path), pq.ParquetFile(path) as file:
         for n in range(file.num_row_groups):
             yield file.read_row_group(n).to_pandas()
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+    """What `write_table` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with intact(path):
+        return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)
 
 
 def by_uid(table: pd.DataFrame | pd.Series, uids, name: str) -> pd.DataFrame | pd.Series:

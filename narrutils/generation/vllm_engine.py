@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -69,7 +70,8 @@ class VllmBackend(Backend):
         self._counts = context.Array("q", 2)
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(self._counts,))
         try:
-            process.submit(_start, self._options()).result()
+            with interruptible(process):
+                process.submit(_start, self._options()).result()
         except BrokenProcessPool:
             raise self._died() from None
         except Exception as error:
@@ -135,11 +137,12 @@ class VllmBackend(Backend):
     def _ask(self, function: Callable, *arguments: object, watched: int = 0) -> object:
         """What a function of the child process gives; of so many rows it is told how many are written."""
         try:
-            asked = self._process.submit(function, *arguments)
-            while watched and not wait([asked], timeout=1).done:
-                rows, tokens = self._counts
-                self._seen(rows / watched, tokens)
-            return asked.result()
+            with interruptible(self._process) as process:
+                asked = process.submit(function, *arguments)
+                while watched and not wait([asked], timeout=1).done:
+                    rows, tokens = self._counts
+                    self._seen(rows / watched, tokens)
+                return asked.result()
         except BrokenProcessPool:
             raise self._died() from None
 
@@ -149,6 +152,17 @@ class VllmBackend(Backend):
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
             "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
         )
+
+
+@contextmanager
+def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Around a wait for child processes: an interrupt ends them, which would else work on."""
+    try:
+        yield process
+    except KeyboardInterrupt:
+        for child in process._processes.values():
+            child.kill()
+        raise
 
 
 def _allowed_rank(rank: int) -> int:

@@ -5,7 +5,7 @@ network is used only for a model that the user named by its hub id.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import util
@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-from narrutils.data.files import digest
+from narrutils.data.files import digest, intact
 from narrutils.errors import InputError, did_you_mean
 from narrutils.models import attention
 from narrutils.models.hub import cached_commit, is_hub_id, safetensors_commit
@@ -134,7 +134,16 @@ def _hub(name: str) -> Backbone:
 
 def config_of(backbone: Backbone) -> PreTrainedConfig:
     """The model's config; its weights are not read."""
-    return AutoConfig.from_pretrained(**backbone.source)
+    with _readable(backbone):
+        return AutoConfig.from_pretrained(**backbone.source)
+
+
+def _readable(backbone: Backbone) -> AbstractContextManager:
+    """Around the loading of a model's files; what the hub says of its own is left as it is."""
+    mend = "it is damaged, or of a kind that this transformers does not know; get it again"
+    if backbone.kind == "packaged":
+        mend = "it is damaged; remove it, and its next use makes it again"
+    return nullcontext() if backbone.kind == "hub" else intact(backbone.path_or_id, mend)
 
 
 def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
@@ -144,7 +153,8 @@ def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     pad token is missing or is EOS, another special token takes its place, by
     preference one named for padding, then an unused or unknown one.
     """
-    tokenizer = AutoTokenizer.from_pretrained(**backbone.source)
+    with _readable(backbone):
+        tokenizer = AutoTokenizer.from_pretrained(**backbone.source)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.pad_token = _spare_token(tokenizer, backbone.name)
@@ -204,7 +214,7 @@ def load_masked(backbone: Backbone, dtype: torch.dtype, layers: int | None = Non
 def _load(kind: type, backbone: Backbone, **options) -> PreTrainedModel:
     """The model as its files give it; weights that they lack start at random, which is said in one line."""
     config = config_of(backbone)
-    with quiet():
+    with _readable(backbone), quiet():
         model, found = kind.from_pretrained(
             **backbone.source,
             use_safetensors=True,

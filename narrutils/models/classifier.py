@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
-from narrutils.data.files import digest, read_json, read_tensors, write_json, write_tensors
+from narrutils.data.files import (
+    check_contents,
+    digest,
+    intact,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 from narrutils.data.settings import restored
 from narrutils.data.store import base_beside
 from narrutils.errors import InputError
@@ -301,6 +309,7 @@ def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
         precision: to load it in; its own if empty.
     """
     base = base_beside(folder, base_name(body))
+    check_contents(base)
     body = replace(body, precision=precision or body.precision)
     if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
         here = (base / "config.json").exists()
@@ -323,7 +332,9 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
     described = read_json(folder / "classifier.json")
     body, lora = restored(Body, described["body"]), restored(Lora, described["lora"])
     if lora.lora_rank:
-        model = PeftModel.from_pretrained(load_base(folder, body, precision), folder / "body")
+        base = load_base(folder, body, precision)
+        with intact(folder / "body"):
+            model = PeftModel.from_pretrained(base, folder / "body")
     elif body.top_layers:
         model = load_base(folder, body)
         freeze_below(model, first_learning(model, body))
@@ -332,7 +343,17 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
         model = _load(Body(str(folder / "body")), trained=True)
     classifier = Classifier(model, described["width"], body.pooling, narratives=described["narratives"])
     classifier.head.take(read_tensors(folder / "head.safetensors"))
-    return classifier.eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return classifier.eval(), stored_tokenizer(folder)
+
+
+def stored_tokenizer(folder: Path):
+    """The tokenizer that was stored with a model.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with intact(folder / "tokenizer"):
+        return AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 def learned(classifier: nn.Module) -> dict[str, Tensor]:

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Companion, fitting, restored
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
-from narrutils.models.classifier import base_name, load_base, pool_mean, save_base
+from narrutils.models.classifier import base_name, load_base, pool_mean, save_base, stored_tokenizer
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import fit_probe
 from narrutils.models.precision import weights_dtype
@@ -173,7 +173,7 @@ class FrozenModel(Model):
         """The model of a folder; its backbone in `precision`, or in its own where that is empty."""
         described, tensors = read_json(folder / "frozen.json"), read_tensors(folder / "weights.safetensors")
         body = restored(Body, described["body"])
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokenizer = stored_tokenizer(folder)
         with quiet():
             base = load_base(folder, body, precision).eval()
         reader = Reader(base, tokenizer, described["window"], keep=False)

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from narrutils.data.files import atomic, digest
+from narrutils.data.files import atomic, digest, intact
 from narrutils.models.backbones import cut_config, layer_lists
 
 #: Bytes of states that are held before they are written.
@@ -150,8 +150,13 @@ class LowerStates:
     @cached_property
     def _places(self) -> dict[str, object]:
         """Name of a case -> the open file that holds it."""
-        opened = [safe_open(path, "pt") for path in sorted(self.folder.glob("*.safetensors"))]
+        opened = [_opened(path) for path in sorted(self.folder.glob("*.safetensors"))]
         return {name: file for file in opened for name in file.keys()}  # noqa: SIM118
+
+
+def _opened(path: Path):
+    with intact(path):
+        return safe_open(path, "pt")
 
 
 def name_of(case: Sequence[int]) -> str:

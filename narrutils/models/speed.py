@@ -52,7 +52,7 @@ def measured() -> Speed:
         InputError: torch is not installed.
     """
     kept = cache_folder() / "speed" / f"{digest(kind())}.json"
-    if kept.exists():
+    with suppress(OSError, InputError, KeyError, TypeError):  # not kept yet, or damaged
         found = read_json(kept)
         return Speed(found["float32"], found["bfloat16"], found["ordinary"])
     speed = measure()

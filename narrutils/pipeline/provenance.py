@@ -9,8 +9,11 @@ import platform
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+
+import psutil
 
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
@@ -18,6 +21,9 @@ from narrutils.models.speed import cores, here, measured
 from narrutils.paths import PROJECT
 from narrutils.pipeline.machine import ON_SOME_MACHINES, installed, pins
 from narrutils.pipeline.profiles import Profile
+
+#: How long a process may take to end by itself once it was asked to.
+SECONDS = 5
 
 
 def describe(profile: Profile, data: dict) -> dict:
@@ -33,6 +39,7 @@ def describe(profile: Profile, data: dict) -> dict:
         "description": profile.description,
         "parameters": profile.parameters,
         "overrides": dict(profile.overrides),
+        "command": profile.command,
         "seeds": {stage: found for stage, found in seeds.items() if found},
         "data": data,
         "versions": versions(),
@@ -85,7 +92,7 @@ class Meter:
     """
 
     def __init__(self):
-        self.bytes = 0
+        self.bytes, self.children = 0, set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -99,6 +106,15 @@ class Meter:
         self._thread.join()
         self.seconds = time.monotonic() - self.began
 
+    def end_children(self) -> None:
+        """End whatever of the block's processes has outlived it: politely, then for good."""
+        left = [child for child in self.children if child.is_running()]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for child in left:
+                with suppress(psutil.Error):
+                    end(child)
+            _, left = psutil.wait_procs(left, timeout=SECONDS)
+
     def figures(self, status: str) -> dict:
         return {
             "status": status,
@@ -110,16 +126,12 @@ class Meter:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
-            self.bytes = max(self.bytes, _children_memory())
+            self.bytes = max(self.bytes, self._memory())
 
-
-def _children_memory() -> int:
-    import psutil
-
-    total = 0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            total += child.memory_info().rss
-        except psutil.Error:  # it ended between the two calls
-            continue
-    return total
+    def _memory(self) -> int:
+        total, found = 0, psutil.Process().children(recursive=True)
+        self.children |= set(found)
+        for child in found:
+            with suppress(psutil.Error):  # it ended between the two calls
+                total += child.memory_info().rss
+        return total

@@ -10,21 +10,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
-from narrutils.errors import InputError
-from narrutils.models.hub import backbones, hub_ids
-from narrutils.models.packaged import PACKAGED, is_ready, require
+from narrutils.data import stages
+from narrutils.errors import InputError, Stopped, quoted_refusal, refusal
+from narrutils.models.hub import backbones
+from narrutils.models.packaged import PACKAGED, is_ready
 from narrutils.models.precision import fastest, slow
-from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.paths import OUTPUTS, PROJECT, shown
 from narrutils.pipeline import provenance, skipping
-from narrutils.pipeline.estimates import states_gigabytes
+from narrutils.pipeline.consistency import check_models
+from narrutils.pipeline.estimates import in_words, states_gigabytes
 from narrutils.pipeline.parameters import read_cells
-from narrutils.pipeline.preflight import OUTPUTS, Job, forecast, preflight, shown
+from narrutils.pipeline.preflight import Job, forecast, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile
 from narrutils.pipeline.redaction import redact, redact_notebook
 from narrutils.report.show import shows_text
@@ -49,6 +50,8 @@ def run_profile(
 ) -> Path:
     """Run a profile's notebooks into `outputs/<run>`; build the report and print the ladder.
 
+    Where stages that were not chosen are stale now, one line says so in place of both.
+
     Args:
         start: first stage (`04` or its full name); the earlier ones must have ended.
         only: the one stage to run.
@@ -59,16 +62,24 @@ def run_profile(
 
     Raises:
         InputError: something that the user gave is wrong; outputs are as they were.
-        RunFailed: a notebook failed, or the run was interrupted.
+        RunFailed: a notebook failed, the system refused something, or the run was stopped.
     """
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
     with _locked(job.run.folder):
-        _make_ready(packaged)
-        for stage in job.chosen:
-            _stage(job, stage)
-        return _finish(job)
+        stage = job.chosen[0]
+        try:
+            _make_ready(packaged)
+            for stage in job.chosen:
+                _stage(job, stage)
+            return _finish(job)
+        except KeyboardInterrupt as stop:
+            message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
+            raise RunFailed(message, Stopped.code_of(stop)) from None
+        except OSError as error:
+            message = f"{stage}: {refusal(error)}\n  when it is mended: {job.resume(stage)}"
+            raise RunFailed(message, code=2) from None
 
 
 def dry_run(
@@ -82,13 +93,7 @@ def dry_run(
     job = preflight(profile, notebooks, outputs, **choice)
     _tell_slow(job)
     packaged_models(job)
-    table = forecast(job)
-    known = table[["seconds", "gigabytes"]].astype(float)
-    total, peak = known["seconds"].sum(), known["gigabytes"].max()
-    unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
-    print(table.astype(object).where(table.notna(), "").to_string(index=False))
-    print(f"in all about {duration(total)}, {0 if pd.isna(peak) else peak:.1f} GB", end="")
-    print(f"; {unknown} notebooks were never timed" if unknown else "")
+    print(in_words(forecast(job)))
     kept = states_gigabytes(profile.parameters, job.data.get("rows", 0))
     if kept:
         place = shown(job.run.states)
@@ -108,12 +113,11 @@ def packaged_models(job: Job) -> list[str]:
     """The packaged models of the chosen stages.
 
     Raises:
-        InputError: the packages of one are not here.
+        InputError: a model that they name cannot be had here.
     """
-    named = backbones([job.profile.parameters[stage] for stage in job.chosen])
-    packaged = [name for name in named if name in PACKAGED]
-    require(packaged)
-    return packaged
+    parameters = {stage: job.profile.parameters[stage] for stage in job.chosen}
+    check_models(parameters)
+    return [name for name in backbones(list(parameters.values())) if name in PACKAGED]
 
 
 def _make_ready(packaged: list[str]) -> None:
@@ -147,9 +151,12 @@ def _timed(job: Job, stage: str) -> dict:
     try:
         with meter:
             cells = _execute(job, stage)
-    except BaseException:
-        description = provenance.describe(job.profile, job.data)
-        provenance.update(job.run, description, stage, meter.figures("failed"))
+    except BaseException as error:
+        meter.end_children()
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk must not hide what it was that failed
+            description = provenance.describe(job.profile, job.data)
+            provenance.update(job.run, description, stage, meter.figures(status))
         raise
     return meter.figures("done") | {"cells": cells}
 
@@ -158,15 +165,18 @@ def _execute(job: Job, stage: str) -> int:
     """Execute one notebook; its number of code cells.
 
     It is written beside its place until it ends, well or badly, so the last finished
-    one stays readable meanwhile.
+    one stays readable meanwhile; and for good, where what was written is no whole notebook.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    from narrutils.pipeline.kernels import QUIET, Kernel, kernel_environment
+
     logging.getLogger("papermill").setLevel(logging.ERROR)  # names were checked, better, before
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it quotes the cell of an interrupted run
     made, part = job.run.path(f"{stage}.ipynb"), job.run.path(f".stages/{stage}.ipynb")
     try:
-        with _kernel_environment(job.profile.parameters[stage]):
+        with kernel_environment(job.profile.parameters[stage]):
             done = papermill.execute_notebook(
                 _verbatim(job.notebook(stage)),
                 _verbatim(part),
@@ -180,7 +190,8 @@ def _execute(job: Job, stage: str) -> int:
                 coalesce_streams=True,
                 start_timeout=300,  # a busy machine is slow to import, and slow to answer
                 iopub_timeout=300,
-                extra_arguments=["--IPKernelApp.log_level=50"],
+                extra_arguments=QUIET,
+                kernel_manager_class=Kernel,
             )
         return sum(cell.cell_type == "code" for cell in done.cells)
     except papermill.PapermillExecutionError as error:
@@ -189,11 +200,18 @@ def _execute(job: Job, stage: str) -> int:
         died = isinstance(error, DeadKernelError)
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
         raise RunFailed(_failure(job, stage, _started(part), line)) from None
-    except KeyboardInterrupt:
-        message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
-        raise RunFailed(message, code=130) from None
     finally:
-        if part.exists():
+        _take_place(part, made)
+
+
+def _take_place(part: Path, made: Path) -> None:
+    """Put an executed notebook in its place if it is whole; a truncated one, of a full disk, goes."""
+    with suppress(FileNotFoundError):
+        try:
+            read_cells(part)
+        except InputError:
+            part.unlink()
+        else:
             os.replace(part, made)
 
 
@@ -201,17 +219,22 @@ def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
     """What to say of a cell that raised papermill's `error`; its message goes where text is hidden."""
     said = error.evalue
     if not shows_text(job.profile.parameters):
-        redact_notebook(notebook)
         said, _ = redact(error.ename, error.evalue, error.traceback)
-    line = said if error.ename == "InputError" else f"{error.ename}: {said}"
+        try:
+            redact_notebook(notebook)
+        except (OSError, ValueError):  # it could not be written: what it says is not kept
+            notebook.unlink(missing_ok=True)
+    refused = quoted_refusal(error.evalue)
+    line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
     return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
 def _started(notebook: Path) -> int:
-    """How many code cells of a half-executed notebook were begun."""
-    if not notebook.exists():
+    """How many code cells of a half-executed notebook were begun; 0 where it cannot be read."""
+    try:
+        notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
+    except (OSError, InputError):
         return 0
-    notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
     return sum(bool(note.get("start_time")) for note in notes)
 
 
@@ -229,31 +252,6 @@ def _verbatim(path: Path) -> str:
 
 
 @contextmanager
-def _kernel_environment(parameters: dict) -> Iterator[None]:
-    """What kernels find in their environment: this package, this Python, no telemetry.
-
-    And no network, unless the stage's parameters name a model of a hub.
-    """
-    offline = "0" if hub_ids(parameters) else "1"
-    wanted = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        UNATTENDED: "1",
-    }
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -265,16 +263,29 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _finish(job: Job) -> Path:
-    """Build the report; ladder and path are the last lines."""
+    """Build the report; ladder and path are the last lines. Of stale stages there is a line alone."""
     from narrutils.report.build import build_report
 
-    if not skipping.unfinished(job.run, job.profile.stages):
+    if not stages.unfinished(job.run, job.profile.stages):
         job.run.drop_states()
+    stale = stages.fault(job.run)
+    if stale:
+        _tell_stale(job, *stale)
+        return job.run.path("report/index.html")
     report = build_report(job.run.folder)
     if job.run.has("ladder.json"):
         _print_ladder(job.run.read("ladder.json"))
     print(f"report: {shown(report)}", flush=True)
     return report
+
+
+def _tell_stale(job: Job, first: str, reason: str) -> None:
+    """One line: which stages are stale, why, and the command that runs them again."""
+    late = [
+        stage for stage in job.profile.stages if stage >= first and stages.recorded(job.run, stage)["files"]
+    ]
+    report = "; the report is of before" if job.run.has("report/index.html") else ""
+    print(f"stale: {', '.join(late)} ({reason}){report}; to go on: {job.resume(first)}", flush=True)
 
 
 def _print_ladder(entries: list[dict]) -> None:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from narrutils.data.files import atomic, digest, read_json
+from narrutils.data.files import altered, atomic, digest, note_contents
 from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
+from narrutils.data.stages import check_whole
 from narrutils.report.pages import read_page
 from narrutils.report.render import TEMPLATES, render
 from narrutils.report.tables import duration
@@ -42,15 +43,21 @@ def build_report(folder: str | Path) -> Path:
 
     Returns:
         The path of `report/index.html`.
+
+    Raises:
+        InputError: the stages of the run do not belong together.
     """
     folder = Path(folder)
+    check_whole(Run(folder))
     report, key = folder / "report", _key(folder)
     marker = report / ".key.json"
-    if not (marker.exists() and read_json(marker) == key and (report / "index.html").exists()):
+    said = json.dumps(key) + "\n"
+    if not marker.exists() or marker.read_text(errors="replace") != said or altered(report):
         with atomic(report) as part:
             part.mkdir(parents=True)
             _write(folder, part)
-            (part / marker.name).write_text(json.dumps(key) + "\n", encoding="utf-8")
+            (part / marker.name).write_text(said, encoding="utf-8")
+            note_contents(part)
     return report / "index.html"
 
 

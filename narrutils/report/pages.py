@@ -13,6 +13,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
+from narrutils.data.files import intact
 from narrutils.report.render import embedded
 
 #: What a cell may display, the best form first.
@@ -66,7 +67,10 @@ def read_page(path: Path) -> Page:
     import nbformat
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor  # of a line rewritten, the last stays
 
-    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
+    with intact(path):
+        read = nbformat.reader.reads(path.read_text(encoding="utf-8"))
+        nbformat.validate(read)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(read, {})
     shown, prose = [], _parsed("")
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.strip():
@@ -109,7 +113,7 @@ def _output(output, heading: str) -> dict | None:
     if output.output_type == "error":
         return {"kind": "error", "html": _ansi("\n".join(output.traceback))}
     form = next((f for f in FORMS if f in output.data), None)
-    if form is None:
+    if form is None or not output.data[form]:  # a sentence that has nothing to say here
         return None
     width = output.get("metadata", {}).get(form, {}).get("width", "")
     return _display(form, output.data[form], heading) | {"width": width}

@@ -1,22 +1,31 @@
 """Stages run in order, are skipped by content, and a failure says how to go on."""
 
+import errno
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import papermill
+import psutil
 import pytest
 
+from narrutils.data import stages
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
 from narrutils.errors import InputError
+from narrutils.paths import shown
 from narrutils.pipeline import runner, skipping
-from narrutils.pipeline.preflight import check_inputs, forecast, preflight, shown
+from narrutils.pipeline.preflight import check_inputs, forecast, preflight
 from narrutils.pipeline.profiles import load_profile
 from narrutils.pipeline.provenance import versions
 from narrutils.pipeline.redaction import NOT_SHOWN
 from narrutils.pipeline.runner import RunFailed, run_profile
+from narrutils.report.build import build_report
 
 FIXTURES = Path(__file__).parents[1] / "notebooks"
 PROFILE = "description: toy\nestimate:\n  02_uses: {seconds: 90, gigabytes: 1.5}\nshared: {rows: 4}\n"
@@ -236,9 +245,135 @@ def test_an_interruption_says_how_to_go_on(bench, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(papermill, "execute_notebook", interrupt)
-    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*--from 02 -p scale 2") as caught:
+    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*-p scale 2 --from 02") as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 130
+
+
+HALF = '{"cells": [{"cell_type": "code", "sou'
+WHOLE = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+
+
+@pytest.mark.parametrize("written, kept", [(HALF, True), ("", True), (None, True), (WHOLE, False)])
+@pytest.mark.parametrize("ended", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_only_a_whole_notebook_takes_the_place_of_the_last_one(bench, monkeypatch, written, kept, ended):
+    def execute(source, target, *_, **__):
+        if written is not None:
+            Path(target.replace("{{", "{").replace("}}", "}")).write_text(written)
+        raise ended
+
+    before = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    with pytest.raises(RunFailed, match="02_uses(.|\n)*--from 02"):
+        bench.run(("scale", "2"))
+    assert bench.run_folder.joinpath("02_uses.ipynb").read_text() == (before if kept else written)
+    assert not bench.run_folder.joinpath(".stages/02_uses.ipynb").exists()
+
+
+def test_a_failed_notebook_that_could_not_be_redacted_is_not_kept(bench, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runner, "redact_notebook", full)
+    bench.place("raises", "02_uses")
+    before = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    with pytest.raises(RunFailed, match=re.escape(f"ZeroDivisionError: {NOT_SHOWN}")):
+        bench.run()
+    assert bench.run_folder.joinpath("02_uses.ipynb").read_text() == before
+    assert not bench.run_folder.joinpath(".stages/02_uses.ipynb").exists()
+
+
+def test_stale_stages_are_told_in_a_line_and_show_nothing_of_before(bench, capsys):
+    before = {name: d for name, d in bench.contents().items() if name.startswith("toy/report")}
+    assert bench.run(("rate", "2"), only="01").exists()
+    said = capsys.readouterr().out
+    assert "stale: 02_uses (02_uses ran before 01_makes wrote something else)" in said.splitlines()[-1]
+    assert re.search(r"the report is of before; to go on: narrutils run .*-p rate 2 --from 02", said)
+    assert "Ladder" not in said and "toy & more" not in said
+    assert before.items() <= bench.contents().items()
+    with pytest.raises(InputError, match="02_uses ran before .* -p rate 2 --from 02 --outputs"):
+        build_report(bench.run_folder)
+    bench.run(("rate", "2"), start="02")
+    assert "toy & more" in capsys.readouterr().out
+    build_report(bench.run_folder)
+
+
+def test_a_part_of_a_fresh_run_has_its_report(bench, capsys):
+    report = bench.run(("run", "fresh"), only="01")
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {shown(report)}"
+    assert report.exists()
+
+
+def test_what_the_system_refuses_a_notebook_is_told_though_messages_are_not(bench):
+    bench.place("raises", "02_uses")
+    path = bench.notebooks / "02_uses.ipynb"
+    failing = "import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), '/there/a.json')"
+    path.write_text(path.read_text().replace("1 / divisor", failing))
+    with pytest.raises(RunFailed) as caught:
+        bench.run()
+    assert "failed in cell In [4]: /there/a.json: no space is left on its disk; free" in str(caught.value)
+    assert caught.value.code == 1
+
+
+def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch):
+    """Even where `run.json` cannot be written either."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/file")
+
+    monkeypatch.setattr(papermill, "execute_notebook", refuse)
+    monkeypatch.setattr(runner.provenance, "update", refuse)
+    with pytest.raises(
+        RunFailed, match="02_uses: /there/file: no space(.|\n)*--from 02 -p scale 2"
+    ) as caught:
+        bench.run(("scale", "2"))
+    assert caught.value.code == 2
+
+
+CALL = """
+import sys
+from functools import partial
+from narrutils import cli
+from narrutils.pipeline import profiles, runner
+profiles.load_profile = partial(profiles.load_profile, notebooks=sys.argv[1])
+runner.run_profile = partial(runner.run_profile, notebooks=sys.argv[1])
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "number"), [("workers", signal.SIGINT), ("pool", signal.SIGTERM)])
+def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind, number):
+    """Whatever a notebook started: workers, a pool's process, one of a session of its own."""
+    notebooks, begun = tmp_path / "notebooks", tmp_path / "out/toy/begun"
+    notebooks.mkdir()
+    shutil.copy(FIXTURES / "waits.ipynb", notebooks / "01_waits.ipynb")
+    tmp_path.joinpath("toy.yaml").write_text(PROFILE.split("estimate")[0])
+    words = ["run", str(tmp_path / "toy.yaml"), "-p", "kind", kind, "--outputs", str(tmp_path / "out")]
+    told, said = tmp_path / "told", tmp_path / "said"
+    with told.open("w") as out, said.open("w") as errors:
+        call = [sys.executable, "-c", CALL, str(notebooks), *words]
+        called = subprocess.Popen(call, stdout=out, stderr=errors, start_new_session=True)
+    wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
+    while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
+        assert called.poll() is None, said.read_text()
+        time.sleep(0.1)
+    time.sleep(1)  # the runner looks for processes twice a second
+    children = psutil.Process(called.pid).children(recursive=True)
+    os.killpg(called.pid, number)  # as a terminal does
+    called.wait(timeout=120)
+    alive = [child for child in children if child.is_running()]
+    for child in alive:
+        child.kill()
+    assert called.returncode == 128 + number
+    assert said.read_text().count("\n") == 2, said.read_text()
+    first, second = said.read_text().splitlines()
+    assert first == "narrutils: interrupted in 01_waits; to go on:"
+    assert second.startswith(f"  narrutils run {tmp_path / 'toy.yaml'} --from 01 -p kind {kind}")
+    assert "noise" not in told.read_text()
+    assert len(children) >= 4 and not alive
+    figures = read_json(tmp_path / "out/toy/run.json")["stages"]["01_waits"]
+    assert figures["status"] == "interrupted" and figures["seconds"] > 0
 
 
 def test_two_runs_in_one_folder_are_refused(bench):
@@ -302,9 +437,9 @@ def test_data_and_schema_count_by_content_wherever_they_lie(bench, data):
 def test_a_stage_without_an_end_counts_for_nothing(tmp_path):
     run = Run(tmp_path, stage="01_makes")
     run.write("a.json", {})
-    assert not skipping.has_ended(run, "01_makes")
+    assert not stages.has_ended(run, "01_makes")
     skipping.begin(run, "01_makes", remake=False)
-    assert skipping.recorded(run, "01_makes")["files"] == {"a.json": ""}
+    assert stages.recorded(run, "01_makes")["files"] == {"a.json": ""}
 
 
 def test_packaged_models_are_ready_before_the_first_notebook(tmp_path, monkeypatch):

@@ -1,0 +1,329 @@
+"""The gauntlet: damaged files and run folders, each read right or refused in one line.
+
+    python -m benchmarks.gauntlet --files 1000 --folders 300 --seed 0
+
+Valid files of a toy task are cut, doubled, flipped, shuffled and encoded anew by hypothesis, and go through
+the doors that users have: data, schema, profile, review file, cases to code. In a run folder one file
+is damaged, and it is predicted with, bundled, reported and run again. `read` counts what went in: where
+the damage changes no meaning, and for codes always, it must give what the whole file gives. `refused`
+is one line that holds no narrative and leaves every output as it was. All else is `failed`, and listed.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+from narrutils.bundle import bundle
+from narrutils.data.cases import load_data
+from narrutils.data.incoming import Incoming
+from narrutils.data.schema import load_schema
+from narrutils.errors import InputError
+from narrutils.labels.review import check_review, read_review
+from narrutils.pipeline.preflight import forecast, preflight
+from narrutils.pipeline.profiles import load_profile
+from narrutils.predict import Outputs, predict
+from narrutils.report.build import build_report
+
+from .toy_task import SENTINEL, Task
+
+BEFORE = b"what stood here before\n"
+#: What is put between two bytes: what CSV, YAML, JSON and decoders stumble over.
+WEDGES = [b'"', b"'", b"\0", b"\r", b"\n", b",", b";", b"\t", b"\xff", b"\xe2", b"\xed\xa0\x80", b"- ", b": "]
+WEDGES += [
+    b"{",
+    b"]",
+    b"&a ",
+    b"*a ",
+    b"!!python/name:os.system ",
+    b"\xef\xbb\xbf",
+    "\u2028".encode(),
+    b"1e400",
+]
+ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1", "cp437")
+#: Ways to damage a file that leave what it means: it is read as it was, or refused.
+HARMLESS = ("as it is", "encoded", "line ends", "blank lines", "columns moved")
+
+
+@dataclass
+class Tally:
+    """How often each kind of damage was `read`, `refused` or `failed`, and what failed."""
+
+    counts: Counter = field(default_factory=Counter)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def table(self) -> pd.DataFrame:
+        kinds = dict.fromkeys(kind for kind, _ in self.counts)
+        rows = [[kind, *(self.counts[kind, how] for how in ("read", "refused", "failed"))] for kind in kinds]
+        return pd.DataFrame(rows, columns=["kind", "read", "refused", "failed"])
+
+    def judge(self, kind: str, damage: str, door: Callable[[], str]) -> None:
+        """Go through a door, which gives "" or what it read wrongly, and note how it ended."""
+        said, fault, how = io.StringIO(), "", "read"
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                fault = door()
+        except InputError as error:
+            how, line = "refused", str(error)
+            fault = "" if "\n" not in line and len(line) < 1000 else "more than a line"
+            said.write(line)
+        except Exception as error:
+            fault = f"{type(error).__name__} at {_place(error)}"
+        if SENTINEL in said.getvalue():
+            fault = f"a narrative is told ({fault or how})"
+        self.counts[kind, "failed" if fault else how] += 1
+        if fault:
+            self.failures.append((kind, damage, fault))
+
+
+def _place(error: Exception) -> str:
+    """The line of the package where an exception came from."""
+    places, trace = [], error.__traceback__
+    while trace:
+        name = trace.tb_frame.f_code.co_filename
+        places += [f"{Path(name).name}:{trace.tb_lineno}"] if "narrutils" in Path(name).parts else []
+        trace = trace.tb_next
+    return places[-1] if places else "?"
+
+
+@st.composite
+def damaged(draw, content: bytes, kinds: tuple[str, ...]) -> tuple[str, bytes]:
+    """A kind of damage, and the content that it leaves."""
+    kind = draw(st.sampled_from(kinds))
+    places = st.integers(0, len(content))
+    first, last = sorted([draw(places), draw(places)])
+    lines = content.splitlines(keepends=True)
+    match kind:
+        case "cut":
+            content = content[:first]
+        case "beheaded":
+            content = content[first:]
+        case "emptied":
+            content = draw(st.sampled_from([b"", b"\n", b"\0" * len(content)]))
+        case "doubled":
+            content = content[:last] + content[first:]
+        case "dropped":
+            content = content[:first] + content[last:]
+        case "flipped":
+            changed = bytearray(content)
+            for place, by in draw(st.lists(st.tuples(places, st.integers(1, 255)), min_size=1, max_size=6)):
+                changed[place % len(content)] ^= by
+            content = bytes(changed)
+        case "wedged":
+            content = content[:first] + draw(st.sampled_from(WEDGES)) + content[first:]
+        case "lines shuffled":
+            content = b"".join(draw(st.permutations(lines)))
+        case "columns moved":
+            content = _columns_moved(content, draw(st.randoms()))
+        case "encoded":
+            content = content.decode().encode(draw(st.sampled_from(ENCODINGS)), "replace")
+        case "encodings mixed":
+            encoded = (
+                content[first:].decode("utf-8", "ignore").encode(draw(st.sampled_from(ENCODINGS)), "replace")
+            )
+            content = content[:first] + encoded
+        case "line ends":
+            content = content.replace(b"\n", draw(st.sampled_from([b"\r\n", b"\r"])))
+        case "blank lines":
+            content = content.rstrip(b"\n") + b"\n" * draw(st.integers(0, 5))
+    return kind, content
+
+
+def _columns_moved(content: bytes, random) -> bytes:
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    order = random.sample(range(len(rows[0])), len(rows[0]))
+    moved = io.StringIO()
+    csv.writer(moved, lineterminator="\n").writerows([row[n] for n in order] for row in rows)
+    return moved.getvalue().encode()
+
+
+BINARY = ("cut", "beheaded", "emptied", "doubled", "dropped", "flipped", "wedged")
+TEXT = (*BINARY, "as it is", "lines shuffled", "encoded", "encodings mixed", "line ends", "blank lines")
+CSV = (*TEXT, "columns moved")
+
+
+def _data(task: Task, folder: Path, damage: str) -> str:
+    """Through `load_data`: a label stays its case's own, or the file is refused."""
+    found, whole = load_data(folder / "data", task.schema), load_data(task.data, task.schema)
+    if damage in HARMLESS and damage != "encoded" and not found.train.equals(whole.train):
+        return "other cases were read"
+    names, shared = task.schema.names, found.train.index.intersection(whole.train.index)
+    if damage == "encoded" and not found.train.loc[shared, names].equals(whole.train.loc[shared, names]):
+        return "other labels were read"
+    return ""
+
+
+def _cases(task: Task, folder: Path, damage: str) -> str:
+    """Through `predict`: what is written is whole and as long as the file, else what stood there stays."""
+    out = folder / "codes.csv"
+    out.write_bytes(BEFORE)
+    try:
+        counts = predict(task.run.folder, folder / "data" / task.features.name, Outputs(out), progress=False)
+    except Exception:
+        if out.read_bytes() != BEFORE:
+            return "an output was changed"
+        raise
+    written = out.read_bytes()
+    codes = pd.read_csv(out, dtype=str, keep_default_na=False)
+    if SENTINEL.encode() in written or len(codes) != counts["rows"]:
+        return "the output holds text, or other rows"
+    whole = task.run.path("submission.csv").read_bytes()
+    return "other codes" if damage in HARMLESS[:1] and written != whole else ""
+
+
+def _incoming(task: Task, folder: Path, damage: str) -> str:
+    incoming = Incoming.check(folder / "data" / task.features.name, task.schema)
+    found = sum(len(piece) for piece in incoming.chunks(7))
+    return "" if found == incoming.rows else "checked and read differ"
+
+
+def _schema(task: Task, folder: Path, damage: str) -> str:
+    found = load_schema(folder / "schema.yaml")
+    exact = damage in HARMLESS and damage != "encoded"
+    return "another schema was read" if exact and found != task.schema else ""
+
+
+def _profile(task: Task, folder: Path, damage: str) -> str:
+    found = load_profile(folder / "toy.yaml", notebooks=task.notebooks)
+    exact = damage in HARMLESS and damage != "encoded"
+    whole = load_profile(task.profile, notebooks=task.notebooks)
+    return "another profile was read" if exact and found.parameters != whole.parameters else ""
+
+
+def _review(task: Task, folder: Path, damage: str) -> str:
+    labels = task.run.labels(task.schema)
+    decided, told = check_review(read_review(folder / "review.csv"), task.schema, labels)
+    if any("\n" in line for line in told):
+        return "more than a line"
+    strange = [row for row in decided.itertuples() if labels.at[row.uid, row.variable] != row.label_before]
+    return "a decision on another label" if strange else ""
+
+
+#: Kind of file -> its names, how it may be damaged, and the doors that it goes through.
+FILES = {
+    "data": (("data/train_features.csv", "data/train_labels.csv", "data/test_labels.csv"), CSV, (_data,)),
+    "cases": (("data/test_features.csv",), CSV, (_incoming, _cases)),
+    "schema": (("schema.yaml",), TEXT, (_schema,)),
+    "profile": (("toy.yaml",), TEXT, (_profile,)),
+    "review": (("review.csv",), CSV, (_review,)),
+}
+
+
+def _repeat(examples: int, seed: int, strategy: st.SearchStrategy, test: Callable) -> None:
+    """Call a test with so many examples; nothing is kept of them, and nothing is made smaller."""
+    how = settings(
+        max_examples=examples, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+
+    def once(example) -> None:
+        test(example)
+
+    seeded(seed)(how(given(strategy)(once)))()
+
+
+def try_files(task: Task, examples: int, seed: int, tally: Tally) -> None:
+    """Damage the files of a task, an equal share of each kind."""
+    for kind, (names, ways, _) in FILES.items():
+        each = [st.tuples(st.just(n), damaged((task.folder / n).read_bytes(), ways)) for n in names]
+        _repeat(examples // len(FILES), seed, st.one_of(each), partial(_try_file, task, tally, kind))
+
+
+def _try_file(task: Task, tally: Tally, kind: str, example: tuple[str, tuple[str, bytes]]) -> None:
+    name, (damage, content) = example
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copytree(task.data, folder / "data")
+        (folder / name).write_bytes(content)
+        for door in FILES[kind][2]:
+            tally.judge(f"{kind}: {damage}", name, partial(door, task, folder, damage))
+
+
+def _predicted(task: Task, outputs: Path) -> str:
+    out = outputs / "codes.csv"
+    out.write_bytes(BEFORE)
+    try:
+        predict(outputs / "toy", task.features, Outputs(out), progress=False)
+    except Exception:
+        if out.read_bytes() != BEFORE:
+            return "an output was changed"
+        raise
+    return "" if out.read_bytes() == task.run.path("submission.csv").read_bytes() else "other codes"
+
+
+def _bundled(task: Task, outputs: Path) -> str:
+    bundle(outputs / "toy", outputs / "made.zip")
+    return ""
+
+
+def _reported(task: Task, outputs: Path) -> str:
+    page = build_report(outputs / "toy")
+    return "a narrative is shown" if SENTINEL in page.read_text(encoding="utf-8") else ""
+
+
+def _planned(task: Task, outputs: Path) -> str:
+    """The dry run: what was damaged would be made again, or is named."""
+    forecast(preflight(load_profile(task.profile, notebooks=task.notebooks), task.notebooks, outputs))
+    return ""
+
+
+DOORS = {"predict": _predicted, "bundle": _bundled, "report": _reported, "dry run": _planned}
+
+
+def try_folders(task: Task, examples: int, seed: int, tally: Tally) -> None:
+    """Damage one file of a finished run at a time, and use the run."""
+    run = task.run.folder
+    names = sorted(str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and p.stat().st_size)
+    gone = st.sampled_from(names).map(lambda name: (name, ("gone", None)))
+    strategy = st.sampled_from(names).flatmap(
+        lambda name: st.tuples(st.just(name), damaged((run / name).read_bytes(), BINARY))
+    )
+
+    def test(example, door) -> None:
+        name, (damage, content) = example
+        with tempfile.TemporaryDirectory() as scratch:
+            outputs = Path(scratch)
+            shutil.copytree(run, outputs / "toy", copy_function=os.link)
+            (outputs / "toy" / name).unlink()
+            if content is not None:
+                (outputs / "toy" / name).write_bytes(content)
+            tally.judge(f"run, {door}: {damage}", name, partial(DOORS[door], task, outputs))
+
+    either = st.one_of(strategy, strategy, strategy, gone)
+    _repeat(examples, seed, st.tuples(either, st.sampled_from(sorted(DOORS))), lambda both: test(*both))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--folders", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    given_words = parser.parse_args()
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as scratch:
+        task = Task.make(Path(scratch) / "task")
+        task.carry_out()
+        try_files(task, given_words.files, given_words.seed, tally)
+        try_folders(task, given_words.folders, given_words.seed, tally)
+    table = tally.table()
+    print(table.to_string(index=False))
+    print(f"\n{table[['read', 'refused', 'failed']].sum().to_dict()}")
+    for (kind, name, fault), times in Counter(tally.failures).most_common():
+        print(f"failed {times} times: {kind}, {name}: {fault}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The kernels that notebooks run in: what they find in their environment, and how one is interrupted."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jupyter_client import AsyncKernelManager
+
+from narrutils.models.hub import hub_ids
+from narrutils.paths import PROJECT, UNATTENDED
+
+#: Arguments of a kernel that says nothing of itself, when it is ended with work in hand least of all.
+QUIET = [
+    "--IPKernelApp.log_level=50",
+    "--IPKernelApp.exec_lines=__import__('logging').getLogger('asyncio').setLevel(50)",
+]
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel whose children hear nothing of an interrupt.
+
+    Jupyter sends it to all of the kernel's processes, and each of them prints where it was. Our own end
+    what they started, and what is left is ended by the runner.
+    """
+
+    async def _async_signal_kernel(self, signum: int) -> None:
+        if signum == signal.SIGINT and os.name == "posix" and self.has_kernel:
+            os.kill(self.provisioner.pid, signum)
+        else:
+            await super()._async_signal_kernel(signum)
+
+
+@contextmanager
+def kernel_environment(parameters: dict) -> Iterator[None]:
+    """What kernels find in their environment: this package, this Python, no telemetry.
+
+    And no network, unless the stage's parameters name a model of a hub.
+    """
+    offline = "0" if hub_ids(parameters) else "1"
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", offline),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        UNATTENDED: "1",
+    }
+    before = dict(os.environ)
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
