@@ -25,8 +25,9 @@ BLOCK = 2**16  # bytes of a file that are looked at together
 GZIP = b"\x1f\x8b"
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+BLANK = "".join(SEPARATORS) + string.whitespace
 #: The line by which Excel tells itself the separator.
-EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\s*')
+EXCEL_SEPARATOR = re.compile(r'"?sep=."?\s*')
 #: What no text in cp1252 holds.
 NOT_WESTERN = re.compile(
     rb"[\x81\x8d\x8f\x90\x9d]"  # bytes that are no character
@@ -61,13 +62,11 @@ def open_text(path: Path, wanted: list[str], lenient: bool = False) -> Text:
         InputError: at once for its bytes; for a record when it is reached.
     """
     encoding = encoding_of(path, lenient)
-    lines, begin, first, told = _lines(path, encoding, lenient), 1, "", ""
+    lines, begin, first = _lines(path, encoding, lenient), 1, ""
     for begin, first in enumerate(lines, 1):  # noqa: B007
-        if found := EXCEL_SEPARATOR.fullmatch(first):
-            told = found[1]
-        elif first.strip("".join(SEPARATORS) + string.whitespace):
+        if first.strip(BLANK) and not EXCEL_SEPARATOR.fullmatch(first):
             break
-    separator = told if told in SEPARATORS else _separator(first, wanted)
+    separator = _separator(first, wanted)
     usual = "\t" if ".tsv" in path.suffixes else ","
     read_as = {"utf-8": "", "cp1252": "cp1252 (Western European)"}.get(encoding, "UTF-16")
     remarks = [f"read as {read_as}"] if read_as else []
@@ -77,10 +76,14 @@ def open_text(path: Path, wanted: list[str], lenient: bool = False) -> Text:
 
 def _separator(line: str, wanted: list[str]) -> str:
     """The separator by which a line of headings has most of those that are wanted; of equals the first."""
+    csv.field_size_limit(LONGEST)
     sought = {name.casefold() for name in wanted}
 
     def found(separator: str) -> tuple[int, int]:
-        cells = next(csv.reader([line], delimiter=separator), [])
+        try:
+            cells = next(csv.reader([line], delimiter=separator), [])
+        except csv.Error:
+            return 0, 0
         return sum(cell.strip().casefold() in sought for cell in cells), len(cells)
 
     return max(SEPARATORS, key=found)
@@ -88,7 +91,6 @@ def _separator(line: str, wanted: list[str]) -> str:
 
 def _records(path: Path, lines: Iterable[str], separator: str, begin: int) -> Iterator[Record]:
     """Every record with the line where it begins, the first of them in line `begin`."""
-    csv.field_size_limit(LONGEST)
     before, reader = begin - 1, csv.reader(lines, delimiter=separator, strict=True)
     try:
         for record in reader:
