@@ -29,12 +29,17 @@ STYLE = {
     "legend.fontsize": 8,
     "figure.dpi": 110,
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # two $ in a title are money
 }
+#: What pandas shows in a notebook is text: two $ are no formula.
+PLAIN = {"display.html.use_mathjax": False, "styler.html.mathjax": False}
 
 
 def use_style() -> None:
     """Set the project's look for every figure of a notebook, with twice the pixels for print."""
     sns.set_theme(style="ticks", rc=STYLE, palette=PALETTE)
+    for option, value in PLAIN.items():
+        pd.set_option(option, value)
     shell = get_ipython()
     if hasattr(shell, "kernel"):  # a notebook's, which alone shows figures
         shell.run_line_magic("config", "InlineBackend.figure_format = 'retina'")

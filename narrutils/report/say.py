@@ -4,6 +4,7 @@ A difference is judged by its 95 % interval: where that holds zero, these cases 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 
 import pandas as pd
 from IPython.display import Markdown
@@ -79,7 +80,9 @@ def apart(table: pd.DataFrame, twins: pd.Series) -> Markdown:
         f"{with_interval(*row[columns_of('average_f1')])} on {_count(row['n'], 'test case')} {row['part']}"
         for _, row in last.iterrows()
     ]
-    return Markdown(f"The {last['step'].iloc[-1]} scores {', and '.join(scores)} among the training cases.")
+    return Markdown(
+        f"The {_plain(last['step'].iloc[-1])} scores {', and '.join(scores)} among the training cases."
+    )
 
 
 def score(entries: list[dict], split: str = "oof", against: str = "given") -> Markdown:
@@ -88,7 +91,9 @@ def score(entries: list[dict], split: str = "oof", against: str = "given") -> Ma
     if table.empty:
         return Markdown(UNKNOWN[against])
     last = table.iloc[-1]
-    told = f"{WHERE[split]}, the {last['step']} scores {with_interval(*last[columns_of('average_f1')])}"
+    told = (
+        f"{WHERE[split]}, the {_plain(last['step'])} scores {with_interval(*last[columns_of('average_f1')])}"
+    )
     flatters = "; that flatters, for a teacher crossed the folds" if last["optimistic"] else ""
     return Markdown(f"{told} against {AGAINST[against]} of {_count(last['n'], 'case')}{flatters}.")
 
@@ -102,7 +107,9 @@ def steps(entries: list[dict]) -> Markdown:
 def gain(table: pd.DataFrame) -> Markdown:
     """What the last step of `Ladder.over_first` gains over the first, out of fold."""
     first, last = table.iloc[0], table.iloc[-1]
-    said = f"The {last['step']} {_difference(last, first['step'])}" if len(table) > 1 else ALONE
+    said = (
+        f"The {_plain(last['step'])} {_difference(last, _plain(first['step']))}" if len(table) > 1 else ALONE
+    )
     return Markdown(said)
 
 
@@ -123,15 +130,15 @@ def test_gap(table: pd.DataFrame) -> Markdown:
     told = _difference(last, "out of fold", name, "scores", than)
     known = table[table[name].notna()]
     alike = f"It holds zero in {(~_is_sure(known, name)).sum()} of {_count(len(known), 'step')}."
-    return Markdown(f"The {last['step']}{by} {told} {alike}")
+    return Markdown(f"The {_plain(last['step'])}{by} {told} {alike}")
 
 
 def variables(table: pd.DataFrame) -> Markdown:
     """The variables of a `score_table` that are read best and worst, and whose score is least sure."""
     best, worst = table["score"].idxmax(), table["score"].idxmin()
     width = table["high"] - table["low"]
-    told = f"{best} is read best, {figure(table.at[best, 'score'])}, {worst} worst, "
-    unsure = f"the score of {width.idxmax()} is least sure, its interval {figure(width.max())} wide"
+    told = f"{_plain(best)} is read best, {figure(table.at[best, 'score'])}, {_plain(worst)} worst, "
+    unsure = f"the score of {_plain(width.idxmax())} is least sure, its interval {figure(width.max())} wide"
     return Markdown(f"{told}{figure(table.at[worst, 'score'])}; {unsure}.")
 
 
@@ -225,7 +232,16 @@ def _is_sure(row: Mapping | pd.DataFrame, name: str):
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"*{name}*" for name in names)
+    return ", ".join(f"*{_plain(name)}*" for name in names)
+
+
+#: What a notebook takes for markup or a formula in a name.
+SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "$*`[]"}
+
+
+def _plain(name: str) -> str:
+    """A name as text, whatever signs it holds."""
+    return escape(str(name)).translate(SIGNS)
 
 
 def _count(n: int, noun: str) -> str:

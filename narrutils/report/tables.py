@@ -3,7 +3,7 @@
 `evaluation` gives an interval in three columns, `x`, `x_low` and `x_high`; here it becomes one text.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -67,7 +67,21 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 def show(table: pd.DataFrame) -> "pd.io.formats.style.Styler":
     """`as_text` for a notebook."""
-    return as_text(table).style.hide()
+    return styled(as_text(table), index=False)
+
+
+def styled(
+    table: pd.DataFrame, digits: int = 3, formats: Mapping[str, str] | None = None, index: bool = True
+) -> "pd.io.formats.style.Styler":
+    """A table for a notebook, whose words and names stay text: a Styler alone would run markup in them.
+
+    Args:
+        digits: of floats; formats: column -> format of those that differ.
+        index: whether the rows' names are shown.
+    """
+    shown = table.style.format(formats, precision=digits, na_rep="", escape="html")
+    shown = shown.format_index(escape="html").format_index(escape="html", axis=1)
+    return shown if index else shown.hide()
 
 
 def _title(name: str, table: pd.DataFrame) -> str:

@@ -1,6 +1,10 @@
 """Errors without values: places stay, messages of every exception of a chain go."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 import nbformat
+from IPython.core.interactiveshell import InteractiveShell
 
 from narrutils.pipeline.redaction import NOT_SHOWN, redact, redact_notebook
 
@@ -17,7 +21,7 @@ TRACEBACK = [
 
 def test_places_stay_and_values_go():
     said, traceback = redact("KeyError", SECRET, TRACEBACK)
-    assert said == NOT_SHOWN
+    assert said == f"in ~/narrutils/data/cases.py, line 12; {NOT_SHOWN}"
     assert traceback[:2] == ["Cell In[3], line 2", "File ~/narrutils/data/cases.py:12, in read(path)"]
     assert SECRET not in "\n".join(traceback)
 
@@ -25,7 +29,31 @@ def test_places_stay_and_values_go():
 def test_our_own_errors_stay_unless_another_one_led_to_them():
     assert redact("InputError", "cases.csv: line 3", TRACEBACK[:2]) == ("cases.csv: line 3", TRACEBACK[:2])
     said, traceback = redact("InputError", "cases.csv: line 3", TRACEBACK * 2)
-    assert said == NOT_SHOWN and SECRET not in "\n".join(traceback)
+    assert said.endswith(NOT_SHOWN) and SECRET not in "\n".join([said, *traceback])
+
+
+def raised(code):
+    """What IPython prints of code that fails."""
+    shell = InteractiveShell.instance()
+    try:
+        with redirect_stdout(StringIO()):
+            shell.run_cell(code).raise_error()
+    except Exception as error:
+        printed = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+        return redact(type(error).__name__, str(error), printed)
+
+
+def test_the_library_the_line_and_its_code_stay():
+    said, _ = raised(f"import json\njson.loads('[1, {SECRET}')")
+    assert SECRET not in said and "json/decoder.py, line " in said and 'raise JSONDecodeError("' in said
+    said, traceback = raised(f"from scipy.linalg import cholesky\ncholesky([['{SECRET}']])")
+    assert said.startswith("in scipy/linalg/") or said.startswith("in numpy/")
+    assert SECRET not in "\n".join([said, *traceback])
+
+
+def test_an_error_of_the_cell_itself_names_the_cells_line():
+    said, _ = raised(f"a = 1\nint('{SECRET}')")
+    assert said.startswith("in Cell In[") and ", line 2; " in said and SECRET not in said
 
 
 def test_a_notebook_holds_no_message_afterwards(tmp_path):

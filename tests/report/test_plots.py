@@ -68,3 +68,16 @@ def test_figures_have_twice_the_pixels_in_a_notebook_only(monkeypatch):
     assert shell.magics == [("config", "InlineBackend.figure_format = 'retina'")]
     monkeypatch.setattr(plots, "get_ipython", lambda: None)
     plots.use_style()
+
+
+def test_two_dollars_in_a_title_are_no_formula(monkeypatch):
+    with plt.rc_context():
+        plots.use_style()
+        titles = {"First": "below $5_000 to $10^", "Second": "$\\frac{"}
+        words = pd.DataFrame({"First": [1, 2], "Second": [3, 4]})
+        figure = plots.lengths({"cases": words}, titles)
+        figure.canvas.draw()
+        assert [axis.get_title(loc="left") for axis in figure.axes] == list(titles.values())
+        names = pd.DataFrame({"variable": ["a$b$"], "class": ["$x^$"], "cases": [1], "share": [0.5]})
+        plots.prevalence(names).figure.canvas.draw()
+    plt.close("all")

@@ -1,5 +1,7 @@
 """Sentences are true of the numbers they stand after: on both sides of zero, and where nothing is known."""
 
+from html import unescape
+
 import nbformat
 import numpy as np
 import pandas as pd
@@ -226,3 +228,14 @@ def test_test_cases_with_a_twin_are_told_apart():
     assert "0.900 [0.800, 1.000] on 1 test case with a twin" in said and "0.500 [0.4" not in said
     assert say.apart(pd.DataFrame(rows[:0], columns=PARTS), pd.Series(["u"])).data == say.UNKNOWN["given"]
     assert "No test case" in say.apart(pd.DataFrame(rows[:0], columns=PARTS), pd.Series([""])).data
+
+
+def test_names_are_text_whatever_signs_they_hold():
+    name = "<img src=x onerror=run()> $a$ *b* [c](d)"
+    table = pd.DataFrame({"score": [0.9, 0.1], "low": [0.8, 0.0], "high": 0.95}, index=[name, "plain"])
+    alone = in_table(
+        [{"member": name} | in_columns("gain", Interval(1, -1, 2))], ["member", *columns_of("gain")]
+    )
+    for sentence in (say.variables(table).data, say.each_member(alone).data):
+        assert not [sign for sign in ("<", "$", "[c]") if sign in sentence]
+        assert name in unescape(sentence)

@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
-from narrutils.report.tables import as_text, duration, figure, interval, percent, show, with_interval
+from narrutils.report.tables import (
+    as_text,
+    duration,
+    figure,
+    interval,
+    percent,
+    show,
+    styled,
+    with_interval,
+)
 
 
 def test_a_value_stands_before_its_interval():
@@ -67,3 +76,16 @@ def test_a_notebook_shows_the_same_text():
     shown = show(TABLE).to_html()
     assert all(cell in shown for cell in as_text(TABLE).to_numpy().ravel())
     assert as_text(pd.DataFrame({"a_b": [1]})).columns.tolist() == ["a b"]
+
+
+def test_names_and_words_of_a_table_are_text():
+    evil = "<img src=x onerror=run()>"
+    table = pd.DataFrame({evil: [evil, "x"], "share": [0.5, np.nan]}, index=[evil, "y"])
+    for html in (styled(table, formats={"share": "{:.1%}"}).to_html(), styled(table).to_html()):
+        assert "<img" not in html and html.count("&lt;img") == 3
+    assert (
+        "50.0%" in styled(table, formats={"share": "{:.1%}"}).to_html()
+        and "nan" not in styled(table).to_html()
+    )
+    assert evil not in styled(table, index=False).to_html()
+    assert "0.500" in styled(table).to_html() and "0.50<" in styled(table, digits=2).to_html()
