@@ -29,8 +29,8 @@ from narrutils.evaluation.stacking import Ensemble, form
 from narrutils.evaluation.thresholds import search_named
 from narrutils.models.precision import precision_of
 from narrutils.models.settings import Body
+from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import Profile, find_stage, load_profile
 from narrutils.report.tables import as_text
 from narrutils.training.neural import NeuralLearner

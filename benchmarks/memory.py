@@ -1,13 +1,14 @@
-"""Peak memory of generating, and of generating and screening, by the number of rows.
+"""Peak memory of generating, of generating and screening, and of intervals, by the number of rows.
 
-    python -m benchmarks.memory [--rows 1000 10000 100000]
+    python -m benchmarks.memory [--rows 1000 10000 100000] [--cases 5000 20000]
 
 The engine is a stub that answers at once, so that what is measured is everything around
 it: prompts, chunks, screening and the written file, as in notebook 02. It puts together
 sentences of cases of another seed. Each measurement has a process of its own.
 
 `over` is the peak less that of the smallest number of rows. Generating takes the same at any
-number. Screening remembers some hash values of each kept row, to find near-duplicates.
+number. Screening remembers some hash values of each kept row, to find near-duplicates. With
+`--cases` the intervals of a random reading of so many cases are measured instead.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from tempfile import TemporaryDirectory
 
@@ -24,6 +25,8 @@ import pandas as pd
 
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.schema import Schema
+from narrutils.evaluation.intervals import score_interval
+from narrutils.evaluation.metrics import Counts
 from narrutils.generation.engines import Answer, Backend
 from narrutils.generation.generate import generate_pool
 from narrutils.generation.pools import Pool
@@ -63,12 +66,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--chunk-size", type=int, default=64)
+    parser.add_argument("--cases", type=int, nargs="+")
     given = parser.parse_args()
+    if given.cases:
+        found = {cases: alone(interval, cases) for cases in sorted(given.cases)}
+        return show("average F1 of 22 variables, by cases", pd.DataFrame(found).T.round(1))
     lines = []
     for rows in sorted(given.rows):
         line = {"rows": rows}
         for kind, screened in (("generating", False), ("with screening", True)):
-            found = alone(rows, given.chunk_size, screened)
+            found = alone(measure, rows, given.chunk_size, screened)
             line |= {f"{kind}, {name}": value for name, value in found.items()}
         lines.append(line)
     table = pd.DataFrame(lines).set_index("rows")
@@ -78,11 +85,20 @@ def main() -> None:
     show(f"chunks of {given.chunk_size} rows, stub engine", table.round(1))
 
 
-def alone(rows: int, chunk_size: int, screened: bool) -> dict:
-    """What `measure` finds in a fresh process, which knows no earlier peak."""
+def alone(work: Callable[..., dict], *given: object) -> dict:
+    """What a measurement finds in a fresh process, which knows no earlier peak."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(measure, rows, chunk_size, screened).result()
+        return process.submit(work, *given).result()
+
+
+def interval(cases: int) -> dict:
+    """Seconds and further memory in MB of the interval of a random reading."""
+    right = np.random.default_rng(0).random((cases, 22)) < 0.8
+    counts = Counts(right.astype(np.int8), 2 - 2 * right.astype(np.int8))
+    start, before = time.perf_counter(), peak()
+    score_interval(counts)
+    return {"seconds": time.perf_counter() - start, "further MB": (peak() - before) / 1e6}
 
 
 def measure(rows: int, chunk_size: int, screened: bool) -> dict:

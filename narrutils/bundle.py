@@ -37,25 +37,38 @@ NEWER = ("gemma3", "gemma3_text", "modernbert", "qwen3")
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def bundle(run: str | Path, out: str | Path) -> list[str]:
+def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> list[str]:
     """Write the archive of a run.
+
+    Args:
+        overwrite: whether a file may be replaced that is no such archive.
 
     Returns:
         What the competition's public runtime lacks for it, see `lacking`.
 
     Raises:
         InputError: the run has not run to its end, a hub model is not in the local hub cache, or
-            `out` is no zip file that can be written.
+            `out` is no zip file that can be written, or is there and is something else.
     """
     out = Path(out)
     if out.is_dir() or out.suffix != ".zip":
         raise InputError(f"{out}: name a file that ends in .zip")
+    if out.exists() and not overwrite and not _is_bundle(out):
+        raise InputError(f"{out}: is there and is no such archive; name another file, or add --overwrite")
     deployed = Deployed.open(run)
     files = contents(deployed)
     with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(files):
             _add(archive, name, files[name])
     return lacking(deployed)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is an archive of this kind."""
+    if not zipfile.is_zipfile(path):
+        return not path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return {"main.py", f"run/{ENSEMBLE}"} <= set(archive.namelist())
 
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:

@@ -100,6 +100,7 @@ ON_PROFILE = (  # what every command on a profile takes beside it
             help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)"),
     _option("--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"),
 )  # fmt: skip
+OVERWRITE = _option("--overwrite", action="store_true", help="replace files that this command did not make")
 RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
 
 
@@ -154,7 +155,7 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _outputs(given: argparse.Namespace) -> str | Path:
-    from narrutils.pipeline.preflight import OUTPUTS
+    from narrutils.paths import OUTPUTS
 
     return given.outputs or OUTPUTS
 
@@ -184,6 +185,7 @@ def _outputs(given: argparse.Namespace) -> str | Path:
         "(default: that of the run, which alone gives its numbers to the last bit)",
     ),
     _option("--show-text", action="store_true", help="quote those sentences; without it no text is written"),
+    OVERWRITE,
 )
 def _predict(given: argparse.Namespace) -> None:
     """Code every case of a CSV file with the ensemble of a finished run. The file has a
@@ -192,7 +194,7 @@ def _predict(given: argparse.Namespace) -> None:
     from narrutils.predict import Outputs, predict, summary
 
     files = (given.out, given.probabilities, given.evidence)
-    outputs = Outputs(*(file and Path(file) for file in files), given.show_text)
+    outputs = Outputs(*(file and Path(file) for file in files), given.show_text, given.overwrite)
     counts = predict(given.run, given.features, outputs, precision=given.precision)
     print(summary(counts, outputs))
 
@@ -201,6 +203,7 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
+    OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:
     """Put a finished run's models and the code that reads them into one zip file with main.py
@@ -208,7 +211,7 @@ def _bundle(given: argparse.Namespace) -> None:
     data/submission_format.csv) and writes submission.csv, without network or narrutils installed."""
     from narrutils.bundle import RUNTIME, bundle
 
-    lacking = bundle(given.run, given.out)
+    lacking = bundle(given.run, given.out, given.overwrite)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
     if lacking:
         print(f"the competition's public runtime ({RUNTIME}) cannot run it: {'; '.join(lacking)}")
@@ -250,13 +253,18 @@ def _models(given: argparse.Namespace) -> None:
     _option("folder", metavar="DIR"),
     _option("--cases", type=int, default=5000, help="training and test cases together (default: 5000)"),
     _option("--seed", type=int, default=0),
+    OVERWRITE,
 )
 def _demo_data(given: argparse.Namespace) -> None:
     """Write features and labels of made cases, as the competition hands out its own."""
+    from narrutils.data.cases import KNOWN
     from narrutils.data.demo import write_demo_data
 
     folder = Path(given.folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
+    there = [name for name in KNOWN if (folder / name).exists()]
+    if there and not given.overwrite:
+        raise InputError(f"{folder / there[0]}: is there already; name another folder, or add --overwrite")
     write_demo_data(folder, cases=given.cases, seed=given.seed)
     print(f"{given.cases} made cases in {folder}")

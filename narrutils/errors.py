@@ -79,5 +79,6 @@ def did_you_mean(word: object, names: Iterable[str], otherwise: str = "", cutoff
     Args:
         cutoff: likeness in [0, 1] below which a name is not near (`difflib.get_close_matches`).
     """
-    near = difflib.get_close_matches(str(word), [str(name) for name in names], n=1, cutoff=cutoff)
-    return f"did you mean {near[0]}?" if near else otherwise
+    known = {str(name).casefold(): name for name in names}
+    near = difflib.get_close_matches(str(word).casefold(), known, n=1, cutoff=cutoff)
+    return f"did you mean {known[near[0]]}?" if near else otherwise

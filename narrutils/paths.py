@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+OUTPUTS = PROJECT / "outputs"  # where run folders go unless another place is named
 #: Set in the environment of kernels that nobody sits before: no one is there to use a widget.
 UNATTENDED = "NARRUTILS_UNATTENDED"
 
@@ -13,6 +14,12 @@ def locate(path: str | Path) -> Path:
     path = Path(path).expanduser()
     beside = PROJECT / path
     return beside if not path.exists() and beside.exists() else path
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def cache_folder() -> Path:

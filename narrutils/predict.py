@@ -1,4 +1,4 @@
-"""Scoring new narratives: a CSV file in, the competition's format out, in one pass of pieces.
+"""Scoring new narratives: a table of any kind in, the competition's format out, in one pass of pieces.
 
     narrutils predict --run outputs/demo --features new.csv --out submission.csv
 
@@ -18,9 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.csv_sheets import read_sheet
-from narrutils.data.incoming import Incoming
-from narrutils.data.tables import by_uid, table_writer
+from narrutils.data.incoming import Incoming, blank
+from narrutils.data.sheets import read_sheet
+from narrutils.data.tables import by_uid, header_of, table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.models.precision import fastest, slow
@@ -31,6 +31,8 @@ PIECE = 1024
 LARGE_PIECE = 16 * PIECE
 #: Sentences that are written for each positive code, and cases whose evidence is sought together.
 SENTENCES, EVIDENCE_ROWS = 3, 64
+#: What the competition's own files are called, whatever their ending: no result goes there unasked.
+INPUTS = ("train_features", "train_labels", "test_features", "test_labels", "submission_format", "truth")
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Outputs:
             (expected number of wrong codes), and calibrated probabilities.
         evidence: CSV: the sentences that moved each positive code most.
         show_text: whether the evidence quotes its sentences.
+        overwrite: whether files may be replaced that are no earlier results.
     """
 
     codes: Path
     probabilities: Path | None = None
     evidence: Path | None = None
     show_text: bool = False
+    overwrite: bool = False
 
     def check(self, features: Path) -> "Outputs":
         """These outputs, if each can be written.
@@ -56,7 +60,7 @@ class Outputs:
         Raises:
             InputError: one is a folder, the features themselves, given twice, or of an unknown kind.
         """
-        files = [file for file in (self.codes, self.probabilities, self.evidence) if file is not None]
+        files = [file for file in self.files if file is not None]
         for file in files:
             if file.is_dir():
                 raise InputError(f"{file}: is a folder; name a file in it")
@@ -68,6 +72,29 @@ class Outputs:
         if len({file.resolve() for file in files}) < len(files):
             raise InputError("two results would go to one file; name different files")
         return self
+
+    def check_replaced(self, deployed: Deployed) -> None:
+        """Refuse to replace what no earlier call made, unless that was asked for.
+
+        Raises:
+            InputError: a file is there that has other columns, is called as an input is, or is the run's.
+        """
+        schema, places = deployed.schema, ["variable", "text", "start", "end", "effect"]
+        codes = [[v.name for v in schema.variables], [v.heading for v in schema.variables]]
+        probabilities = [["flag", "doubt", *schema.columns]]
+        evidence = [places, [*places, "sentence"]]
+        for file, headers in zip(self.files, (codes, probabilities, evidence), strict=True):
+            if self.overwrite or file is None or not file.exists() or not file.stat().st_size:
+                continue
+            others = deployed.run.folder.resolve() in file.resolve().parents
+            others = others or file.name.split(".")[0] in INPUTS
+            if others or header_of(file) not in [[schema.uid, *header] for header in headers]:
+                mend = "name another file, or add --overwrite"
+                raise InputError(f"{file}: is there and is no earlier result of this command; {mend}")
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        return self.codes, self.probabilities, self.evidence
 
 
 def predict(
@@ -81,8 +108,8 @@ def predict(
         precision: in which neural models read, or `auto` for what is fastest here; empty: that of the run.
 
     Returns:
-        `rows`, `mended` (narratives with characters that were made harmless) and, where the run
-        knows calibration and flags, `flagged`.
+        `rows`, `mended` (narratives with characters that were made harmless), `blank` (cases without
+        a word) and, where the run knows calibration and flags, `flagged`, the blank ones among them.
 
     Raises:
         InputError: the run folder, the features or an output is not what it must be; nothing is written.
@@ -90,20 +117,24 @@ def predict(
     features = Path(features)
     outputs.check(features)
     deployed = Deployed.open(run, precision)
+    outputs.check_replaced(deployed)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
         )
     incoming = Incoming.check(features, deployed.schema)
+    for note in incoming.notes:
+        print(note, flush=True)
     _settle(deployed)
     _tell_slow(deployed)
-    counts = {"rows": incoming.rows, "mended": incoming.mended}
+    counts = {"rows": incoming.rows, "mended": incoming.mended, "blank": 0}
     with ExitStack() as stack:
         write = _writer(outputs, stack)
         bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
         for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
             codes, flags = code(deployed, texts, lambda share, texts=texts: bar.update(share * len(texts)))
-            write("codes", codes.rename_axis(deployed.schema.uid).reset_index())
+            counts["blank"] += int(blank(texts).sum())
+            write("codes", deployed.schema.in_file(codes))
             if flags is not None:
                 write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
                 counts["flagged"] = counts.get("flagged", 0) + int(flags["flag"].sum())
@@ -120,6 +151,9 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
         share = counts["flagged"] / rows
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
         lines[-1] += f": flag in {outputs.probabilities}" if outputs.probabilities else ""
+    if counts.get("blank"):
+        done = "flagged" if "flagged" in counts else "coded all the same"
+        lines.append(f"cases without any text: {counts['blank']}, {done}")
     if counts["mended"]:
         lines.append(
             f"{counts['mended']} narratives held NUL characters or halves of surrogate pairs, "
@@ -137,7 +171,9 @@ def code(
     if not deployed.can_flag:
         return codes, None
     calibrated = deployed.calibration.apply(probabilities)
-    return codes, deployed.flagging.of(codes, calibrated).join(calibrated)
+    flags = deployed.flagging.of(codes, calibrated)
+    flags.loc[blank(texts), "flag"] = 1
+    return codes, flags.join(calibrated)
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
@@ -152,7 +188,8 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
         print(f"{predict(run, features, Outputs(out))['rows']} cases coded", flush=True)
         return
     schema = Deployed.open(run).schema
-    sheet = read_sheet(submission_format, [schema.uid, *schema.names], schema.uid)
+    columns = [schema.uid, *(v.heading for v in schema.variables)]
+    sheet = read_sheet(submission_format, columns, schema.uid)
     with TemporaryDirectory() as scratch:  # as coded, in the order of the features
         unordered = Path(scratch) / "codes.csv"
         counts = predict(run, features, Outputs(unordered), progress=True)

@@ -5,7 +5,9 @@ from toys import TOY, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
+from narrutils.data.files import digest, write_json
 from narrutils.data.run import Run
+from narrutils.data.stages import RECORD, recorded
 from narrutils.data.study import Study
 from narrutils.evaluation import flags
 from narrutils.evaluation.calibration import fit_calibration
@@ -62,6 +64,13 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
     codes = TOY.to_labels(found, thresholds)
     run.write("flags.json", flags.summarise(TOY, LABELS, codes, found, FOLDS, share=0.25))
     return run
+
+
+def record(run: Run, stage: str, *names: str, before: tuple[str, ...] = ()) -> None:
+    """Note that a stage ended after those before it and wrote these artefacts, as the runner does."""
+    earlier = {s: digest(recorded(run, s)["files"]) for s in before}
+    files = {name: digest(run.path(name)) for name in names}
+    write_json(run.path(f".stages/{stage}{RECORD}"), {"parts": {"earlier": earlier}, "files": files})
 
 
 def features(folder, texts: pd.DataFrame, name: str = "new.csv"):

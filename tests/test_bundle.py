@@ -203,6 +203,22 @@ def test_a_hub_base_comes_from_the_local_cache(deployed_run, tmp_path, monkeypat
     pd.testing.assert_frame_equal(here.read(TEST), Deployed.open(deployed_run.folder).read(TEST))
 
 
+def test_only_an_earlier_archive_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
+    out = tmp_path / "a.zip"
+    for content in (b"my photographs", None):
+        if content is None:
+            with zipfile.ZipFile(out, "w") as archive:
+                archive.writestr("main.py", "print()")
+        else:
+            out.write_bytes(content)
+        before = out.read_bytes()
+        with pytest.raises(InputError, match="a.zip: is there .*--overwrite$"):
+            bundle(tfidf_run.folder, out)
+        assert out.read_bytes() == before
+    bundle(tfidf_run.folder, out, overwrite=True)
+    bundle(tfidf_run.folder, out)
+
+
 def test_an_archive_that_cannot_be_is_refused(tfidf_run, tmp_path):
     for out in (tmp_path, tmp_path / "submission.tar"):
         with pytest.raises(InputError, match="name a file that ends in .zip"):

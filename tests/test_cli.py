@@ -13,8 +13,8 @@ import pytest
 from narrutils import paths
 from narrutils.cli import main
 from narrutils.data import demo
+from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.runner import RunFailed
 from narrutils.predict import Outputs
 
@@ -123,7 +123,7 @@ def scoring(monkeypatch):
         lambda *given, precision: asked.append((*given, precision)) or {"rows": 3, "mended": 0},
     )
     monkeypatch.setattr(
-        "narrutils.bundle.bundle", lambda run, out: asked.append((run, out)) or Path(out).touch()
+        "narrutils.bundle.bundle", lambda *given: asked.append(given) or Path(given[1]).touch()
     )
     return asked
 
@@ -137,13 +137,17 @@ def test_predict_passes_on_what_was_asked(scoring, capsys):
     assert scoring[1][2] == Outputs(Path("o.csv"), Path("p.parquet"), Path("e.csv"), show_text=True)
     assert main([*words, "--precision", "float32"]) == 0
     assert scoring[2][3] == "float32"
+    assert main([*words, "--overwrite"]) == 0
+    assert scoring[3][2] == Outputs(Path("o.csv"), overwrite=True)
 
 
 def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):
     out = str(tmp_path / "s.zip")
     assert main(["bundle", "--run", "r", "--out", out]) == 0
-    assert scoring == [("r", out)]
+    assert scoring == [("r", out, False)]
     assert capsys.readouterr().out == f"{out}: 0.0 MB\n"
+    assert main(["bundle", "--run", "r", "--out", out, "--overwrite"]) == 0
+    assert scoring[1] == ("r", out, True)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,22 @@ def test_demo_data_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
     assert "60 made cases" in capsys.readouterr().out
     tmp_path.joinpath("file").write_text("")
     assert main(["demo-data", str(tmp_path / "file")]) == 2
+
+
+@pytest.mark.parametrize("name", ["train_labels.csv", "test_features.csv", "truth.csv"])
+def test_demo_data_replaces_no_file_unless_that_is_asked_for(tmp_path, capsys, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / name).write_text("mine")
+    words = ["demo-data", str(tmp_path), "--cases", "10"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == f"narrutils: {tmp_path / name}: is there already; name another folder, or add --overwrite\n"
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["notes.txt", name])
+    assert (tmp_path / name).read_text() == "mine"
+    assert main([*words, "--overwrite"]) == 0
+    assert (tmp_path / name).read_text() != "mine" and (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_sign_that_the_output_cannot_hold_stops_nothing(tmp_path, monkeypatch):

@@ -6,14 +6,15 @@ from random import Random
 import pandas as pd
 import pytest
 
-from narrutils.data.cases import KNOWN, load_data
+from narrutils.data.cases import load_data
 from narrutils.data.demo import phrases, write_demo_data
 from narrutils.data.demo.cases import PUBLISHED_CASES, Case
 from narrutils.data.demo.corpus import draw_corpus, n_train
 from narrutils.data.demo.phrases import facts, fill, parse, pick, read, sentence
 from narrutils.data.demo.plan import Mention, Outline, outline, sayable
 from narrutils.data.demo.tell import Teller, listing
-from narrutils.data.schema import load_schema
+from narrutils.data.folder import KNOWN
+from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pyarrow import parquet
 from toys import save_tiny_writer
 
 from narrutils.data.files import digest, read_json
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import RESERVED, load_schema
 from narrutils.generation.generate import has_vllm
 from narrutils.models.backbones import resolve
 from narrutils.paths import PROJECT
@@ -108,6 +109,15 @@ def test_every_table_is_keyed_by_uid_and_named_by_class(smoke):
     known = {"uid", "variable", "before", "after", "probability", "method", "held_out_fold"}
     assert set(flips.columns) == known
     assert set(read_json(folder / "run.json")["stages"]) == set(STAGES)
+
+
+def test_what_stands_beside_the_columns_of_a_task_is_refused_as_a_name_of_its_own(smoke):
+    folder, _ = smoke
+    schema = load_schema("params/schemas/nvdrs.yaml")
+    own = {*schema.text_columns, *schema.names, *schema.columns}
+    for path in folder.rglob("*.parquet"):
+        columns = set(parquet.read_schema(path).names)
+        assert not columns & own or columns - own <= set(RESERVED), path
 
 
 def test_soft_and_corrected_labels_never_speak_of_their_own_fold(smoke):

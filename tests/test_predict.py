@@ -12,6 +12,7 @@ from toys import TOY, word_texts
 from narrutils import predict as module
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.run import Run
+from narrutils.data.tables import write_table
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.predict import Outputs, inert, predict, predict_format, summary
@@ -52,6 +53,31 @@ def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
     cut = deployed_run.read("flags.json")["cut"]
     assert found["flag"].tolist() == (found["doubt"] > cut).astype(int).tolist()
     assert counts["flagged"] == found["flag"].sum()
+
+
+def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp_path, monkeypatch):
+    texts = TEST.copy()
+    texts.iloc[[2, 7]] = ["", " \n"]
+    counts, outputs = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "p.csv")
+    before = pd.read_csv(outputs.probabilities, dtype={"uid": str}).set_index("uid")
+    assert before.iloc[[2, 7]]["flag"].tolist() == [1, 1]
+    cut = tfidf_run.read("flags.json")["cut"]
+    assert (before["flag"] == (before["doubt"] > cut)).drop(before.index[[2, 7]]).all()
+    assert (counts["blank"], counts["flagged"]) == (2, before["flag"].sum())
+    assert "cases without any text: 2, flagged" in summary(counts, outputs)
+
+
+def test_how_a_file_is_read_is_said(tfidf_run, tmp_path, capsys):
+    path = tmp_path / "new.tsv"
+    TEST.assign(Site="A").rename_axis("uid").to_csv(path, sep="\t", encoding="utf-16")
+    outputs = Outputs(tmp_path / "out.csv")
+    predict(tfidf_run.folder, path, outputs, progress=False)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "new.tsv: read as UTF-16",
+        "new.tsv: further columns are not read: Site",
+    ]
+    others = run_on(tfidf_run, tmp_path)[1]
+    assert others.codes.read_bytes() == outputs.codes.read_bytes()
 
 
 def test_pieces_of_any_size_give_one_result(tfidf_run, tmp_path, monkeypatch):
@@ -128,7 +154,8 @@ def test_nothing_is_written_where_a_row_is_faulty(tfidf_run, tmp_path):
 
 
 def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_path, monkeypatch):
-    (tmp_path / "out.csv").write_text("old")
+    old = "uid,Sad,Place,Note,Tool\nold,0,1,0,0\n"
+    (tmp_path / "out.csv").write_text(old)
     monkeypatch.setattr(module, "PIECE", 4)
     read, calls = Deployed.read, []
 
@@ -142,7 +169,7 @@ def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_
     with pytest.raises(KeyboardInterrupt):
         run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
     assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
-    assert (tmp_path / "out.csv").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == old
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path):
@@ -161,6 +188,50 @@ def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path
         with pytest.raises(InputError, match=said):
             predict(tfidf_run.folder, path, outputs, progress=False)
     assert (kept / "precious").exists()
+
+
+def test_only_an_earlier_result_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
+    path, out = features(tmp_path, TEST), tmp_path / "out.csv"
+    codes = "uid,Sad,Place,Note,Tool\na,0,1,0,0\n"
+    for name, content, replaced in [
+        ("out.csv", "", True),
+        ("out.csv", codes, True),
+        ("out.csv", "name,age\nA,7\n", False),
+        ("out.csv", codes.replace("Sad,Place", "Place,Sad"), False),
+        ("out.csv", "\xff\x00", False),
+        ("train_labels.csv", codes, False),
+    ]:
+        out = tmp_path / name
+        out.write_bytes(content.encode("latin-1"))
+        if not replaced:
+            with pytest.raises(InputError, match=f"{name}: is there .*--overwrite$"):
+                predict(tfidf_run.folder, path, Outputs(out), progress=False)
+            assert out.read_bytes() == content.encode("latin-1")
+        predict(tfidf_run.folder, path, Outputs(out, overwrite=not replaced), progress=False)
+        assert len(codes_of(out)) == len(TEST)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_probabilities_and_evidence_replace_no_other_table(tfidf_run, tmp_path, kind):
+    path, more = (
+        features(tmp_path, TEST),
+        {"probabilities": tmp_path / f"p.{kind}", "evidence": tmp_path / "e.csv"},
+    )
+    for given in ({}, {"show_text": True}, {}):  # its own results, with sentences or without
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more, **given), progress=False)
+    write_table(more["probabilities"], pd.DataFrame({"uid": ["a"], "flag": [1]}))
+    with pytest.raises(InputError, match=f"p.{kind}: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+    more["probabilities"].unlink()
+    more["evidence"].write_text("uid,note\na,b\n")
+    with pytest.raises(InputError, match="e.csv: is there"):
+        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+
+
+def test_a_run_s_own_submission_is_no_place_for_other_codes(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"))
+    with pytest.raises(InputError, match="submission.csv: is there"):
+        predict(run.folder, features(tmp_path, TEST[:3]), Outputs(run.path("submission.csv")), progress=False)
 
 
 def test_a_run_without_flags_codes_all_the_same(tfidf_run, tmp_path):
@@ -221,6 +292,25 @@ def test_the_uid_column_keeps_the_name_that_the_schema_gives_it(tfidf_run, tmp_p
         assert file.read_text().startswith("case_id,")
 
 
+def test_codes_and_a_format_have_the_columns_of_the_file(tfidf_run, tmp_path):
+    run = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    task = TOY.to_dict()
+    task["variables"][0]["column"], task["variables"][2]["column"] = "Low mood", "split"
+    run.write("schema.json", task)
+    _, outputs = run_on(run, tmp_path)
+    right = codes_of(run.path("submission.csv"))
+    found = codes_of(outputs.codes)
+    assert list(found.columns) == ["Low mood", "Place", "split", "Tool"]
+    assert (found.to_numpy() == right.to_numpy()).all()
+    form = tmp_path / "format.csv"
+    pd.DataFrame({"uid": ["t003"], "split": 0, "Low mood": 0, "Place": 1, "Tool": 0}).to_csv(
+        form, index=False
+    )
+    predict_format(run.folder, features(tmp_path, TEST), form, tmp_path / "filled.csv")
+    filled = codes_of(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(filled, found.loc[["t003"], filled.columns])
+
+
 def test_what_a_person_is_told():
     outputs = Outputs("o.csv", "p.parquet")
     said = summary({"rows": 8, "mended": 1, "flagged": 2}, outputs)
@@ -228,6 +318,7 @@ def test_what_a_person_is_told():
     assert "a person should decide 2 of them (25%): flag in p.parquet" in said
     assert "1 narratives held NUL" in said
     assert summary({"rows": 8, "mended": 0}, Outputs("o.csv")) == "8 cases coded: o.csv"
+    assert "without any text: 1, coded all the same" in summary({"rows": 8, "mended": 0, "blank": 1}, outputs)
 
 
 def test_uids_are_of_the_file_even_where_they_look_like_numbers(tfidf_run, tmp_path):

@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from narrutils.data.files import digest, write_json
-from narrutils.data.schema import Schema, parse_schema
+from narrutils.data.schema import Schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.models.learner import Learner, Model
 
 #: Binary and categorical variables alternate, and codes do not start at 1: a fixed slice would be wrong.
@@ -42,6 +43,12 @@ def random_labels(schema: Schema, n: int, seed: int = 0) -> pd.DataFrame:
     """Codes of n cases, every code of every variable possible."""
     rng = np.random.default_rng(seed)
     return pd.DataFrame({v.name: rng.choice(v.codes, n) for v in schema.variables}, index=uids(n))
+
+
+def with_holes(labels: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
+    """The labels without a share of the cells, drawn at random."""
+    gone = np.random.default_rng(seed).random(labels.shape) < share
+    return labels.astype("Int64").mask(gone)
 
 
 def random_probabilities(schema: Schema, index: pd.Index, seed: int = 0) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from narrutils.crossfit.stored import free, load_model
 from narrutils.data.files import read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.stages import check_whole
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
@@ -60,12 +61,13 @@ class Deployed:
             precision: to read in, or `auto` for what is fastest here; empty: that of the run.
 
         Raises:
-            InputError: it is no run folder, a notebook has not run to its end, a model is missing, or
-                there is no such precision here.
+            InputError: it is no run folder, a notebook has not run to its end or its part does not
+                belong to the rest, a model is missing, or there is no such precision here.
         """
         run = Run(folder)
         if not run.folder.is_dir():
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
+        check_whole(run, finished=True)
         schema = Schema.from_dict(run.read(SCHEMA))
         made = run.read(ENSEMBLE)
         abouts = {name: StoredModel(run, name).about for name in made["members"]}

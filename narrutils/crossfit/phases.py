@@ -59,7 +59,8 @@ class Teaching:
 class Corrected:
     """Targets of the official rows after correction, indexed by (`uid`, `held_out_fold`).
 
-    They are `optimistic` where those of fold k were corrected by who had learned from fold k.
+    NaN stands for a label that neither the data nor a person gave. They are `optimistic` where
+    those of fold k were corrected by who had learned from fold k.
     """
 
     targets: pd.DataFrame
@@ -101,9 +102,15 @@ def corrected_labels(study: Study, corrected: Corrected, epochs: int) -> Phases:
 def official_phase(
     texts: pd.DataFrame, targets: pd.DataFrame, folds: pd.Series, held_out: HeldOut, epochs: int, soft=False
 ) -> Phase:
-    """The official rows outside the held-out folds, targets joined by uid."""
-    uids = learns_from(folds, held_out)
-    return Phase(texts.loc[uids], by_uid(targets, uids, "official targets"), epochs, soft)
+    """The official rows outside the held-out folds, targets joined by uid.
+
+    Of a hard phase those without any label are left out, unless no row has one.
+    """
+    found = by_uid(targets, learns_from(folds, held_out), "official targets")
+    labelled = found.notna().any(axis=1)
+    if labelled.any() and not soft:
+        found = found[labelled]
+    return Phase(texts.loc[found.index], found, epochs, soft)
 
 
 def generated_phase(

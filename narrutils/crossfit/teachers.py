@@ -17,6 +17,7 @@ from narrutils.crossfit.stored import free, load_model
 from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, pairs, singles, stack
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.stages import check_whole
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.data.tables import read_table
@@ -65,8 +66,11 @@ class Teachers:
 
         Raises:
             InputError: uids, texts or folds differ, so that a teacher may have learned from
-                what its pupil is tested on; or a model is missing or left out other rows.
+                what its pupil is tested on; or a model is missing or left out other rows; or the
+                stages of their run do not belong together.
         """
+        if self.run.stage is None:  # another run than the one that is being made
+            check_whole(self.run)
         same_cases(self.run, cases, folds, self.schema)
         for member in self.members:
             for (fold,) in singles(folds):

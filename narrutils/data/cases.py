@@ -1,28 +1,35 @@
-"""The competition's CSV files, read whole and checked before anything is built on them.
+"""The cases of a folder, read whole and checked before anything is built on it.
 
 Every fault that a person can mend is one line naming the file, the line as a text
 editor counts it (a record with newlines inside quotes is named by its first line),
-the column, and the mend.
+the column, and the mend. What was read otherwise than it was written is noted.
 """
 
 import hashlib
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from narrutils.data.csv_sheets import Sheet, read_sheet, shown
+from narrutils.data.cells import missing_labels, read_labels
 from narrutils.data.files import altered, atomic, digest, note_contents
+from narrutils.data.folder import (
+    SUBMISSION,
+    TEST_FEATURES,
+    TEST_LABELS,
+    TRAIN_FEATURES,
+    TRAIN_LABELS,
+    TRUTH,
+    Folder,
+    Split,
+    check_apart,
+    check_uids,
+)
 from narrutils.data.schema import Schema
+from narrutils.data.sheets import Sheet
 from narrutils.errors import InputError
 from narrutils.paths import cache_folder
-
-TRAIN_FEATURES, TRAIN_LABELS = "train_features.csv", "train_labels.csv"
-TEST_FEATURES, TEST_LABELS = "test_features.csv", "test_labels.csv"
-SUBMISSION, TRUTH = "submission_format.csv", "truth.csv"
-NEEDED = (TRAIN_FEATURES, TRAIN_LABELS, TEST_FEATURES)
-KNOWN = (*NEEDED, TEST_LABELS, SUBMISSION, TRUTH)
 
 
 @dataclass
@@ -31,12 +38,13 @@ class Dataset:
 
     Attributes:
         train, test: the text columns (str, "" where the file has nothing) and one
-            nullable-integer column a variable; test labels are null without
-            `test_labels.csv`.
+            nullable-integer column a variable, null where there is no label.
         truth: planted true labels of all cases, or None without `truth.csv`; for
             evaluation only, never for training.
         submission_uids: test uids in the order that a submission must have.
         hashes: SHA-256 of every file that was read, by file name.
+        groups: columns of the features to report on, to keep together, or kept, as text; of all cases.
+        notes: how files and labels were read, where that is not as the schema spells them; a line each.
     """
 
     train: pd.DataFrame
@@ -44,29 +52,36 @@ class Dataset:
     truth: pd.DataFrame | None
     submission_uids: list[str]
     hashes: dict[str, str] = field(default_factory=dict)
+    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: list[str] = field(default_factory=list)
 
 
 def load_data(folder: str | Path, schema: Schema) -> Dataset:
     """Read and check a folder with the competition's file names.
 
-    `test_labels.csv`, `submission_format.csv` and `truth.csv` may be absent.
+    `test_labels`, `submission_format` and `truth` may be absent; `train_labels` too, where the
+    features hold the labels.
 
     Raises:
         InputError: a file, column or uid is missing, repeated or unknown, a label
-            is not one of its variable's codes, or two files do not match.
+            cannot be read, or two files do not match.
     """
-    folder = Path(folder)
-    present = _present(folder)
-    train = _cases(folder / TRAIN_FEATURES, folder / TRAIN_LABELS, schema)
-    test_labels = folder / TEST_LABELS if TEST_LABELS in present else None
-    test = _cases(folder / TEST_FEATURES, test_labels, schema)
-    _check_overlap(folder, train, test)
+    folder = Folder(Path(folder), schema)
+    train = folder.split(TRAIN_FEATURES, TRAIN_LABELS)
+    test = folder.split(TEST_FEATURES, TEST_LABELS)
+    check_apart(test.features, train.features)
+    tables = [_cases(folder, train), _cases(folder, test)]
+    _tell_bare(folder, train, tables[0])
+    asked = None
+    if SUBMISSION in folder.files:
+        asked = folder.submission(test.features.uids, test.features.path.name)
     return Dataset(
-        train=train,
-        test=test,
-        truth=_truth(folder / TRUTH, schema, [*train.index, *test.index]) if TRUTH in present else None,
-        submission_uids=_submission(folder, schema, test) if SUBMISSION in present else list(test.index),
-        hashes={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in present},
+        *tables,
+        truth=_truth(folder, [*tables[0].index, *tables[1].index]) if TRUTH in folder.files else None,
+        submission_uids=asked or list(tables[1].index),
+        hashes={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.files.values()},
+        groups=_groups([train.features, test.features], schema),
+        notes=folder.notes,
     )
 
 
@@ -88,118 +103,94 @@ def embedded_data(cases: int, seed: int) -> Path:
     return folder
 
 
-def _present(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; data_dir must hold {', '.join(NEEDED)}")
-    for name in NEEDED:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: no such file; data_dir must hold {', '.join(NEEDED)}")
-    return [name for name in KNOWN if (folder / name).is_file()]
-
-
-def _cases(features: Path, labels: Path | None, schema: Schema) -> pd.DataFrame:
+def _cases(folder: Folder, split: Split) -> pd.DataFrame:
     """Text and label columns of one split, in the order of its features."""
-    texts = read_sheet(features, [schema.uid, *schema.text_columns], schema.uid)
-    table = pd.DataFrame(
-        {c: texts.column(c) for c in schema.text_columns}, index=_index(texts.uids), dtype=str
-    )
-    if labels is None:
+    texts, schema = split.features, folder.schema
+    index = _index(texts.uids)
+    table = pd.DataFrame({t.name: texts.column(t.heading) for t in schema.text}, index=index, dtype=str)
+    if split.labels is None:
         return table.assign(**{v: pd.array([pd.NA] * len(table), dtype="Int64") for v in schema.names})
-    given = read_sheet(labels, [schema.uid, *schema.names], schema.uid)
-    _check_same(texts, given)
-    return table.join(_codes(given, schema))
+    return table.join(_codes(folder, split.labels, index))
 
 
-def _truth(path: Path, schema: Schema, uids: list[str]) -> pd.DataFrame:
-    sheet = read_sheet(path, [schema.uid, *schema.names], schema.uid)
-    _check_uids(sheet, uids, "the features files")
-    return _codes(sheet, schema).loc[uids]
+def _codes(folder: Folder, sheet: Sheet, index: pd.Index) -> pd.DataFrame:
+    codes, remarks = read_labels(sheet, folder.schema)
+    codes = codes.reindex(index)
+    for remark in [*remarks, *missing_labels(codes)]:
+        folder.tell(sheet.path, remark)
+    return codes
 
 
-def _submission(folder: Path, schema: Schema, test: pd.DataFrame) -> list[str]:
-    columns = [schema.uid, *schema.names]
-    sheet = read_sheet(folder / SUBMISSION, columns, schema.uid)
-    for n, (found, right) in enumerate(zip(sheet.header, columns, strict=True), 1):
-        if found != right:
-            raise InputError(
-                f"{sheet.path}: line 1: column {n} is {found}; in the schema's order it is {right}"
-            )
-    _check_uids(sheet, test.index, TEST_FEATURES)
-    return list(sheet.uids)
+def _tell_bare(folder: Folder, split: Split, train: pd.DataFrame) -> None:
+    """Tell of variables that nothing can be learned of; without any label there is nothing to learn."""
+    file, codes = split.labels.path, {name: train[name].dropna().unique() for name in folder.schema.names}
+    if not any(map(len, codes.values())):
+        raise InputError(f"{file}: no training case has a label; add some")
+    bare = [name for name, found in codes.items() if not len(found)]
+    same = [f"{name} {found[0]}" for name, found in codes.items() if len(found) == 1]
+    if bare:
+        folder.tell(file, f"no case has a label of {', '.join(bare)}")
+    if same:
+        folder.tell(file, f"all cases have the same label of {', '.join(same)}")
 
 
-def _codes(sheet: Sheet, schema: Schema) -> pd.DataFrame:
-    codes = {}
-    for v in schema.variables:
-        allowed = {str(code): code for code in v.codes}
-        cells = [cell.strip() for cell in sheet.column(v.name)]
-        for line, cell in zip(sheet.lines, cells, strict=True):
-            if cell not in allowed:
-                fault = _label_fault(cell, v.codes)
-                raise InputError(f"{sheet.path}: line {line}, column {v.name}: {fault}")
-        codes[v.name] = pd.array([allowed[cell] for cell in cells], dtype="Int64")
-    return pd.DataFrame(codes, index=_index(sheet.uids))
+def _groups(features: list[Sheet], schema: Schema) -> pd.DataFrame:
+    """The columns besides uid, texts and labels of both splits, as text; "" where one has no such column."""
+    known = {schema.uid, *(x.heading for x in (*schema.text, *schema.variables))}
+    tables = []
+    for sheet in features:
+        names = [name for name in sheet.header if name not in known]
+        if "uid" in names:
+            raise InputError(f"{sheet.path}: a kept column cannot be called uid; rename or remove it")
+        tables.append(pd.DataFrame({n: sheet.column(n) for n in names}, index=_index(sheet.uids), dtype=str))
+    return pd.concat(tables).fillna("")
 
 
-def _label_fault(cell: str, codes: tuple[int, ...]) -> str:
-    said = cell if re.fullmatch(r"[\d.eE+-]{1,12}", cell) else "the label"
-    fault = "out of range" if re.fullmatch(r"[+-]?\d+", cell) else "not an integer" if cell else "empty"
-    return f"{said} is {fault}; write one of {', '.join(map(str, codes))}"
+def _truth(folder: Folder, uids: list[str]) -> pd.DataFrame:
+    sheet = folder.labels(TRUTH)
+    check_uids(sheet, uids, "the features files")
+    table = _codes(folder, sheet, _index(uids))
+    for v in folder.schema.variables:
+        bare = table.index[table[v.name].isna()]
+        if len(bare):
+            raise InputError(f"{sheet.where(bare[0])}, column {v.heading}: no label; the truth must be whole")
+    return table
 
 
-def _index(uids) -> pd.Index:
+def _index(uids: Iterable[str]) -> pd.Index:
     return pd.Index(list(uids), name="uid", dtype=str)
 
 
-def _check_same(texts: Sheet, labels: Sheet) -> None:
-    for one, other in ((texts, labels), (labels, texts)):
-        _check_known(one, other.uids, other.path.name, "features and labels must list the same cases")
-
-
-def _check_known(sheet: Sheet, known, source: str, mend: str) -> None:
-    odd = [uid for uid in sheet.uids if uid not in known]
-    if odd:
-        raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
-
-
-def _check_uids(sheet: Sheet, uids, source: str) -> None:
-    """Whether a sheet lists exactly the cases of the features, in any order."""
-    _check_known(sheet, set(uids), source, "remove the row")
-    lacking = [uid for uid in uids if uid not in sheet.uids]
-    if lacking:
-        raise InputError(
-            f"{sheet.path}: no row for uid {shown(lacking[0])} of {source}{_more(lacking)}; add it"
-        )
-
-
-def _check_overlap(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> None:
-    both = test.index[test.index.isin(train.index)]
-    if len(both):
-        raise InputError(
-            f"{folder / TEST_FEATURES}: uid {shown(both[0])} is in {TRAIN_FEATURES} too{_more(both)}; "
-            "a case belongs to one of them"
-        )
-
-
-def _more(faults) -> str:
-    return f" ({len(faults)} such cases)" if len(faults) > 1 else ""
-
-
-def stack_splits(data: Dataset, train_cases: int = 0, seed: int = 0) -> pd.DataFrame:
+def stack_splits(
+    data: Dataset, train_cases: int = 0, seed: int = 0, clusters: pd.Series | None = None
+) -> pd.DataFrame:
     """Both splits as `cases.parquet` holds them: `split` first, test rows in submission order.
 
     Args:
         train_cases: keep only so many training cases, drawn at random; 0 keeps all.
+        clusters: number of the set that each training case belongs to; whole sets are drawn, so that
+            there may be fewer cases than asked for.
 
     Raises:
-        InputError: more cases are asked for than there are.
+        InputError: more cases are asked for than there are, or fewer than the smallest set has.
     """
     train = data.train
     if train_cases > len(train):
         raise InputError(f"train_cases is {train_cases}, but there are {len(train)} training cases")
     if train_cases:
-        drawn = train.sample(n=train_cases, random_state=seed).index
-        train = train[train.index.isin(drawn)]
+        train = train[train.index.isin(_drawn(train.index, train_cases, seed, clusters))]
     splits = {"train": train, "test": data.test.loc[data.submission_uids]}
     cases = pd.concat([table.assign(split=name) for name, table in splits.items()])
     return cases[["split", *[c for c in cases.columns if c != "split"]]].rename_axis("uid")
+
+
+def _drawn(uids: pd.Index, most: int, seed: int, clusters: pd.Series | None) -> list[str]:
+    """At most so many cases in a random order, a case with all of its set or not at all."""
+    order = uids.to_series().sample(frac=1, random_state=seed)
+    sets = order.groupby(pd.Series(uids, uids) if clusters is None else clusters, sort=False)
+    drawn = []
+    for _, of_set in sets:
+        drawn += list(of_set) if len(drawn) + len(of_set) <= most else []
+    if not drawn:
+        raise InputError(f"train_cases is {most}; the smallest set of cases that stay together has more")
+    return drawn

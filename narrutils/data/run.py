@@ -18,8 +18,8 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, row_groups, table_writer, write_table
 from narrutils.errors import InputError
 
-#: Folders and files that hold narrative text.
-PRIVATE = ("cases.parquet", "generated/")
+#: Folders and files that hold narrative text, or columns that may say who a case is of.
+PRIVATE = ("cases.parquet", "groups.parquet", "generated/")
 
 
 class Run:
@@ -77,12 +77,18 @@ class Run:
             raise InputError(f"{path} is missing; run the earlier notebooks of this run first")
         return read_json(path) if path.suffix == ".json" else read_table(path)
 
-    def write_probabilities(self, name: str, table: pd.DataFrame, schema: Schema) -> Path:
-        """Write probabilities indexed by uid, or by (uid, held_out_fold), after checking them."""
+    def write_probabilities(
+        self, name: str, table: pd.DataFrame, schema: Schema, partial: bool = False
+    ) -> Path:
+        """Write probabilities indexed by uid, or by (uid, held_out_fold), after checking them.
+
+        Args:
+            partial: whether they are labels, of which some may be missing.
+        """
         keys = [k for k in ("uid", "held_out_fold") if k in (table.index.names or [])]
         if not keys:
             raise ValueError(f"{name}: probabilities are indexed by uid")
-        return self.write(name, schema.check_probabilities(table).reset_index())
+        return self.write(name, schema.check_probabilities(table, partial).reset_index())
 
     def read_probabilities(self, name: str, schema: Schema, uids=None) -> pd.DataFrame:
         """Probabilities indexed by uid, in the order of `uids` if given.
@@ -135,6 +141,23 @@ class Run:
     def folds(self) -> pd.Series:
         """Fold numbers of the training cases, indexed by uid."""
         return self.read("folds.parquet").set_index("uid")["fold"]
+
+    def clusters(self) -> pd.DataFrame:
+        """What belongs together, indexed by uid: `cluster` of each training case, `twin` of each test case.
+
+        `twin` is "" where there is none. In a run that wrote none every case stands alone.
+        """
+        if self.has("clusters.parquet"):
+            return self.read("clusters.parquet").set_index("uid")
+        train, cases = self.cases("train").index, self.cases().index
+        alone = pd.Series(range(len(train)), train, dtype="Int64").reindex(cases)
+        return pd.DataFrame({"cluster": alone, "twin": ""}, index=cases)
+
+    def groups(self) -> pd.DataFrame:
+        """Further columns of the cases, such as a site, indexed by uid; none where none were read."""
+        if self.has("groups.parquet"):
+            return self.read("groups.parquet").set_index("uid")
+        return pd.DataFrame(index=self.cases().index)
 
     def pools(self, schema: Schema, kept: bool = True) -> pd.DataFrame:
         """Generated rows of every pool, indexed by uid; only the kept ones unless told otherwise."""

@@ -8,15 +8,13 @@ variable). No other module knows a column's position.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from narrutils.errors import InputError
-from narrutils.paths import locate
 
+PLACE = "{class}"  # in the description of a categorical variable, where a class's title stands
 #: Cells of a label file, in lower case, that say that nothing is known, unless a schema names its own.
 UNKNOWN = ("", "na", "nan", ".")
 
@@ -57,20 +55,21 @@ class Variable:
         return self.name if self.is_binary else f"{self.name}_{code}"
 
     def of_codes(self, table: pd.DataFrame, codes) -> np.ndarray:
-        """Probability `[n]` that each row of a table gives to the code beside it.
+        """Probability `[n]` that each row of a table gives to the code beside it; NaN where there is none.
 
         Args:
-            codes: `[n]`, each one of `codes`, in the order of the table.
+            codes: `[n]`, each one of `codes` or null, in the order of the table.
         """
         p = table[list(self.columns)].to_numpy(dtype=float)
         p = np.hstack([1 - p, p]) if self.is_binary else p
-        return p[np.arange(len(table)), pd.Index(self.codes).get_indexer(codes)]
+        at = pd.Index(self.codes).get_indexer(codes)
+        return np.where(at < 0, np.nan, p[np.arange(len(table)), at])
 
     def sentence(self, code: int = 1) -> str:
         """The description that is true of a case coded `code`."""
         if self.classes is None:
             return self.description
-        return self.description.replace("{class}", self.classes[code])
+        return self.description.replace(PLACE, self.classes[code])
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,15 @@ class Schema:
     def binary_index(self) -> np.ndarray:
         """Positions of the binary variables' columns, in variable order."""
         return np.array([self.slices[v.name].start for v in self.binary], dtype=int)
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """What each text column and variable is called in files, by name."""
+        return {entry.name: entry.heading for entry in (*self.text, *self.variables)}
+
+    def in_file(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of text columns or codes, indexed by uid, with the columns of a file, the uid first."""
+        return table.rename(columns=self.headings).rename_axis(self.uid).reset_index()
 
     def to_dict(self) -> dict:
         """All that `from_dict` needs, as JSON can hold it."""
@@ -219,8 +227,11 @@ class Schema:
             out[:, columns] = odds / odds.sum(axis=1, keepdims=True)
         return pd.DataFrame(out, index=index, columns=self.columns)
 
-    def check_probabilities(self, probabilities: pd.DataFrame) -> pd.DataFrame:
+    def check_probabilities(self, probabilities: pd.DataFrame, partial: bool = False) -> pd.DataFrame:
         """The same table, its columns in order, after checking ranges and sums.
+
+        Args:
+            partial: whether a variable may have no label: NaN in all its columns.
 
         Raises:
             ValueError: a column is missing, a value is outside [0, 1], or the
@@ -231,67 +242,16 @@ class Schema:
             raise ValueError(f"probability columns are missing: {', '.join(missing[:5])}")
         table = probabilities[self.columns]
         values = table.to_numpy(dtype=float)
-        if not ((values >= 0) & (values <= 1)).all():
+        none = np.zeros(values.shape, dtype=bool)
+        for columns in self.slices.values() if partial else ():
+            none[:, columns] = np.isnan(values[:, columns]).all(axis=1, keepdims=True)
+        if not (none | (values >= 0) & (values <= 1)).all():
             raise ValueError("a probability is outside [0, 1] or not a number")
         for v in self.categorical:
-            sums = values[:, self.slices[v.name]].sum(axis=1)
+            columns = self.slices[v.name]
+            sums = values[~none[:, columns.start], columns].sum(axis=1)
             if len(sums) and not np.allclose(sums, 1, atol=1e-3):
                 raise ValueError(
                     f"the classes of {v.name} sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not 1"
                 )
         return table
-
-
-def load_schema(path: str | Path) -> Schema:
-    """Read a schema file.
-
-    Raises:
-        InputError: the file is missing, or a key is missing, empty or repeated.
-    """
-    path = locate(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such schema file; params/schemas/nvdrs.yaml is an example")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return parse_schema(raw, path)
-
-
-def parse_schema(raw: object, source: str | Path) -> Schema:
-    """A schema from its parsed YAML; `source` names the file in errors."""
-    if not isinstance(raw, dict):
-        raise InputError(f"{source}: a schema is a mapping with `text` and `variables`")
-    for key in ("text", "variables"):
-        if not isinstance(raw.get(key), list) or not raw[key]:
-            raise InputError(f"{source}: `{key}` must be a list of at least one entry")
-        for n, entry in enumerate(raw[key], 1):
-            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-                raise InputError(f"{source}: entry {n} of `{key}` has no `name`")
-    schema = Schema(
-        name=str(raw.get("name", Path(source).stem)),
-        title=str(raw.get("title", raw.get("name", Path(source).stem))),
-        uid=str(raw.get("uid", "uid")),
-        text=tuple(TextColumn(t["name"], str(t.get("title", t["name"]))) for t in raw["text"]),
-        variables=tuple(_variable(entry, source) for entry in raw["variables"]),
-        note=str(raw.get("note", "")),
-        caution=str(raw.get("caution", "")),
-    )
-    everything = [schema.uid, *schema.text_columns, *schema.names]
-    repeated = {name for name in everything if everything.count(name) > 1}
-    if repeated:
-        raise InputError(f"{source}: {', '.join(sorted(repeated))} is named twice")
-    if len(set(schema.columns)) < schema.width:
-        raise InputError(f"{source}: two variables share a probability column; rename one of them")
-    return schema
-
-
-def _variable(entry: dict, source: str | Path) -> Variable:
-    name, classes = entry["name"], entry.get("classes")
-    if classes is not None:
-        codes_ok = isinstance(classes, dict) and all(isinstance(c, int) for c in classes)
-        if not codes_ok or len(classes) < 2:
-            raise InputError(f"{source}: `classes` of {name} must map at least two integer codes to names")
-        classes = {code: str(title) for code, title in classes.items()}
-    default = f"{name} applies." if classes is None else f"{name} is {{class}}."
-    return Variable(name, str(entry.get("description", default)), classes)

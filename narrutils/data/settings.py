@@ -1,8 +1,8 @@
 """Settings: what each may be, said once, and one line for a value that it may not be.
 
 The types below are those of the classes of settings (`checked`) and of the parameters that notebooks
-declare, so that a profile is held against them before anything runs. A value bends little: an int,
-or a word such as `1e-5`, becomes a float; `"3"` is no int and `true` no number.
+declare, so that a profile is held against them before anything runs. A value bends little: an int
+becomes a float; `"3"` is no int and `true` no number.
 """
 
 import json
@@ -13,28 +13,18 @@ from functools import wraps
 from typing import Annotated, Literal, NewType, get_args
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import dataclass_transform  # in typing from 3.11 on; bundles run on 3.10
 
 from narrutils.errors import InputError, did_you_mean
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
-
-def _number(value: object) -> object:
-    """YAML 1.1 reads `1e-5` as a word."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-Number = Annotated[float, BeforeValidator(_number)]
-Positive = Annotated[Number, Field(gt=0)]
-Amount = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Fraction = Annotated[Number, Field(ge=0, lt=1)]
-Smoothing = Annotated[Number, Field(ge=0, lt=0.5)]
+Positive = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Smoothing = Annotated[float, Field(ge=0, lt=0.5)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Folds = Annotated[int, Field(ge=3)]  # a nested teacher leaves two out
@@ -66,7 +56,7 @@ def checked(cls: type) -> type:
     build = made.__init__
 
     @wraps(build)
-    def __init__(self, *values, **named):
+    def __init__(self, /, *values, **named):
         try:
             build(self, *values, **named)
         except ValidationError as error:
@@ -161,6 +151,7 @@ def _told(error: ValidationError, name: str = "", names=()) -> str:
     choices = re.findall("'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     near = did_you_mean(fault["input"], choices)
     should = re.sub(r"\bNone\b", "null", fault["msg"].replace("Input should", "it should"))
+    should = should.replace("a valid boolean", "true or false")
     return f"{name} is {_as_yaml(fault['input'])}; {should}{near and f'; {near}'}"
 
 

@@ -20,6 +20,7 @@ NEUTRAL = {
     "narrutils.data.files": "how bytes are kept, not which",
     "narrutils.data.settings": "what a value may be; what became of it is in the key of all that it decides",
     "narrutils.data.sources": "this list and the digests themselves",
+    "narrutils.data.stages": "whether a run folder may be read at all",
     "narrutils.models.speed": "what `auto` stands for; the precision itself is in every key",
 }
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.stages import check_whole
 
 #: Columns that every generated row has, for a study without any.
 NO_POOL = pd.DataFrame({"seen_folds": []})
@@ -40,12 +41,16 @@ class Study:
     def open(cls, run: Run, threshold_search: str = "") -> "Study":
         """The study of a run folder, once `01_eda` has written cases and folds.
 
+        A folder that is only read, by a `Run` without a stage, must be whole.
+
         Args:
             threshold_search: empty: what the run's notebooks were given.
 
         Raises:
-            InputError: schema, cases or folds are missing.
+            InputError: schema, cases or folds are missing, or the stages do not belong together.
         """
+        if run.stage is None:
+            check_whole(run)
         schema = Schema.from_dict(run.read("schema.json"))
         train, test = (run.cases(split)[schema.text_columns] for split in ("train", "test"))
         labels = (run.labels(schema), run.labels(schema, "test"))

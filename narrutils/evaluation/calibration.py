@@ -5,7 +5,8 @@ row q of a categorical variable becomes q^a divided by its sum, which is tempera
 scaling with temperature 1 / a (Guo et al., 2017). The identity is a = 1, b = 0, and
 the fit is pulled towards it by a normal prior: its weight is fixed, while that of the
 data grows with the number of positives, so a rare variable is hardly changed. The
-order of the cases within a variable never turns around.
+order of the cases within a variable never turns around. A variable is fitted on the
+cases that have a label of it; without any it stays as it is.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def fit_calibration(schema: Schema, labels: pd.DataFrame, probabilities: pd.Data
     """The most probable scale of each variable.
 
     Args:
-        labels: integer codes, indexed by uid.
+        labels: integer codes, indexed by uid, null where none is given.
         probabilities: of these cases, `schema.columns` wide, by models that did not
             learn from them; matched by uid.
     """
@@ -80,7 +81,10 @@ def fit_calibration(schema: Schema, labels: pd.DataFrame, probabilities: pd.Data
     for v in schema.variables:
         columns = schema.slices[v.name]
         fit = _fit_binary if v.is_binary else _fit_categorical
-        slope, shift = fit(targets[:, columns], read[:, columns])
+        given = ~np.isnan(targets[:, columns.start])
+        # The order in memory decides the last digit of a sum: where all are labelled nothing is copied.
+        y, p = (m[:, columns] if given.all() else m[given, columns] for m in (targets, read))
+        slope, shift = fit(y, p)
         scales[v.name] = Scale(v.columns, slope, shift)
     return Calibration(scales)
 

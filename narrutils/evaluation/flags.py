@@ -3,7 +3,8 @@
 A case's doubt is the number of its codes that are expected to be wrong: the sum over the
 variables of 1 − (calibrated probability of the code that it was given). The most doubtful
 cases are flagged. What is left should then be coded more accurately than the whole; the
-curve of share flagged against accuracy of the rest says by how much.
+curve of share flagged against accuracy of the rest says by how much. Accuracy is that of
+labelled codes; a case without any label has a doubt and may be flagged, and says nothing of it.
 """
 
 from dataclasses import dataclass
@@ -47,8 +48,10 @@ def doubt(schema: Schema, codes: pd.DataFrame, calibrated: pd.DataFrame) -> pd.S
 
 
 def accuracy(schema: Schema, codes: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
-    """Share of each case's codes that are the given labels, in [0, 1]."""
-    return (by_uid(labels, codes.index, "labels")[schema.names] == codes[schema.names]).mean(axis=1)
+    """Share of each case's labelled codes that are the labels, in [0, 1]; NaN for a case without any."""
+    given = by_uid(labels, codes.index, "labels")[schema.names]
+    right = (given == codes[schema.names]).fillna(False).astype(bool)
+    return right.sum(axis=1) / given.notna().sum(axis=1)
 
 
 def cut_at(doubts: pd.Series, share: float) -> float:
@@ -70,7 +73,8 @@ def curve(doubts: pd.Series, right: pd.Series, folds: pd.Series, shares=SHARES) 
     """`share` asked for, `flagged` in fact, and `accuracy` of the codes of the rest.
 
     Args:
-        doubts, right: doubt and share of right codes of each case, out of fold, indexed by uid.
+        doubts, right: doubt and share of right codes of each case, out of fold, indexed by uid;
+            the share is NaN where a case has no label.
         folds: fold of each case; a fold's cut comes from the other folds.
     """
     rows = []

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from narrutils.evaluation.intervals import columns_of, in_columns, in_table, paired_gain
-from narrutils.evaluation.ladder import OOF, Ladder, Step, decisions
+from narrutils.evaluation.intervals import columns_of, draw, in_columns, in_table, paired_gain
+from narrutils.evaluation.ladder import OOF, Ladder, decisions
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.stacking import Ensemble
 from narrutils.evaluation.thresholds import SEARCHES
@@ -23,12 +23,14 @@ def member_gains(ensemble: Ensemble) -> pd.DataFrame:
     Returns:
         A row a member: `member`, `share`, `gain` with its 95 % interval; empty where there is one alone.
     """
-    rows, whole = [], _counts(ensemble, ensemble.step())
-    shares = ensemble.found_on(ensemble.labels).weights
-    for member in ensemble.members if len(ensemble.members) > 1 else []:
-        rest = ensemble.without(member)
-        gain = paired_gain(whole, _counts(rest, rest.step()))
-        rows.append({"member": member, "share": shares[member]} | in_columns("gain", gain))
+    whole, shares = _counts(ensemble), ensemble.found_on(ensemble.labels).weights
+    members = ensemble.members if len(ensemble.members) > 1 else []
+    without = {member: _counts(ensemble.without(member)) for member in members}
+    draw([whole, *without.values()])
+    rows = [
+        {"member": member, "share": shares[member]} | in_columns("gain", paired_gain(whole, rest))
+        for member, rest in without.items()
+    ]
     return in_table(rows, ["member", "share", *columns_of("gain")])
 
 
@@ -45,7 +47,7 @@ def ways_to_combine(ensemble: Ensemble) -> pd.DataFrame:
         "mean, weights fitted": replace(plain, fitted=True),
         "mean of calibrated probabilities, weights fitted": replace(plain, fitted=True, calibrate=True),
     }
-    return _against_first({name: _counts(way, way.step()) for name, way in ways.items()})
+    return _against_first({name: _counts(way) for name, way in ways.items()})
 
 
 def ways_to_cut(ladder: Ladder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -62,20 +64,23 @@ def ways_to_cut(ladder: Ladder) -> tuple[pd.DataFrame, pd.DataFrame]:
     places = {name: (name, OOF) for name in counts} | {"grid_in_sample": ("grid", (*OOF[:2], "in_sample"))}
     table = pd.DataFrame({"step": [step.name for step in ladder.steps]})
     for column, (name, place) in places.items():
-        table[column] = [of_step[place].scores().mean() for of_step in counts[name]]
+        table[column] = [of_step[place].average_f1 for of_step in counts[name]]
     table.loc[len(table)] = ["mean over the steps", *table[list(places)].mean()]
     return table, _against_first({name: of_steps[-1][OOF] for name, of_steps in counts.items()})
 
 
-def _counts(ensemble: Ensemble, step: Step) -> Counts:
-    codes = decisions(ensemble.schema, step, ensemble.labels, ensemble.folds)["oof", "cross_fitted"]
+def _counts(ensemble: Ensemble) -> Counts:
+    codes = decisions(ensemble.schema, ensemble.step(), ensemble.labels, ensemble.folds)[
+        "oof", "cross_fitted"
+    ]
     return count(ensemble.schema, ensemble.labels, codes)
 
 
 def _against_first(counts: Mapping[str, Counts]) -> pd.DataFrame:
     """A row each: `way`, `average_f1`, and the paired `gain` over the first with its 95 % interval."""
     first, rows = next(iter(counts)), []
+    draw(list(counts.values()))
     for name, counted in counts.items():
         gain = None if name == first else paired_gain(counted, counts[first])
-        rows.append({"way": name, "average_f1": counted.scores().mean()} | in_columns("gain", gain))
+        rows.append({"way": name, "average_f1": counted.average_f1} | in_columns("gain", gain))
     return in_table(rows, ["way", "average_f1", *columns_of("gain")])

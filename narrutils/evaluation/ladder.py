@@ -18,6 +18,7 @@ from narrutils.data.store import StoredModel, published
 from narrutils.data.study import Study
 from narrutils.evaluation.intervals import (
     columns_of,
+    draw,
     in_columns,
     in_table,
     paired_gain,
@@ -85,12 +86,13 @@ def _read_step(study: Study, model: StoredModel) -> Step:
 
 
 def answers_of(labels: pd.DataFrame, test_labels: pd.DataFrame | None, truth: pd.DataFrame | None) -> dict:
-    """What there is to score against, by (split, against)."""
+    """What there is to score against, by (split, against); labels may be null, not all of them."""
     answers = {("oof", "given"): labels, ("test", "given"): test_labels}
     if truth is not None:
         answers[("oof", "truth")] = truth.loc[labels.index]
         answers[("test", "truth")] = truth.drop(index=labels.index)
-    return {place: table for place, table in answers.items() if table is not None}
+    known = {place: table for place, table in answers.items() if table is not None}
+    return {place: table for place, table in known.items() if table.notna().any(axis=None)}
 
 
 def decisions(
@@ -148,8 +150,9 @@ class Ladder:
         ]
 
     def climb(self) -> list[dict]:
-        """Entries of `ladder.json`, in order of the steps."""
+        """Entries of `ladder.json`, in order of the steps; `n` is the number of cases with a label."""
         entries, before = [], {}
+        draw([counts for of_step in self.counts for counts in of_step.values()])
         for step, counts in zip(self.steps, self.counts):
             entries += [_entry(self.schema, step, place, c, before.get(place)) for place, c in counts.items()]
             before = counts
@@ -163,6 +166,7 @@ class Ladder:
             as of `in_columns`; missing for the first step, and where the test's labels are not known.
         """
         rows, first = [], self.counts[0]
+        draw([counts[place] for counts in self.counts for place in (OOF, TEST) if place in counts])
         for step, counts in zip(self.steps, self.counts):
             row = {"step": step.name}
             for name, place in {"gain": OOF, "gain_on_test": TEST}.items():
@@ -182,20 +186,25 @@ class Ladder:
             A row a step, `gap`, `single` and `averaging` with their 95 % intervals; no row where the
             test's labels are not known.
         """
-        rows = []
-        for step, counts in zip(self.steps, self.counts if TEST[:2] in self.answers else []):
-            single = [count(self.schema, self.answers[TEST[:2]], codes) for codes in self._alone(step)]
+        rows, columns = [], ["step", *columns_of("gap", "single", "averaging")]
+        if TEST[:2] not in self.answers:
+            return in_table(rows, columns)
+        alone = [self._alone(step) for step in self.steps]
+        draw(sum(alone, [counts[TEST] for counts in self.counts]))
+        draw([counts[OOF] for counts in self.counts], seed=1)
+        for step, counts, single in zip(self.steps, self.counts, alone):
             row = {"step": step.name} | in_columns("gap", unpaired_gap(counts[TEST], counts[OOF]))
             if single:
                 row |= in_columns("single", unpaired_gap(single, counts[OOF]))
                 row |= in_columns("averaging", paired_gain(counts[TEST], single))
             rows.append(row)
-        return in_table(rows, ["step", *columns_of("gap", "single", "averaging")])
+        return in_table(rows, columns)
 
-    def _alone(self, step: Step) -> list[pd.DataFrame]:
-        """Codes of the test rows by each fold's model alone, cut where its own fold is cut."""
+    def _alone(self, step: Step) -> list[Counts]:
+        """How each fold's model alone codes the test rows, cut where its own fold is cut."""
         found = cross_fitted(lambda part: step.thresholds(self.schema, part), self.labels, self.folds)
-        return [self.schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
+        codes = [self.schema.to_labels(table, found[k]) for k, table in step.by_fold.items()]
+        return [count(self.schema, self.answers[TEST[:2]], read) for read in codes]
 
 
 def _entry(schema: Schema, step: Step, place: Place, counts: Counts, before: Counts | None) -> dict:
@@ -228,7 +237,7 @@ def to_table(
 
     Returns:
         `step`, `average_f1` and `gain` with their 95 % intervals in columns as of `in_columns`,
-        `n` (cases), `optimistic`.
+        `n` (cases with a label), `optimistic`.
     """
     rows = [
         {"optimistic": False, "average_f1_low": e["ci_low"], "average_f1_high": e["ci_high"]} | e

@@ -9,9 +9,13 @@ Every score here is computed from two non-negative counts a variable and case,
   accuracy, and micro-F1 with it.
 
 Being sums over cases, the counts are all that the bootstrap needs.
+
+A cell without a given label has neither hits nor errors, so a variable is scored on its
+labelled cases. A variable without any has no score, NaN, and is left out of the mean;
+one with labels and no positive keeps the 0 of the official formula.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -21,13 +25,20 @@ from narrutils.data.schema import Schema
 
 @dataclass(frozen=True)
 class Counts:
-    """Hits and errors, each `[n_cases, n_variables]`, in schema order."""
+    """Hits and errors of the cases that have a label, each `[n_cases, n_variables]`, in schema order.
+
+    Attributes:
+        given: which cells have a label, of the same shape; None where all of them have.
+        drawn: what `intervals` keeps of them, by seed.
+    """
 
     hits: np.ndarray
     errors: np.ndarray
+    given: np.ndarray | None = None
+    drawn: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def scores(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Score of each variable, in [0, 1]; 0 where it is undefined.
+        """Score of each variable, in [0, 1]; 0 where it is undefined, NaN where no label counts.
 
         Args:
             weights: how often each case counts, `[..., n_cases]`; once each if None.
@@ -37,36 +48,57 @@ class Counts:
         """
         if weights is None:
             weights = np.ones(len(self.hits))
-        doubled = 2 * (weights @ self.hits)
-        total = doubled + weights @ self.errors
-        return np.divide(doubled, total, out=np.zeros_like(total), where=total > 0)
+        doubled = 2 * (weights @ self.hits.astype(float))
+        total = doubled + weights @ self.errors.astype(float)
+        scores = np.divide(doubled, total, out=np.zeros_like(total), where=total > 0)
+        if self.given is not None:
+            scores[weights @ self.given.astype(float) == 0] = np.nan
+        return scores
+
+    @property
+    def average_f1(self) -> float:
+        """The mean of the scores that there are, in [0, 1]; NaN where no case has a label."""
+        return float(mean_score(self.scores()))
+
+
+def mean_score(scores: np.ndarray) -> np.ndarray:
+    """The mean `[...]` of those scores `[..., n_variables]` that are known; NaN where none is."""
+    known = ~np.isnan(scores)
+    total, number = np.where(known, scores, 0.0).sum(axis=-1), known.sum(axis=-1)
+    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
 def count(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> Counts:
-    """Counts of every case and variable; rows are matched by uid.
+    """Counts of every case that has a label, of each variable; rows are matched by uid.
 
     Args:
-        labels, predicted: integer codes, one column a variable, indexed by uid.
+        labels, predicted: integer codes, one column a variable, indexed by uid; labels are null
+            where none is given.
 
     Raises:
         ValueError: the two tables do not hold the same uids.
     """
     if len(labels) != len(predicted) or not labels.index.isin(predicted.index).all():
         raise ValueError("labels and predictions hold different uids")
-    truth = labels[schema.names].to_numpy(dtype=int)
+    labels = labels[schema.names].dropna(how="all")
     guess = predicted.loc[labels.index, schema.names].to_numpy(dtype=int)
+    truth = labels.to_numpy(dtype=float, na_value=np.nan)
+    given = ~np.isnan(truth)
     is_binary = np.array([v.is_binary for v in schema.variables])
-    same = (truth == guess).astype(float)
-    hits = np.where(is_binary, same * (truth == 1), same)
-    errors = np.where(is_binary, 1 - same, 2 * (1 - same))
-    return Counts(hits, errors)
+    hits = (truth == guess) & (~is_binary | (truth == 1))
+    errors = np.where(is_binary, 1, 2) * (given & (truth != guess))
+    # Whole numbers, small ones: a ladder of many steps holds them of each.
+    return Counts(hits.astype(np.int8), errors.astype(np.int8), None if given.all() and len(given) else given)
 
 
 def per_variable(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.Series:
-    """Score of each variable, indexed by its name: F1 of class 1, or accuracy."""
+    """Score of each variable, indexed by its name: F1 of class 1, or accuracy; NaN without any label."""
     return pd.Series(count(schema, labels, predicted).scores(), index=schema.names)
 
 
 def average_f1(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> float:
-    """The official average F1: the unweighted mean of `per_variable`, in [0, 1]."""
-    return float(per_variable(schema, labels, predicted).mean())
+    """The official average F1: the unweighted mean of `per_variable`, in [0, 1].
+
+    A variable without any label is left out: it cannot be scored, and is no 0.
+    """
+    return count(schema, labels, predicted).average_f1

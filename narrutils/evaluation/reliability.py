@@ -3,7 +3,7 @@
 A binary variable is judged by the probability of class 1; a categorical one by that
 of its most probable class, against whether this class is right (Guo et al., 2017).
 Bins hold equally many cases (Nguyen and O'Connor, 2015), since rare variables have
-nearly all their probabilities close to zero.
+nearly all their probabilities close to zero. Only cases with a label of the variable are looked at.
 """
 
 import numpy as np
@@ -19,22 +19,25 @@ def reliability(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFram
     """How often each variable came true where it was said to a certain probability.
 
     Args:
-        labels: integer codes, indexed by uid.
+        labels: integer codes, indexed by uid, null where none is given.
         probabilities: of these cases, by models that did not learn from them; matched by uid.
 
     Returns:
         A row a variable and bin, in rising order of probability: `variable`; `said`, the mean
-        probability, and `came`, the share that came true, each in [0, 1]; `cases`.
+        probability, and `came`, the share that came true, each in [0, 1]; `cases`. None of a
+        variable without labels.
     """
     table = by_uid(probabilities, labels.index, "probabilities")
-    curves = [_curve(*claims(v, labels, table)).assign(variable=v.name) for v in schema.variables]
+    scored = [v for v in schema.variables if labels[v.name].notna().any()]
+    curves = [_curve(*claims(v, labels, table)).assign(variable=v.name) for v in scored]
     return pd.concat(curves, ignore_index=True)[["variable", "said", "came", "cases"]]
 
 
 def claims(v: Variable, labels: pd.DataFrame, probabilities: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """What is claimed of each case, `[n]` in [0, 1], and whether it is so, `[n]` of 0.0 and 1.0."""
-    values = probabilities.loc[labels.index, list(v.columns)].to_numpy(dtype=float)
-    codes = labels[v.name].to_numpy(dtype=int)
+    """What is claimed of each labelled case, `[n]` in [0, 1], and whether it is so, `[n]` of 0.0 and 1.0."""
+    given = labels[v.name].dropna()
+    values = probabilities.loc[given.index, list(v.columns)].to_numpy(dtype=float)
+    codes = given.to_numpy(dtype=int)
     if v.is_binary:
         return values[:, 0], (codes == 1).astype(float)
     return values.max(axis=1), (np.array(v.codes)[values.argmax(axis=1)] == codes).astype(float)
@@ -59,7 +62,14 @@ def calibration_error(curves: pd.DataFrame) -> pd.Series:
 
 
 def brier_score(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame) -> pd.Series:
-    """Brier score of each variable, in [0, 1]: the mean squared distance of claim and outcome."""
+    """Brier score of each variable, in [0, 1]: the mean squared distance of claim and outcome.
+
+    NaN for a variable without labels.
+    """
     table = by_uid(probabilities, labels.index, "probabilities")
     pairs = {v.name: claims(v, labels, table) for v in schema.variables}
-    return pd.Series({name: float(((said - came) ** 2).mean()) for name, (said, came) in pairs.items()})
+    return pd.Series({name: _mean((said - came) ** 2) for name, (said, came) in pairs.items()})
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan

@@ -22,7 +22,7 @@ from narrutils.evaluation.thresholds import decide_by_fold, decide_cross_fitted,
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's codes of the official rows, and how they compare with the given labels."""
+    """A model's codes of the official rows, and how they compare with the labels that are given."""
 
     schema: Schema
     labels: pd.DataFrame
@@ -35,7 +35,7 @@ class Scored:
     @property
     def average_f1(self) -> float:
         """The competition's metric, in [0, 1]."""
-        return float(self.counts.scores().mean())
+        return self.counts.average_f1
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -72,13 +72,18 @@ def score_stored(study: Study, model: str) -> Scored:
 
 
 def score_table(schema: Schema, labels: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """A row a variable: positives, score with its 95 % interval, precision and recall of class 1."""
-    intervals = variable_intervals(count(schema, labels, predicted))
+    """A row a variable: score with its 95 % interval, precision and recall of class 1.
+
+    `cases`, `positives` and `called` (coded 1) count cases that have a label of the variable.
+    """
+    intervals, given = variable_intervals(count(schema, labels, predicted)), labels[schema.names].notna()
     table = pd.DataFrame(map(astuple, intervals), schema.names, ["score", "low", "high"])
     table.insert(0, "metric", ["F1" if v.is_binary else "accuracy" for v in schema.variables])
+    table.insert(1, "cases", given.sum())
     binary = [v.name for v in schema.binary]
     if binary:
-        truth, guess = (codes.loc[labels.index, binary] == 1 for codes in (labels, predicted))
+        truth = (labels[binary] == 1).fillna(False).astype(bool)
+        guess = (predicted.loc[labels.index, binary] == 1) & given[binary]
         hits, positives, called = (truth & guess).sum(), truth.sum(), guess.sum()
         table["positives"], table["called"] = positives.astype("Int64"), called.astype("Int64")
         table["precision"], table["recall"] = hits / called, hits / positives

@@ -3,7 +3,8 @@
 The weights of a mean of probabilities are those of a mixture: the ones under which the
 out-of-fold labels are most likely (Smyth & Wolpert 1999), found by expectation
 maximisation. They are pulled towards the given weights as by `PULL` more decisions, and
-the weights of one variable towards those of all. Whatever scores or teaches for fold k is
+the weights of one variable towards those of all. Labels that are not given take no part, and
+a variable without any has the weights of all. Whatever scores or teaches for fold k is
 found on the other folds alone: calibration, weights and thresholds together.
 """
 
@@ -190,7 +191,7 @@ def fit_weights(
     """Weights over all variables, and weights of each variable pulled towards those.
 
     Args:
-        labels: integer codes, indexed by uid.
+        labels: integer codes, indexed by uid, null where none is given.
         members: member -> probabilities of exactly these rows, in the same order.
         given: member -> share that the fit is pulled to.
     """
@@ -222,6 +223,6 @@ def mixture_weights(likelihood: np.ndarray, centre: np.ndarray, pull: float = PU
 
 
 def _likelihood(v: Variable, codes: pd.Series, members: Mapping[str, pd.DataFrame]) -> np.ndarray:
-    """How likely each member holds each case's code, `[cases, members]`."""
-    read = [v.of_codes(table, codes) for table in members.values()]
-    return np.maximum(np.stack(read, axis=1), LEAST)
+    """How likely each member holds the code of each case that has one, `[cases, members]`."""
+    read = np.stack([v.of_codes(table, codes) for table in members.values()], axis=1)
+    return np.maximum(read[codes.notna().to_numpy()], LEAST)

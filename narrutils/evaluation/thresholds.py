@@ -5,6 +5,8 @@ The author searched a grid for the highest F1 on the rows that were then scored
 alone, whatever the way of searching. With few positives the F1 of the grid jumps with
 every single case, and its peak is mostly luck; `search_shrunk` therefore counts part of
 every label as what the calibrated model expects it to be.
+
+Every search looks at labelled cases alone; a variable without any label is cut at one half.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,12 +33,12 @@ def search(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame, gr
     """The threshold of highest F1 for each binary variable; the lowest wins a tie.
 
     Args:
-        labels: integer codes indexed by uid.
+        labels: integer codes indexed by uid, null where none is given.
         probabilities: `schema.columns` wide; rows are matched by uid.
         grid: candidate thresholds, each in (0, 1).
     """
     table = by_uid(probabilities, labels.index, "probabilities")
-    return {v.name: _best(labels[v.name].to_numpy(dtype=float), table[v.name], grid) for v in schema.binary}
+    return {v.name: _best(_codes(labels[v.name]), table[v.name], grid) for v in schema.binary}
 
 
 def search_shrunk(
@@ -57,8 +59,8 @@ def search_shrunk(
     expected = fit_calibration(schema, labels, table).apply(table)
     found = {}
     for v in schema.binary:
-        truth = labels[v.name].to_numpy(dtype=float)
-        share = strength / (strength + truth.sum())
+        truth = _codes(labels[v.name])
+        share = strength / (strength + np.nansum(truth))
         found[v.name] = _best((1 - share) * truth + share * expected[v.name].to_numpy(), table[v.name], grid)
     return found
 
@@ -80,10 +82,17 @@ def search_named(name: str) -> Search:
     return SEARCHES[fitting(name, ThresholdSearch, "threshold_search")]
 
 
+def _codes(labels: pd.Series) -> np.ndarray:
+    """Labels `[n]` as floats, NaN where none is given."""
+    return labels.to_numpy(dtype=float, na_value=np.nan)
+
+
 def _best(truth: np.ndarray, probabilities: pd.Series, grid) -> float:
-    """The cut of highest F1 for labels in [0, 1], which may be fractions."""
-    cuts = np.sort(np.asarray(grid))
-    above = probabilities.to_numpy()[:, None] > cuts
+    """The cut of highest F1 for labels in [0, 1], which may be fractions, or NaN: those take no part."""
+    cuts, given = np.sort(np.asarray(grid)), ~np.isnan(truth)
+    if not given.any():
+        return 0.5
+    truth, above = truth[given], probabilities.to_numpy()[given, None] > cuts
     # F1 = 2TP / (predicted + actual positives); argmax keeps the first, lowest cut.
     found = above.sum(axis=0) + truth.sum()
     f1 = np.divide(2 * (truth @ above), found, out=np.zeros(len(cuts)), where=found > 0)

@@ -91,9 +91,9 @@ def adapt(
 
 
 def documents(examples: Examples, fold: int, labelled: bool, seed: int) -> list[tuple[str, str]]:
-    """Prompt and answer of every complete case of one fold."""
+    """Prompt and answer of every complete case of one fold; see `Examples.of`."""
     pairs = []
-    for n, uid in enumerate(examples.of(fold)):
+    for n, uid in enumerate(examples.of(fold, labelled)):
         rng = np.random.default_rng([seed, fold, n]) if labelled else None
         pairs.append(document(examples.story(uid, rng), examples.schema))
     return pairs

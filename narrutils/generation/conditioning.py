@@ -18,8 +18,9 @@ NOTHING = "None of the listed circumstances is known."
 
 
 def rates(schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
-    """Share of class 1 of each binary variable among `labels`, in [0, 1]."""
-    return {v.name: float(labels[v.name].mean()) for v in schema.binary}
+    """Share of class 1 of each binary variable among its labels, in [0, 1]; 0 where it has none."""
+    given = {v.name: labels[v.name].dropna() for v in schema.binary}
+    return {name: float(codes.mean()) if len(codes) else 0.0 for name, codes in given.items()}
 
 
 def check_floors(schema: Schema, floors: Mapping[str, float]) -> None:
@@ -53,6 +54,12 @@ def draw_labels(
 
 
 def sentences(schema: Schema, codes: Mapping[str, int], rng: np.random.Generator) -> list[str]:
-    """The descriptions that are true of `codes`, positive and categorical ones, shuffled."""
-    told = [v.sentence(codes[v.name]) for v in schema.variables if codes[v.name] or not v.is_binary]
-    return [told[n] for n in rng.permutation(len(told))] or [NOTHING]
+    """The descriptions that are true of `codes`, positive and categorical ones, shuffled.
+
+    A label that is not given, null, is not spoken of. Where none is left to tell it is `NOTHING`, or,
+    as long as a label is not given, no sentence at all: that nothing holds is not known.
+    """
+    given = [v for v in schema.variables if pd.notna(codes[v.name])]
+    told = [v.sentence(codes[v.name]) for v in given if codes[v.name] or not v.is_binary]
+    nothing = [NOTHING] if len(given) == len(schema.variables) else []
+    return [told[n] for n in rng.permutation(len(told))] or nothing

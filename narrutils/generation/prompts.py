@@ -8,6 +8,7 @@ engine with a prefix cache reads it once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ class Examples:
     Args:
         cases: the text columns, indexed by uid.
         folds: fold numbers, indexed by uid.
-        labels: given codes, indexed by uid; None where no prompt speaks of labels.
+        labels: given codes, indexed by uid, null where there is none; None where no prompt speaks of
+            labels.
     """
 
     def __init__(
@@ -69,15 +71,26 @@ class Examples:
         fold_of = folds[folds.index.isin(self.parts.keys())].sort_index()
         self.uids = {int(k): fold_of.index[fold_of == k].tolist() for k in sorted(folds.unique())}
 
-    def of(self, fold: int) -> list[str]:
+    def of(self, fold: int, labelled: bool = False) -> list[str]:
         """Their uids, sorted.
+
+        Args:
+            labelled: leaves out the cases whose labels tell nothing, unless there are no others.
 
         Raises:
             InputError: the fold has no case with all its texts.
         """
-        if not self.uids.get(fold):
+        uids = self.uids.get(fold)
+        if not uids:
             raise InputError(f"fold {fold} has no case with all of {', '.join(self.schema.text_columns)}")
-        return self.uids[fold]
+        return [uid for uid in uids if not (labelled and uid in self.silent)] or uids
+
+    @cached_property
+    def silent(self) -> set[str]:
+        """The cases whose given labels make no sentence."""
+        if self.labels is None or self.labels.notna().all(axis=None):
+            return set()
+        return {uid for uid in self.parts if not self.story(uid, np.random.default_rng(0)).settings}
 
     def story(self, uid: str, rng: np.random.Generator | None = None) -> Story:
         """A case to show; with its labels' sentences, shuffled by `rng`, if one is given."""
@@ -119,7 +132,8 @@ def few_shot(
         InputError: the fold has no case with all its texts.
     """
     schema = examples.schema
-    order = np.random.default_rng([seed, index]).permutation(examples.of(fold))[:max_examples].tolist()
+    able = examples.of(fold, labelled=requested is not None)
+    order = np.random.default_rng([seed, index]).permutation(able)[:max_examples].tolist()
     # Settings are drawn apart, so that the same cases are shown with and without labels.
     rng = None if requested is None else np.random.default_rng([seed, index, 1])
     wanted = () if requested is None else tuple(sentences(schema, requested, rng))

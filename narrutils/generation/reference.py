@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from datasketch import LeanMinHash
 
+from narrutils.data.clusters import words
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.generation.domain import Domain
@@ -40,11 +41,6 @@ class Limits:
     agreement: float = 0.0  # what that of a labelled row has to exceed
     similarity: float = 0.7  # Jaccard's, of word triples, from which two cases count as the same
     told_words: int = 7
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words: what the rules count and compare."""
-    return re.findall(r"[^\W_]+", text.lower())
 
 
 #: How the reason of a row begins that nobody could write.

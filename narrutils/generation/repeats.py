@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from datasketch import LeanMinHash, MinHash, MinHashLSH
+from datasketch import LeanMinHash, MinHashLSH
+
+from narrutils.data.clusters import PERMUTATIONS, mark, triples
 
 #: What stands in an array of word numbers where there is no known word. The three differ,
 #: so that a comparison of two arrays ends there.
@@ -74,19 +76,14 @@ class NearDuplicates:
     a text only its hash values stay: a few kilobytes, however long it is.
     """
 
-    PERMUTATIONS = 128
-
     def __init__(self, similarity: float):
         self.similarity = similarity
-        self.index = MinHashLSH(threshold=similarity, num_perm=self.PERMUTATIONS)
-        self.blank = MinHash(num_perm=self.PERMUTATIONS, seed=1)
+        self.index = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
         self.known: dict[str, tuple[int, LeanMinHash]] = {}  # uid -> its number, and hash values
 
     def mark(self, words: Sequence[str]) -> LeanMinHash:
         """The hash values by which a text is compared; the same in every process."""
-        mark = self.blank.copy()  # shares the permutations
-        mark.update_batch({" ".join(words[n : n + 3]).encode() for n in range(max(len(words) - 2, 1))})
-        return LeanMinHash(mark)
+        return mark(triples(words))
 
     def add(self, uid: str, mark: LeanMinHash) -> None:
         """Remember a text; a uid that is known already keeps its first text."""

@@ -15,8 +15,8 @@ def flip_table(
 
     Counts the plain version (`held_out_fold` −1), which holds each label once. `to 1` and
     `to 0` are the changes of a binary variable by direction, null for a categorical one.
-    With `truth`, `wrong` counts the given labels that differ from it, `found` the changes
-    that agree with it, `precision` is found / changed and `recall` found / wrong; both
+    With `truth`, `wrong` counts the given labels that differ from it (a missing one does not),
+    `found` the changes that agree with it, `precision` is found / changed and `recall` found / wrong; both
     are null where their denominator is 0.
     """
     plain = flips[flips["held_out_fold"] == PLAIN]
@@ -30,7 +30,8 @@ def flip_table(
         return table
     true = truth.loc[given.index, schema.names]
     right = [row.after == true.at[row.uid, row.variable] for row in plain.itertuples()]
-    table["wrong"] = (given[schema.names] != true).sum()
+    given = given[schema.names]
+    table["wrong"] = (given.ne(true).fillna(False) & given.notna()).sum().astype(int)
     table["found"] = _counts(schema, plain[pd.Series(right, plain.index, dtype=bool)])
     return with_shares(table)
 

@@ -3,7 +3,8 @@
 Three methods propose changes from the same readings of a teacher: the `author`'s rule,
 `cleanlab`'s filter, and our `noise_model`. A person's decisions override each of them.
 A model tested on fold k learns from targets that were corrected without a look at fold
-k; validation always keeps the given labels.
+k; validation always keeps the given labels. A missing label stays missing, and one that
+its teacher has too few `noise.examples` of stays as it is given, whatever the method.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ METHODS: dict[str, Callable[..., pd.DataFrame]] = {
 class Correction:
     """Targets after correction, and one row for each changed label.
 
-    `targets` is indexed by (`uid`, `held_out_fold`); `flips` has the columns `uid`,
+    `targets` is indexed by (`uid`, `held_out_fold`), NaN without a label; `flips` has the columns `uid`,
     `variable`, `before`, `after`, `probability` (that `after` is right, as the method
     sees it; 1 for a person's decision), `method`, `held_out_fold`.
     """
@@ -47,7 +48,7 @@ class Correction:
             about: how it came to be; `nested` is whether the teachers left out the fold that they
                 corrected for.
         """
-        run.write_probabilities("labels/corrected.parquet", self.targets, schema)
+        run.write_probabilities("labels/corrected.parquet", self.targets, schema, partial=True)
         run.write("labels/flips.parquet", self.flips)
         run.write("labels/correction.json", about | {"changed": by_fold(self.flips)})
 
@@ -63,7 +64,7 @@ def correct(
     """Corrected targets and flips of one set of rows.
 
     Args:
-        labels: given codes, indexed by uid.
+        labels: given codes, indexed by uid; null where there is none.
         probabilities: a teacher's readings of the same rows; matched by uid.
         folds: fold of each row, in two folds or more.
         method: a name of `METHODS`.
@@ -75,6 +76,9 @@ def correct(
     read = by_uid(probabilities, labels.index, "teacher's readings")
     folds = by_uid(folds, labels.index, "folds")
     proposed = METHODS[fitting(method, Method, "method")](schema, labels, read, folds)
+    most = noise.most_probable(schema, labels, folds)
+    known = [most.at[uid, name] > 0.5 for uid, name in zip(proposed["uid"], proposed["variable"])]
+    proposed = proposed[pd.Series(known, proposed.index, dtype=bool)]
     decisions = pd.DataFrame(columns=COLUMNS) if decisions is None else decisions
     flips = obey(proposed.assign(method=method), decisions[decisions["uid"].isin(labels.index)])
     flips = flips.astype({"uid": str, "variable": str, "before": int, "after": int, "probability": float})

@@ -10,7 +10,12 @@ A categorical code is wrong at a single rate, any other class as likely as the n
 its truth follows the calibrated teacher.
 
 A fold's cases are judged by fits on the other folds. No rate is known beforehand: weak priors,
-that of `noisy_logistic` and `WRONG_CODE` here, hold the rates where cases are few.
+that of `noisy_logistic` and `WRONG_CODE` here, hold the rates where cases are few. They can't
+hold the reading itself: a teacher that learned from no case of a code reads it nowhere, and is
+sure of it. So its doubt is bounded by the `examples` that it had.
+
+A label that is not given is never wrong. A fit learns from the labelled cases of its variable,
+and takes the mean for a missing label of another one.
 """
 
 import numpy as np
@@ -23,6 +28,38 @@ from narrutils.evaluation.calibration import fit_calibration
 from narrutils.labels.noisy_logistic import LEAST, PRIOR, Rates, fit_noisy_logistic
 
 WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
+ENOUGH = 4  # cases of a code from which a teacher knows it well enough to be believed
+
+
+def examples(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """How many cases a label's judge has learned its code from, `[cases, schema.names]`; NaN without a label.
+
+    They are the cases of other folds with the same code. To tell the two codes of a binary
+    variable apart takes cases of both: the rarer one counts.
+
+    Args:
+        labels: given codes, indexed by uid.
+        folds: fold of each case, in the order of `labels`.
+    """
+    found = {}
+    for v in schema.variables:
+        of_fold = pd.crosstab(folds, labels[v.name]).reindex(folds.unique(), fill_value=0)
+        of_fold = of_fold.reindex(columns=list(v.codes), fill_value=0)
+        elsewhere = (of_fold.sum() - of_fold).to_numpy(dtype=float)  # [folds, codes]
+        if v.is_binary:
+            elsewhere = elsewhere.min(axis=1, keepdims=True).repeat(2, axis=1)
+        places = of_fold.index.get_indexer(folds), of_fold.columns.get_indexer(labels[v.name])
+        found[v.name] = elsewhere[places]
+    return pd.DataFrame(found, labels.index).where(labels.notna())
+
+
+def most_probable(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """The probability that a given label may be called wrong with at most; args as of `examples`.
+
+    It is n / `ENOUGH` where its judge had n < `ENOUGH` examples: without one nobody has a say,
+    and with two or fewer no label is likelier wrong than right. Else it is 1.
+    """
+    return (examples(schema, labels, folds) / ENOUGH).clip(upper=1.0)
 
 
 def probability_wrong(
@@ -30,8 +67,10 @@ def probability_wrong(
 ) -> pd.DataFrame:
     """Probability that each given label is wrong, `[cases, schema.names]`, in the order of `labels`.
 
+    It is 0 where no other fold has a case of the code, and NaN where there is no label.
+
     Args:
-        labels: given codes, indexed by uid.
+        labels: given codes, indexed by uid; null where there is none.
         probabilities: readings of the same cases by models that did not learn from
             them, `schema.columns` wide; matched by uid.
         folds: fold of each case, two folds or more; a fold is judged by what the others say.
@@ -39,7 +78,8 @@ def probability_wrong(
     read = by_uid(probabilities, labels.index, "teacher's readings")
     folds = by_uid(folds, labels.index, "folds")
     parts = [_judge(schema, labels, read, folds.ne(k).to_numpy()) for k in sorted(folds.unique())]
-    return pd.concat(parts).loc[labels.index]
+    wrong, most = pd.concat(parts).loc[labels.index], most_probable(schema, labels, folds)
+    return wrong.where(wrong <= most, most)
 
 
 def propose(
@@ -57,7 +97,9 @@ def propose(
 
 
 def proposals(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
-    """Another code for every label, by variable: `uid`, `variable`, `before`, `after`, `probability`.
+    """Another code for every label that may be wrong: `uid`, `variable`, `before`, `after`, `probability`.
+
+    By variable. Missing labels and those that nobody may judge (probability 0) are left out.
 
     Args:
         read: readings that the code comes from, in the order of `labels`.
@@ -65,24 +107,25 @@ def proposals(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, wrong: p
     """
     parts = []
     for v in schema.variables:
-        before = labels[v.name].to_numpy(dtype=int)
-        after = _other_code(v, before, read[list(v.columns)].to_numpy())
-        columns = {"uid": labels.index, "variable": v.name, "before": before, "after": after}
-        parts.append(pd.DataFrame(columns | {"probability": wrong[v.name].to_numpy()}))
+        rows = wrong.index[wrong[v.name] > 0]
+        before = labels.loc[rows, v.name].to_numpy(dtype=int)
+        after = _other_code(v, before, read.loc[rows, list(v.columns)].to_numpy())
+        columns = {"uid": rows, "variable": v.name, "before": before, "after": after}
+        parts.append(pd.DataFrame(columns | {"probability": wrong.loc[rows, v.name].to_numpy()}))
     return pd.concat(parts, ignore_index=True)
 
 
 def _judge(schema: Schema, labels: pd.DataFrame, read: pd.DataFrame, others: np.ndarray) -> pd.DataFrame:
     """The cases outside `others` `[n]`, judged by fits on `others`."""
     features = _features(schema, labels, read, others)
-    given = {name: labels[name].to_numpy(dtype=int) for name in schema.names}
-    fits = {n: fit_noisy_logistic(x[others], given[n][others]) for n, x in features.items()}
-    pooled = Rates(*np.mean([fit.rates for fit in fits.values()] or [PRIOR], axis=0))
+    given = {name: labels[name].to_numpy(dtype=float, na_value=np.nan) for name in features}
+    learned = {name: others & ~np.isnan(codes) for name, codes in given.items()}
+    fits = [fit_noisy_logistic(features[n][rows], given[n][rows]) for n, rows in learned.items()]
+    pooled = Rates(*np.mean([fit.rates for fit in fits] or [PRIOR], axis=0))
     wrong = {}
-    for v in schema.variables:
-        if v.is_binary:
-            x, y = features[v.name], given[v.name]
-            wrong[v.name] = fit_noisy_logistic(x[others], y[others], pooled).wrong(x[~others], y[~others])
+    for name, rows in learned.items():
+        x, y = features[name], given[name]
+        wrong[name] = fit_noisy_logistic(x[rows], y[rows], pooled).wrong(x[~others], y[~others])
     wrong |= _wrong_codes(schema, labels, read, others)
     return pd.DataFrame(wrong, index=labels.index[~others])[schema.names]
 
@@ -92,7 +135,7 @@ def _features(
 ) -> dict[str, np.ndarray]:
     """Of each binary variable: the teacher's logit in units of its spread, and the labels of all others."""
     targets = schema.to_targets(labels)
-    centred = targets - targets[others].mean()
+    centred = (targets - targets[others].mean()).fillna(0.0)
     features = {}
     for v in schema.binary:
         z = logit(np.clip(read[v.name].to_numpy(dtype=float), LEAST, 1 - LEAST))
@@ -111,7 +154,7 @@ def _wrong_codes(
     for v in schema.categorical:
         columns = list(v.columns)
         right = (calibrated[columns] * targets[columns]).sum(axis=1).to_numpy()
-        rate = _code_rate(right[others], len(columns))
+        rate = _code_rate(right[others & labels[v.name].notna().to_numpy()], len(columns))
         wrong[v.name] = _wrong_code(right[~others], rate, len(columns))
     return wrong
 

@@ -58,11 +58,11 @@ def fit_noisy_logistic(x: np.ndarray, given: np.ndarray, prior: Rates = PRIOR) -
 
     Args:
         x: features `[n, features]`.
-        given: labels `[n]`, 0 or 1.
+        given: labels `[n]`, 0 or 1; without any the prior stands.
         prior: rates that the fit is pulled towards, as much as `WEIGHT` cases pull.
     """
     width = x.shape[1]
-    share = np.clip(given.mean(), LEAST, 1 - LEAST)
+    share = np.clip(given.mean() if len(given) else 0.5, LEAST, 1 - LEAST)
     start = np.r_[np.zeros(width), logit(share), logit(2 * np.array(prior))]
     found = minimize(
         _loss, start, (x, given == 1, prior), jac=True, method="L-BFGS-B", options={"maxiter": 400}

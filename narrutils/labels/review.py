@@ -1,21 +1,25 @@
-"""People's decisions on single labels, handed back as a CSV file: the `review_file`.
+"""People's decisions on single labels, handed back as a table: the `review_file`.
 
 A row accepts a changed label or refuses to change one: `uid`, `variable`, `decision`
-(`accept` or `refuse`), `label_before`, `label_after`. It holds no text. A row that does
-not fit the data at hand is passed over with one line that says why; a file that is no
-such table is an error.
+(`accept` or `refuse`), `label_before`, `label_after`. It holds no text. A further column
+`case`, which the review page writes, tells by a digest which case was looked at: a
+spreadsheet may have made another uid of `007`. A row that does not fit the data at hand
+is passed over with one line that says why; a file that is no such table is an error.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from narrutils.data.csv_sheets import open_records, shown
+from narrutils.data.files import digest
 from narrutils.data.schema import Schema
+from narrutils.data.sheets import open_records, shown
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "variable", "decision", "label_before", "label_after"]
+CASE = "case"  # the column of `case_digest`; older files do without
 ACCEPT, REFUSE = "accept", "refuse"
 METHOD = "review"  # who changed a label, in `labels/flips.parquet`
 #: The apostrophe that the review page writes before a uid that a spreadsheet would run as a formula.
@@ -23,46 +27,72 @@ GUARD = re.compile(r"^'(?='*[=+\-@\t\r])")
 
 
 def read_review(path: str | Path) -> pd.DataFrame:
-    """The rows of a review file as text: `COLUMNS`, and `line`, where each row begins.
+    """The rows of a review file as text: `COLUMNS`, `case` ("" where unsaid), and `line`, where each begins.
+
+    Blanks around a cell are dropped, but those of a uid belong to it.
 
     Raises:
-        InputError: there is no such file, it is not UTF-8 CSV, or its columns are not `COLUMNS`.
+        InputError: there is no such file, it is no such table, or a column of `COLUMNS` is not in it.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"review_file is {path}; there is no such file")
-    header, records = open_records(path, COLUMNS)
-    rows = [[line, *map(str.strip, cells)] for line, cells in records]
-    table = pd.DataFrame(rows, columns=["line", *header]).astype(dict.fromkeys(COLUMNS, str))
-    return table.assign(uid=[GUARD.sub("", uid) for uid in table["uid"]])[[*COLUMNS, "line"]]
+    records = open_records(path, COLUMNS, optional=[CASE], further="ignore")
+    rows = [{CASE: "", "line": line} | dict(zip(records.header, cells)) for line, cells in records.rows]
+    words = [*COLUMNS, CASE]
+    table = pd.DataFrame(rows, columns=[*words, "line"]).astype(dict.fromkeys(words, str))
+    for column in words[1:]:
+        table[column] = table[column].str.strip()
+    uids = [GUARD.sub("", uid) for uid in table["uid"]]
+    return table.assign(uid=uids, decision=table["decision"].str.lower())
 
 
-def check_review(rows: pd.DataFrame, schema: Schema, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def case_digest(salt: str, uid: str, texts: Iterable[str | None]) -> str:
+    """What tells a case from others without telling its text: a cell that no spreadsheet reads as a number.
+
+    Args:
+        salt: a word without hyphens, of the run; it stands in the cell, so that others can check it.
+        texts: the narratives of the case, in the order of the schema.
+    """
+    texts = ["" if pd.isna(text) else text for text in texts]
+    return f"sha256-{salt}-{digest(salt, uid, texts)}"
+
+
+def check_review(
+    rows: pd.DataFrame, schema: Schema, labels: pd.DataFrame, texts: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
     """The decisions that fit the given labels, and a line for each row that does not.
 
     Args:
         rows: of `read_review`.
-        labels: given codes of the training cases, indexed by uid.
+        labels: given codes of the training cases, indexed by uid; null where there is none.
+        texts: the text columns of the same cases.
 
     Returns:
         `COLUMNS` with integer labels, one row a label at most; and what was passed over.
     """
-    faults = {row["line"]: _fault(row, schema, labels) for row in rows.to_dict("records")}
+    texts = texts[schema.text_columns]
+    faults = {row["line"]: _fault(row, schema, labels, texts) for row in rows.to_dict("records")}
     faults |= _contradictions(rows[~rows["line"].map(faults).astype(bool)])
     good = rows[~rows["line"].map(faults).astype(bool)].drop_duplicates(["uid", "variable"])
     decisions = good[COLUMNS].astype({"label_before": int, "label_after": int}).reset_index(drop=True)
     return decisions, [f"line {line}: {fault}; passed over" for line, fault in faults.items() if fault]
 
 
-def load_decisions(path: str | Path, schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
+def load_decisions(
+    path: str | Path, schema: Schema, labels: pd.DataFrame, texts: pd.DataFrame
+) -> pd.DataFrame:
     """The decisions of a review file, none where `path` is empty; prints what is passed over.
+
+    Args:
+        labels, texts: of the training cases, as `check_review` takes them.
 
     Raises:
         InputError: see `read_review`.
     """
     if not str(path):
         return pd.DataFrame(columns=COLUMNS)
-    decisions, lines = check_review(read_review(path), schema, labels)
+    decisions, lines = check_review(read_review(path), schema, labels, texts)
     for line in lines:
         print(f"{Path(path).name}: {line}")
     return decisions
@@ -86,11 +116,16 @@ def obey(flips: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part for part in (kept, accepted) if len(part)] or [kept], ignore_index=True)
 
 
-def _fault(row: dict, schema: Schema, labels: pd.DataFrame) -> str:
+def _fault(row: dict, schema: Schema, labels: pd.DataFrame, texts: pd.DataFrame) -> str:
     """What is wrong with one row by itself; "" if nothing."""
     uid, name = row["uid"], row["variable"]
     if uid not in labels.index:
-        return f"uid {shown(uid)} is not a training case"
+        return f"uid {shown(uid)} is not a training case{_nearly(uid, labels.index)}"
+    if row[CASE] and row[CASE] != case_digest(_salt(row[CASE]), uid, texts.loc[uid]):
+        return (
+            f"{CASE} does not fit uid {shown(uid)}: it was decided on another case, or on other narratives; "
+            "a spreadsheet may have changed the uid"
+        )
     if name not in schema.names:
         return f"{shown(name)} is not a variable of schema {schema.name}"
     if row["decision"] not in (ACCEPT, REFUSE):
@@ -99,12 +134,30 @@ def _fault(row: dict, schema: Schema, labels: pd.DataFrame) -> str:
     for column in ("label_before", "label_after"):
         if row[column] not in codes:
             return f"{column} is {shown(row[column])}; {name} takes {', '.join(sorted(codes, key=int))}"
-    given = int(labels.at[uid, name])
-    if int(row["label_before"]) != given:
-        return f"stale: {name} of case {uid} is {given} now, not {row['label_before']}"
+    given = labels.at[uid, name]
+    if pd.isna(given) or int(row["label_before"]) != given:
+        now = "without a label" if pd.isna(given) else given
+        return f"stale: {name} of case {shown(uid)} is {now} now, not {row['label_before']}"
     if row["label_after"] == row["label_before"]:
-        return f"label_after of {name} of case {uid} is label_before; nothing to decide"
+        return f"label_after of {name} of case {shown(uid)} is label_before; nothing to decide"
     return ""
+
+
+def _nearly(uid: str, uids: pd.Index) -> str:
+    """The case that was meant, if a hand or a spreadsheet may have changed its uid; else ""."""
+    changes = {
+        "blanks around a uid belong to it": str.strip,
+        "a spreadsheet may have taken its zeros": lambda word: word.strip().lstrip("0"),
+    }
+    for told, plain in changes.items():
+        meant = next((other for other in uids if uid.strip() and plain(other) == plain(uid)), None)
+        if meant is not None:
+            return f", {shown(meant)} is; {told}"
+    return ""
+
+
+def _salt(cell: str) -> str:
+    return "-".join(cell.split("-")[1:-1])
 
 
 def _contradictions(rows: pd.DataFrame) -> dict[int, str]:
@@ -113,6 +166,6 @@ def _contradictions(rows: pd.DataFrame) -> dict[int, str]:
     for (uid, name), same in rows.groupby(["uid", "variable"], sort=False):
         if len(same[["decision", "label_after"]].drop_duplicates()) > 1:
             lines = ", ".join(map(str, same["line"]))
-            fault = f"lines {lines} contradict each other on {name} of case {uid}"
+            fault = f"lines {lines} contradict each other on {name} of case {shown(uid)}"
             faults |= dict.fromkeys(same["line"], fault)
     return faults

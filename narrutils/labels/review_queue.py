@@ -5,7 +5,8 @@ disagrees with it (so also wherever the members disagree with each other), or wh
 that is known makes it wrong with a probability above `LEAST`. The order is that of this
 probability, over all variables and both directions alike. Each member judges by its own
 readings (`noise`), and their mean decides: a label that all of them doubt stands before
-one that a single member, however sure, does. A doubt is a proposal: only a person's
+one that a single member, however sure, does. Missing labels are not in it, nor those of a
+code that no other fold has: nobody can judge them. A doubt is a proposal: only a person's
 decision changes a label.
 """
 
@@ -39,7 +40,7 @@ def find_doubts(
     """The doubted labels, the likeliest to be wrong first.
 
     Args:
-        labels: given codes, indexed by uid.
+        labels: given codes, indexed by uid; null where there is none.
         readings: model -> out-of-fold probabilities, `schema.columns` wide; the ensemble's
             first, then those of its members.
         weights: of each member's judgement, 0 or more; normalised.

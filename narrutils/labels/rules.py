@@ -7,6 +7,8 @@ r = 0.2 · (1 − (F − F_min) / (F_max − F_min)) is set, F_min and F_max tak
 the binary variables. Among the rows labelled 0, those whose probability lies
 above the (1 − r) quantile of that group take the label [p > 0.5]. Only 0 → 1;
 categorical codes stay.
+
+Both look, variable by variable, at the cases that have a label there.
 """
 
 import numpy as np
@@ -29,7 +31,7 @@ def correction_rates(schema: Schema, labels: pd.DataFrame, probabilities: pd.Dat
 
 def missed_positives(labels: pd.Series, probability: pd.Series, rate: float) -> pd.Index:
     """uids labelled 0 that the rule turns to 1."""
-    zeros = probability[labels == 0]
+    zeros = probability[labels.eq(0) & labels.notna()]
     if rate <= 0 or zeros.empty:
         return zeros.index[:0]
     return zeros.index[(zeros > zeros.quantile(1 - rate)) & (zeros > 0.5)]
@@ -39,7 +41,7 @@ def author(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame) ->
     """The changes that the rule makes: `uid`, `variable`, `before`, `after`, `probability`.
 
     Args:
-        labels: given codes, indexed by uid.
+        labels: given codes, indexed by uid; null where there is none.
         probabilities: a teacher's readings of the same rows, in the same order; the
             `probability` of a change is the teacher's that the variable is 1.
     """
@@ -54,18 +56,20 @@ def confident_learning(schema: Schema, labels: pd.DataFrame, probabilities: pd.D
     """Labels that the filter finds wrong: `uid`, `variable`, `before`, `after`, `probability`.
 
     Args:
-        labels: given codes, indexed by uid.
+        labels: given codes, indexed by uid; null where there is none.
         probabilities: out-of-sample readings of the same rows, in the same order; the
             `probability` of a change is the reading's of the new code.
     """
     names = [v.name for v in schema.binary if labels[v.name].nunique() == 2]  # one code alone tells nothing
-    given, read = labels[names].to_numpy(dtype=int), probabilities[names].to_numpy(dtype=float)
+    given = labels[names].to_numpy(dtype=float, na_value=np.nan)
+    read = probabilities[names].to_numpy(dtype=float)
     wrong = np.zeros(given.shape, dtype=bool)
-    if names:
-        positives = [np.flatnonzero(row).tolist() for row in given]
-        wrong = find_multilabel_issues_per_class(positives, read, n_jobs=1)
+    for n in range(len(names)):
+        known = ~np.isnan(given[:, n])
+        positive = [[0] if code else [] for code in given[known, n]]
+        wrong[known, n] = find_multilabel_issues_per_class(positive, read[known, n : n + 1], n_jobs=1)[:, 0]
     rows, columns = np.nonzero(wrong)
-    before = given[rows, columns]
+    before = given[rows, columns].astype(int)
     return pd.DataFrame(
         {
             "uid": labels.index[rows],

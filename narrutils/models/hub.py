@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from narrutils.data.files import read_json
 from narrutils.errors import InputError
+from narrutils.models.packaged import PACKAGED, place_of
 from narrutils.paths import locate
 
 #: The hub's own account for conversions; pull requests of anybody else are not trusted.
@@ -28,6 +30,12 @@ def backbones(parameters: object) -> list[str]:
     """The models that stand under a key that ends in `backbone`, at any depth, each once."""
     found = values_under(parameters, lambda key: key.endswith("backbone"))
     return list(dict.fromkeys(value for value in found if isinstance(value, str)))
+
+
+def config_at_hand(name: str) -> dict:
+    """The `config.json` of a packaged or local model; {} where its files are not here yet."""
+    config = (place_of(name) if name in PACKAGED else locate(name)) / "config.json"
+    return read_json(config) if config.is_file() else {}
 
 
 def values_under(parameters: object, wanted: Callable[[str], bool]) -> list:

@@ -16,7 +16,8 @@ class Phase:
 
     Args:
         texts: the text columns, indexed by uid.
-        targets: probabilities, `schema.columns` wide, the same uids in the same order.
+        targets: probabilities, `schema.columns` wide, the same uids in the same order; NaN in all
+            columns of a variable without a label.
         epochs: passes over the rows.
         soft: whether the targets are a teacher's probabilities; a soft categorical
             target is not smoothed further.

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
-from narrutils.data.schema import Schema
+from narrutils.data.schema import Schema, Variable
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Probe:
 def fit_probe(
     schema: Schema, states: np.ndarray, targets: pd.DataFrame, inverse_regularisation: float
 ) -> Probe:
-    """Logistic regression on standardised states, one a variable or class.
+    """Logistic regression on standardised states, one a variable or class; all rows standardise.
 
     Args:
         states: `[cases, states]`, in the order of `targets`, which `by_column` makes 0 or 1.
@@ -37,48 +39,67 @@ def fit_probe(
     scale = np.sqrt(states.shape[1])
     features = (states - centre) / spread / scale
 
-    def regress(answers: np.ndarray) -> tuple[np.ndarray, float]:
-        model = LogisticRegression(C=inverse_regularisation, max_iter=300).fit(features, answers)
+    def regress(rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, float]:
+        model = LogisticRegression(C=inverse_regularisation, max_iter=300).fit(rows, answers)
         return model.coef_[0], model.intercept_[0]
 
-    weights, bias = by_column(schema, targets, regress)
+    weights, bias = by_column(schema, features, targets, regress)
     return Probe(centre, spread, weights / scale, bias)
 
 
+Features = np.ndarray | csr_matrix
 NEVER = -20.0  # the logit of what no case showed
 
 
 def by_column(
     schema: Schema,
+    features: Features,
     targets: pd.DataFrame,
-    regress: Callable[[np.ndarray], tuple[np.ndarray, float]],
-    classify: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]] | None = None,
+    regress: Callable[[Features, np.ndarray], tuple[np.ndarray, float]],
+    classify: Callable[[Features, np.ndarray, int], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A linear model a probability column: weights and biases.
+    """A linear model a probability column, each fitted on the rows that have its label.
 
     Args:
+        features: `[cases, features]`.
         targets: `schema.columns` wide; above one half, or the largest of a categorical
-            variable, counts as 1.
-        regress: answers of 0 and 1 -> weights `[features]` and bias; both answers occur.
-        classify: codes of a categorical variable and the number of its classes -> weights
-            `[features, classes]` and biases, in one model; None: each class against all others.
+            variable, counts as 1; NaN where there is no label.
+        regress: features of some rows, their answers of 0 and 1 -> weights `[features]` and bias;
+            both answers occur.
+        classify: features of some rows, their codes of a categorical variable, and the number of its
+            classes -> weights `[features, classes]` and biases, in one model; None: each class
+            against all others.
 
     Returns:
-        `[features, width]` as float32, `[width]`. A column of one answer has no weights.
+        `[features, width]` as float32, `[width]`. A column of one answer has no weights. Without any
+        feature, all cases are read at the shares of the labels. A variable without any label is
+        read at one half, or every class alike: nothing is known of it.
     """
-    found = []
+    size = features.shape[1]
+    weights, bias = np.zeros((size, schema.width)), np.zeros(schema.width)
     for v in schema.variables:
-        values = targets[list(v.columns)].to_numpy()
+        columns, values = schema.slices[v.name], targets[list(v.columns)].to_numpy()
+        given = ~np.isnan(values).any(axis=1)
+        values, rows = (values, features) if given.all() else (values[given], features[given])
         codes = values.argmax(axis=1)
-        if classify and not v.is_binary and len(np.unique(codes)) > 1:
-            weights, biases = classify(codes, values.shape[1])
-            found += list(zip(weights.T, biases))
-            continue
-        largest = codes[:, None] == np.arange(values.shape[1])
-        answers = (values > 0.5) if v.is_binary else largest
-        for column in answers.T:
-            mixed = 0 < column.sum() < len(column)
-            found.append(regress(column.astype(int)) if mixed else (0.0, -NEVER if column[0] else NEVER))
-    size = max(np.size(weights) for weights, _ in found)
-    weights = np.stack([np.broadcast_to(weights, size) for weights, _ in found], axis=1)
-    return weights.astype(np.float32), np.array([bias for _, bias in found], dtype=float)
+        answers = (values > 0.5) if v.is_binary else codes[:, None] == np.arange(values.shape[1])
+        if not (len(values) and size):
+            bias[columns] = _at_shares(v, answers)
+        elif classify and not v.is_binary and len(np.unique(codes)) > 1:
+            weights[:, columns], bias[columns] = classify(rows, codes, values.shape[1])
+        else:
+            for n, column in enumerate(answers.T, columns.start):
+                if 0 < column.sum() < len(column):
+                    weights[:, n], bias[n] = regress(rows, column.astype(int))
+                else:
+                    bias[n] = -NEVER if column[0] else NEVER
+    return weights.astype(np.float32), bias
+
+
+def _at_shares(v: Variable, answers: np.ndarray) -> np.ndarray:
+    """Logits `[columns]` of the shares of answers `[cases, columns]`; 0 where there are none."""
+    if not len(answers):
+        return np.zeros(answers.shape[1])
+    shares = answers.mean(axis=0)
+    logits = logit(shares) if v.is_binary else np.log(np.maximum(shares, np.exp(NEVER)))
+    return logits.clip(NEVER, -NEVER)

@@ -50,7 +50,10 @@ class TfidfLearner(Learner):
         return {name: value for name, value in vars(self).items() if name != "schema"}
 
     def fit(self, phases: list[Phase], label: str = "") -> "TfidfModel":
-        """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1."""
+        """Learn from the last phase, the official rows; `by_column` makes its targets 0 or 1.
+
+        Where no term occurs in `min_df` cases, as in empty texts, all are read at the labels' shares.
+        """
         texts, targets = phases[-1].texts, phases[-1].targets
         vectorizer = TfidfVectorizer(
             analyzer=self.analyzer,
@@ -59,16 +62,15 @@ class TfidfLearner(Learner):
             min_df=self.min_df,
             max_features=self.max_terms,
         )
-        features = vectorizer.fit_transform(join(texts))
-        weights, bias = by_column(
-            self.schema,
-            targets,
-            lambda answers: self._regress(features, answers),
-            (lambda codes, width: self._classify(features, codes, width)) if self.multinomial else None,
-        )
-        vocabulary = {term: int(n) for term, n in vectorizer.vocabulary_.items()}
-        terms = (vocabulary, vectorizer.idf_, weights, bias)
-        return TfidfModel(self.schema, *terms, self.analyzer, self.ngrams)
+        told = join(texts)
+        try:
+            features = vectorizer.fit_transform(told)
+            vocabulary, idf = {term: int(n) for term, n in vectorizer.vocabulary_.items()}, vectorizer.idf_
+        except ValueError:  # no term stands in `min_df` cases
+            features, vocabulary, idf = csr_matrix((len(told), 0)), {}, np.zeros(0)
+        classify = self._classify if self.multinomial else None
+        weights, bias = by_column(self.schema, features, targets, self._regress, classify)
+        return TfidfModel(self.schema, vocabulary, idf, weights, bias, self.analyzer, self.ngrams)
 
     def _regress(self, features: csr_matrix, answers: np.ndarray) -> tuple[np.ndarray, float]:
         if not self.scaled:
@@ -128,8 +130,8 @@ class TfidfModel(Model):
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
-        if texts.empty:  # scikit-learn refuses to transform nothing
-            return self.schema.from_logits(np.zeros((0, self.schema.width)), texts.index)
+        if texts.empty or not self.vocabulary:  # scikit-learn refuses to transform nothing, or by nothing
+            return self.schema.from_logits(np.tile(self.bias, (len(texts), 1)), texts.index)
         vectorizer = TfidfVectorizer(
             analyzer=self.analyzer, ngram_range=self.ngrams, sublinear_tf=True, vocabulary=self.vocabulary
         )

@@ -17,8 +17,8 @@ from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import columns_of, in_columns, in_table
 from narrutils.evaluation.scores import score_stored
+from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
-from narrutils.pipeline.preflight import OUTPUTS
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile, load_profile
 from narrutils.report.tables import as_text, figure
 

@@ -4,24 +4,22 @@ Nothing is changed, loaded or fetched; the profile can run if there is no proble
 """
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
 from narrutils.errors import InputError
-from narrutils.models.hub import backbones, cached_commit, is_hub_id, values_under
+from narrutils.models.hub import backbones, values_under
 from narrutils.models.precision import has_gpu, slow
-from narrutils.paths import locate
 from narrutils.pipeline.estimates import cost
 from narrutils.pipeline.machine import (
     GOOD,
-    MEND_ENVIRONMENT,
     NOTE,
     PROBLEM,
     Finding,
-    installed,
+    eight_bit,
     machine,
+    model,
     software,
 )
 from narrutils.pipeline.preflight import Job, preflight, settled
@@ -65,68 +63,6 @@ def models(profile: Profile) -> Iterator[Finding]:
         yield model(name)
     if values_under(profile.parameters, lambda key: key == "quantization"):
         yield eight_bit()
-
-
-def model(name: str) -> Finding:
-    """One model by the name that a profile gives it."""
-    try:
-        from narrutils.models.packaged import PACKAGED
-    except ImportError as error:
-        return Finding(PROBLEM, name, f"cannot be looked for without {error.name}", MEND_ENVIRONMENT)
-    if name in PACKAGED:
-        return _packaged(name)
-    folder = locate(name)
-    if folder.is_dir():
-        return _local(name, folder)
-    if is_hub_id(name):
-        return _hub(name)
-    known = f"packaged are {', '.join(PACKAGED)}; else give a folder, or a hub id owner/model"
-    return Finding(PROBLEM, name, f"no packaged model, no folder {folder.absolute()}, no hub id", known)
-
-
-def _packaged(name: str) -> Finding:
-    from narrutils.models.packaged import is_ready, place_of, require
-
-    try:
-        require([name])
-    except InputError as error:
-        found, _, mend = str(error).partition("; ")
-        return Finding(PROBLEM, name, found, mend)
-    if is_ready(name):
-        return Finding(GOOD, name, f"ready in {place_of(name)}")
-    return Finding(GOOD, name, f"installed; its first use unpacks it into {place_of(name)}")
-
-
-def _local(name: str, folder: Path) -> Finding:
-    lacking = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
-    if lacking:
-        return Finding(PROBLEM, name, f"{folder} lacks {' and '.join(lacking)}", "save the model there")
-    return Finding(GOOD, name, f"folder {folder}")
-
-
-def _hub(name: str) -> Finding:
-    """Whether the hub's files are in the local cache; the hub itself is not asked."""
-    from huggingface_hub import constants
-
-    identity, _, revision = name.partition("@")
-    place = constants.HF_HUB_CACHE
-    if cached_commit(identity, revision):
-        return Finding(GOOD, name, f"in the hub cache {place}")
-    if constants.HF_HUB_OFFLINE:
-        mend = f"unset HF_HUB_OFFLINE, or copy the model into {place} or into a folder"
-        return Finding(PROBLEM, name, f"not in {place}, and HF_HUB_OFFLINE forbids fetching it", mend)
-    mend = f"`hf download {identity}` fetches it now, where its terms are accepted"
-    return Finding(NOTE, name, f"not in {place}: a run fetches it from the hub", mend)
-
-
-def eight_bit() -> Finding:
-    if not has_gpu():
-        return Finding(
-            PROBLEM, "8-bit base", "needs an NVIDIA GPU", "leave `quantization` out of the profile"
-        )
-    if find_spec("bitsandbytes") is None:
-        return Finding(PROBLEM, "8-bit base", "needs bitsandbytes", "`pip install bitsandbytes`")
-    return Finding(GOOD, "8-bit base", f"bitsandbytes {installed('bitsandbytes')}")
 
 
 def demands(profile: Profile, outputs: Path) -> Iterator[Finding]:

@@ -9,13 +9,14 @@ both from finished runs. `seconds` that stand alone are told as they are.
 from collections.abc import Mapping
 from pathlib import Path
 
-from narrutils.data.files import read_json
+import pandas as pd
+
 from narrutils.data.run import Run
-from narrutils.models.packaged import PACKAGED, place_of
+from narrutils.models.hub import config_at_hand
 from narrutils.models.precision import kept_by, resolved
 from narrutils.models.speed import Speed, cores, here, measured
-from narrutils.paths import locate
 from narrutils.pipeline.profiles import Profile
+from narrutils.report.tables import duration
 
 
 def cost(profile: Profile, folder: Path, stage: str) -> dict[str, float]:
@@ -54,6 +55,19 @@ def parts(speed: Speed, precision: str, cores: int) -> tuple[float, float]:
     return 1 / speed.ordinary, 1000 / (gigaflops * cores)
 
 
+def in_words(table: pd.DataFrame) -> str:
+    """A forecast as it is printed, with its sum: what was never timed is unknown, not nothing."""
+    costs, runs = table[["seconds", "gigabytes"]].astype(float), table["would"] == "run"
+    told = table.astype(object).where(table.notna(), "")
+    told.loc[runs, costs.columns] = told.loc[runs, costs.columns].replace("", "unknown")
+    unknown = int((costs["seconds"].isna() & runs).sum())
+    known = costs["seconds"].dropna().sum()
+    took = f"{'at least' if unknown else 'about'} {duration(known)}" if known or not unknown else "unknown"
+    peak = f", {costs['gigabytes'].max():.1f} GB" if costs["gigabytes"].notna().any() else ""
+    never = f"; {unknown} notebooks were never timed" if unknown else ""
+    return f"{told.to_string(index=False)}\nin all {took}{peak}{never}"
+
+
 def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
     """At most how much the states of frozen layers take on disk, in GB; a model that is not here counts 0.
 
@@ -63,14 +77,8 @@ def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
     """
     rows = cases + sum(pool["rows"] for values in parameters.values() for pool in values.get("pools", []))
     read = [
-        values["max_tokens"] * _hidden_size(values["backbone"])
+        values["max_tokens"] * config_at_hand(values["backbone"]).get("hidden_size", 0)
         for values in parameters.values()
         if values.get("top_layers")
     ]
     return rows * sum(read) * 4 / 1e9  # float32 at most
-
-
-def _hidden_size(backbone: str) -> int:
-    """Width of a model's states, from its files; 0 where they are not here yet."""
-    config = (place_of(backbone) if backbone in PACKAGED else locate(backbone)) / "config.json"
-    return read_json(config).get("hidden_size", 0) if config.is_file() else 0

@@ -1,4 +1,4 @@
-"""What this machine has: Python, packages, kernel, vLLM, processor, GPU, memory, cores, disk.
+"""What this machine has: Python, packages, kernel, vLLM, processor, GPU, memory, cores, disk, models.
 
 Nothing is changed, loaded or fetched. Each finding is one line: good, a note (`~`: it runs, but
 something is worth knowing) or a problem (`✗`: nothing runs until it is mended).
@@ -20,9 +20,11 @@ import psutil
 
 from narrutils.data.files import read_json
 from narrutils.data.settings import Precision
+from narrutils.errors import InputError
+from narrutils.models.hub import cached_commit, is_hub_id
 from narrutils.models.precision import has_gpu
 from narrutils.models.speed import cores, described, measured
-from narrutils.paths import PROJECT
+from narrutils.paths import PROJECT, locate
 
 GOOD, NOTE, PROBLEM = "✓", "~", "✗"
 MEND_ENVIRONMENT = "`make demo ARGS=--dry-run` completes the environment"
@@ -162,3 +164,65 @@ def disk(outputs: Path) -> Finding:
             PROBLEM, "disk", f"{free:.1f} GB free in {place}", "free some, or name another --outputs"
         )
     return Finding(GOOD, "disk", f"{free:.0f} GB free in {place}")
+
+
+def model(name: str) -> Finding:
+    """One model by the name that a profile gives it."""
+    try:
+        from narrutils.models.packaged import PACKAGED
+    except ImportError as error:
+        return Finding(PROBLEM, name, f"cannot be looked for without {error.name}", MEND_ENVIRONMENT)
+    if name in PACKAGED:
+        return _packaged(name)
+    folder = locate(name)
+    if folder.is_dir():
+        return _local(name, folder)
+    if is_hub_id(name):
+        return _hub(name)
+    known = f"packaged are {', '.join(PACKAGED)}; else give a folder, or a hub id owner/model"
+    return Finding(PROBLEM, name, f"no packaged model, no folder {folder.absolute()}, no hub id", known)
+
+
+def _packaged(name: str) -> Finding:
+    from narrutils.models.packaged import is_ready, place_of, require
+
+    try:
+        require([name])
+    except InputError as error:
+        found, _, mend = str(error).partition("; ")
+        return Finding(PROBLEM, name, found, mend)
+    if is_ready(name):
+        return Finding(GOOD, name, f"ready in {place_of(name)}")
+    return Finding(GOOD, name, f"installed; its first use unpacks it into {place_of(name)}")
+
+
+def _local(name: str, folder: Path) -> Finding:
+    lacking = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
+    if lacking:
+        return Finding(PROBLEM, name, f"{folder} lacks {' and '.join(lacking)}", "save the model there")
+    return Finding(GOOD, name, f"folder {folder}")
+
+
+def _hub(name: str) -> Finding:
+    """Whether the hub's files are in the local cache; the hub itself is not asked."""
+    from huggingface_hub import constants
+
+    identity, _, revision = name.partition("@")
+    place = constants.HF_HUB_CACHE
+    if cached_commit(identity, revision):
+        return Finding(GOOD, name, f"in the hub cache {place}")
+    if constants.HF_HUB_OFFLINE:
+        mend = f"unset HF_HUB_OFFLINE, or copy the model into {place} or into a folder"
+        return Finding(PROBLEM, name, f"not in {place}, and HF_HUB_OFFLINE forbids fetching it", mend)
+    mend = f"`hf download {identity}` fetches it now, where its terms are accepted"
+    return Finding(NOTE, name, f"not in {place}: a run fetches it from the hub", mend)
+
+
+def eight_bit() -> Finding:
+    if not has_gpu():
+        return Finding(
+            PROBLEM, "8-bit base", "needs an NVIDIA GPU", "leave `quantization` out of the profile"
+        )
+    if find_spec("bitsandbytes") is None:
+        return Finding(PROBLEM, "8-bit base", "needs bitsandbytes", "`pip install bitsandbytes`")
+    return Finding(GOOD, "8-bit base", f"bitsandbytes {installed('bitsandbytes')}")

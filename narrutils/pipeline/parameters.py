@@ -16,12 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from narrutils.data.settings import Fields, Number
+from narrutils.data.settings import Fields
 from narrutils.data.sources import imported
 from narrutils.errors import InputError
 
 INJECTED = "run_dir"  # set by the runner, never by a profile
-PLAIN = {"int": int, "float": Number, "bool": bool, "str": str, "list": list, "dict": dict}
+PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
 
 
 @dataclass(frozen=True)

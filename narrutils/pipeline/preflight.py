@@ -4,32 +4,28 @@
 """
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from narrutils.crossfit.phases import Teaching
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
-from narrutils.data.settings import Fields, Teacher, fitting, settings
+from narrutils.data.schema import Schema
+from narrutils.data.schema_file import load_schema
+from narrutils.data.stages import check_whole, content, has_ended, unfinished
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
-from narrutils.models.settings import Body, Lora
-from narrutils.paths import PROJECT, locate
+from narrutils.paths import OUTPUTS, locate, shown
 from narrutils.pipeline import skipping
+from narrutils.pipeline.consistency import check_cases, check_settings
 from narrutils.pipeline.estimates import cost
-from narrutils.pipeline.parameters import INJECTED, Parameter
+from narrutils.pipeline.parameters import INJECTED
 from narrutils.pipeline.profiles import Profile, find_stage
-from narrutils.training.recipe import Recipe, by_name, together, varied
 
-OUTPUTS = PROJECT / "outputs"
 PREVIOUS = "previous_run"  # the parameter that names the finished run whose models a stage starts from
 
 
@@ -63,37 +59,33 @@ class Job:
 
     def resume(self, stage: str) -> str:
         """The command that goes on where `stage` stopped."""
-        words = ["narrutils", "run", shown(self.profile.path)]
-        words += [
-            "--only" if self.chosen == [stage] and len(self.profile.stages) > 1 else "--from",
-            stage[:2],
-        ]
-        words += [w for key, value in self.profile.overrides for w in ("-p", key, value)]
+        alone = self.chosen == [stage] and len(self.profile.stages) > 1
+        words = ["--only" if alone else "--from", stage[:2]]
         words += [] if self.outputs == OUTPUTS else ["--outputs", shown(self.outputs)]
-        return shlex.join(words)
+        return f"{self.profile.command} {shlex.join(words)}"
 
 
 def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -> Job:
-    """Check choice of stages, previous run, schema and data; nothing under `outputs` is touched.
+    """Check choice of stages, run folder, previous run, schema and data; nothing under `outputs` is touched.
 
     Raises:
         InputError: a stage or the precision is unknown, settings cannot hold together, an earlier stage
-            has not ended, the previous run is not there or not finished, or schema or data are faulty.
+            has not ended, the run folder holds something else, the previous run is not there or not
+            finished, or schema or data are faulty.
     """
-    chosen, outputs = _choose(profile, start, only), Path(outputs).resolve()
-    profile = settled(profile, outputs / profile.run)
+    chosen, outputs, notebooks = _choose(profile, start, only), Path(outputs).resolve(), Path(notebooks)
+    run = Run(outputs / profile.run)
+    check_folder(run.folder)
+    check_shown(profile)
+    check_earlier(run, profile.stages[: profile.stages.index(chosen[0])])
+    profile = settled(profile, run.folder)
     previous = previous_runs(profile, outputs)
-    check_settings(profile, previous)
+    check_settings(profile, previous, notebooks, chosen, run)
     inputs, data = check_inputs(profile)
+    check_data(run, data)
     for stage, folder in previous.items():
-        inputs.by_stage[stage][PREVIOUS] = skipping.content(Run(folder), profile.stages)
-    job = Job(profile, Path(notebooks), outputs, chosen, force, inputs, data, previous)
-    for stage in profile.stages[: profile.stages.index(chosen[0])]:
-        if not skipping.has_ended(job.run, stage):
-            raise InputError(
-                f"{shown(job.run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
-            )
-    return job
+        inputs.by_stage[stage][PREVIOUS] = content(Run(folder), profile.stages)
+    return Job(profile, notebooks, outputs, chosen, force, inputs, data, previous)
 
 
 def settled(profile: Profile, folder: Path) -> Profile:
@@ -110,41 +102,64 @@ def settled(profile: Profile, folder: Path) -> Profile:
     return replace(profile, parameters={s: v | known.get(s, {}) for s, v in profile.parameters.items()})
 
 
-def check_settings(profile: Profile, previous: Mapping[str, Path]) -> None:
-    """Make all settings that the notebooks will make of their parameters.
-
-    Args:
-        previous: stage -> folder of the run that it starts from, whose models may teach.
+def check_folder(folder: Path) -> None:
+    """Refuse to run where something lies that no run made.
 
     Raises:
-        InputError: some of them cannot hold together, or there is no such teacher.
+        InputError: it is a file, or a folder that is no run's and not empty.
     """
-    taken_over = previous or any(values.get("cycle") for values in profile.parameters.values())
-    pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
-    for stage, values in profile.parameters.items():
-        with concerning(stage):
-            made = _made(values, profile.declared[stage])
-            if stage in previous:
-                for name in (n for n, p in profile.declared[stage].items() if p.kind is Teacher):
-                    fitting(values[name], Literal[*Run(previous[stage]).models()], name)
-            elif Teaching in made and not taken_over:
-                fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{shown(folder)}: is a file; choose another name with `-p run NAME`")
+    if folder.is_dir() and not any((folder / name).exists() for name in ("run.json", ".stages")):
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if others:
+            mend = "choose another name with `-p run NAME`"
+            raise InputError(f"{shown(folder)}: is no run folder and holds {others[0]}; {mend}")
 
 
-def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
-    """Class -> the settings of a stage."""
-    kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]
-    made = {kind: settings(kind, values, rarer) for kind, rarer in kinds}
-    if {Body, Recipe} <= made.keys() and values.get("reader") != "tfidf":  # which trains nobody by it
-        parts = [made[Body], made.get(Lora, Lora()), made[Recipe]]
-        together(*parts)
-        tuned, epochs = made[Recipe].finetune_epochs, values.get("epochs")
-        if epochs is not None and tuned > epochs:
-            raise InputError(f"finetune_epochs is {tuned} of {epochs} epochs")
-        for name, changes in by_name(made[Teaching].finals if Teaching in made else []).items():
-            with concerning(f"finals: {name}"):
-                varied(parts, **changes)
-    return made
+def check_earlier(run: Run, stages: list[str]) -> None:
+    """Check that these stages, which are not to run, have ended in this folder.
+
+    Raises:
+        InputError: one has not.
+    """
+    for stage in stages:
+        if not has_ended(run, stage):
+            raise InputError(
+                f"{shown(run.folder)}: {stage} has not run to its end here; run with --from {stage[:2]}"
+            )
+
+
+def check_data(run: Run, data: dict) -> None:
+    """Refuse to go on in a run folder that was made of other data; changed files of the same are no such.
+
+    Args:
+        data: what `run.json` is to say of them; see `check_inputs`.
+
+    Raises:
+        InputError: the one is made and the other is not, or the schemas differ.
+    """
+    before = run.record().get("data") or data
+    if data and any(before.get(name, data[name]) != data[name] for name in ("embedded", "schema")):
+        was, now = (
+            f"{'the made corpus' if d['embedded'] else 'data of your own'} ({d['schema']})"
+            for d in (data | before, data)
+        )
+        mend = "give this run a name of its own, `-p run NAME`"
+        raise InputError(f"{shown(run.folder)}: was made of {was}, and this is {now}; {mend}")
+
+
+def check_shown(profile: Profile) -> None:
+    """Refuse to show narratives of data that only the command line names because a profile says so.
+
+    Raises:
+        InputError: the profile sets `show_text`, perhaps for made cases, and `-p` gives `data_dir` alone.
+    """
+    values, given = profile.parameters.values(), {key.split(".")[-1] for key, _ in profile.overrides}
+    shows = any(v.get("show_text") for v in values) and any(v.get("data_dir") for v in values)
+    if shows and "data_dir" in given and "show_text" not in given:
+        mend = "say `-p show_text true` or `-p show_text false`"
+        raise InputError(f"{shown(profile.path)}: sets show_text, and `-p` gives other cases; {mend}")
 
 
 def _choose(profile: Profile, start: str | None, only: str | None) -> list[str]:
@@ -177,9 +192,11 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
         raise InputError(
             f"{PREVIOUS} is {name}; there is no such run in {shown(outputs)}, and no such folder"
         )
-    stage = skipping.unfinished(Run(folder), profile.stages)
+    stage = unfinished(Run(folder), profile.stages)
     if stage:
         raise InputError(f"{PREVIOUS} is {name}; {stage} is not finished there, or older than what it reads")
+    with concerning(PREVIOUS):
+        check_whole(Run(folder))
     return folder
 
 
@@ -203,7 +220,9 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
         if schema and "data_dir" in values:
             place = _data_place(values)
             known = tuple(place.values())
-            seen[known] = seen.get(known) or load_data(_data_folder(place), schema)
+            seen[known] = seen.get(known) or _load(place, schema)
+            with concerning(stage):
+                check_cases(values, len(seen[known].train))
             found["data_dir"] = digest(seen[known].hashes)
             about = about or {
                 "schema": schema.name,
@@ -230,8 +249,13 @@ def _data_place(values: dict) -> dict:
     return {"embedded": True, "cases": values.get("demo_cases", 1000), "seed": values.get("seed", 0)}
 
 
-def _data_folder(place: dict) -> Path:
-    return embedded_data(place["cases"], place["seed"]) if place["embedded"] else locate(place["folder"])
+def _load(place: dict, schema: Schema) -> Dataset:
+    """The cases; how their files were read is printed."""
+    own = not place["embedded"]
+    data = load_data(locate(place["folder"]) if own else embedded_data(place["cases"], place["seed"]), schema)
+    for note in data.notes:
+        print(note, flush=True)
+    return data
 
 
 def forecast(job: Job) -> pd.DataFrame:
@@ -257,9 +281,3 @@ def _because(job: Job, stage: str, running: str | None) -> str:
         return "forced"
     reason = skipping.reason_to_run(job.profile, stage, job.parts(stage), job.run)
     return reason or (f"unless {running} writes what it wrote before" if running else "")
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be typed from here."""
-    path = path.resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -15,16 +15,16 @@ the notebooks declare before anything runs; a name or value that does not fit is
 nearest right name.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
-from narrutils.data.settings import Fields, Number, fitting
+from narrutils.data.settings import Fields, fitting
+from narrutils.data.yaml_files import load_yaml, parse_yaml
 from narrutils.errors import InputError, did_you_mean
-from narrutils.paths import PROJECT, locate
+from narrutils.paths import PROJECT, locate, shown
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
 TOP = ("run", "description", "estimate", "shared")
@@ -57,6 +57,12 @@ class Profile:
     @property
     def stages(self) -> list[str]:
         return list(self.parameters)
+
+    @property
+    def command(self) -> str:
+        """What runs it, as it can be typed from here."""
+        pairs = [word for key, value in self.overrides for word in ("-p", key, value)]
+        return shlex.join(["narrutils", "run", shown(self.path), *pairs])
 
     def injected(self, stage: str) -> dict[str, object]:
         """What differs from the notebook's own defaults, paths made absolute."""
@@ -132,28 +138,12 @@ def _read(path: Path) -> dict:
     if not path.is_file():
         known = sorted(p.name for p in (PROJECT / "params").glob("*.yaml"))
         raise InputError(f"{path}: no such profile{_near(path.name, known)}")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    raw = load_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a profile is a mapping with `run`, `shared` and a section a notebook")
-    raw = {"run": path.stem, "description": ""} | {str(k): v for k, v in raw.items()}
-    raw |= {key: {} if raw.get(key) is None else raw[key] for key in {"estimate", "shared", *raw} - {"run"}}
-    raw["description"] = str(raw["description"] or "")
-    return raw
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where plain YAML would drop the first."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value]
-        repeated = [key for key in keys if keys.count(key) > 1]
-        if repeated:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{repeated[0]} stands twice in the mapping that begins in line {line}")
-        return super().construct_mapping(node, deep)
+    words = load_yaml(path, words=True)  # a run may be called 010
+    raw = {key: {} if raw.get(key) is None else raw[key] for key in {"estimate": {}, "shared": {}} | raw}
+    return raw | {"run": words.get("run", path.stem), "description": str(words.get("description", ""))}
 
 
 def _check_sections(raw: dict, known: Declared, path: Path) -> None:
@@ -162,15 +152,15 @@ def _check_sections(raw: dict, known: Declared, path: Path) -> None:
             raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *known])}")
         if section not in ("run", "description") and not isinstance(value, dict):
             raise InputError(f"{path}: {section} must be a mapping of name to value")
-    fitting(raw["estimate"], dict[Literal[*known], dict[ESTIMATED, Number]], f"{path}: estimate")
+    fitting(raw["estimate"], dict[Literal[*known], dict[ESTIMATED, float]], f"{path}: estimate")
 
 
 def _run_name(run: object, path: Path) -> str:
     """The run's folder name; it may not lead out of the outputs folder."""
-    name = str(run)
-    if not name or name in (".", "..") or set(name) & set("/\\") or name.startswith("."):
-        raise InputError(f"{path}: run is {name!r}; it takes one folder name, such as demo")
-    return name
+    word = run if isinstance(run, str) else ""
+    if not word.isprintable() or word != word.strip() or set(word) & set("/\\") or word[:1] in ("", "."):
+        raise InputError(f"{path}: run is {run!r}; it takes one folder name, such as demo")
+    return word
 
 
 def _declaring(name: str, names: Declared, stages: list[str], where: str) -> list[str]:
@@ -221,8 +211,8 @@ def _override(values: dict, names: Declared, key: str, text: str) -> None:
     words = [word for word in before if all(word not in parameters for parameters in names.values())]
     stages = [find_stage(words[0], names, "-p")] if words else list(names)
     try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError:
+        parsed = parse_yaml(text)
+    except InputError:
         parsed = text
     where = f"-p {stages[0]}" if words else "-p"
     for stage in _declaring(name, names, stages, where):

@@ -39,6 +39,7 @@ def describe(profile: Profile, data: dict) -> dict:
         "description": profile.description,
         "parameters": profile.parameters,
         "overrides": dict(profile.overrides),
+        "command": profile.command,
         "seeds": {stage: found for stage, found in seeds.items() if found},
         "data": data,
         "versions": versions(),

@@ -13,18 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
+from narrutils.data import stages
 from narrutils.errors import InputError, Stopped, quoted_refusal, refusal
 from narrutils.models.hub import backbones
-from narrutils.models.packaged import PACKAGED, is_ready, require
+from narrutils.models.packaged import PACKAGED, is_ready
 from narrutils.models.precision import fastest, slow
-from narrutils.paths import PROJECT
+from narrutils.paths import OUTPUTS, PROJECT, shown
 from narrutils.pipeline import provenance, skipping
-from narrutils.pipeline.estimates import states_gigabytes
+from narrutils.pipeline.consistency import check_models
+from narrutils.pipeline.estimates import in_words, states_gigabytes
 from narrutils.pipeline.parameters import read_cells
-from narrutils.pipeline.preflight import OUTPUTS, Job, forecast, preflight, shown
+from narrutils.pipeline.preflight import Job, forecast, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile
 from narrutils.pipeline.redaction import redact, redact_notebook
 from narrutils.report.show import shows_text
@@ -48,6 +49,8 @@ def run_profile(
     force: bool = False,
 ) -> Path:
     """Run a profile's notebooks into `outputs/<run>`; build the report and print the ladder.
+
+    Where stages that were not chosen are stale now, one line says so in place of both.
 
     Args:
         start: first stage (`04` or its full name); the earlier ones must have ended.
@@ -90,13 +93,7 @@ def dry_run(
     job = preflight(profile, notebooks, outputs, **choice)
     _tell_slow(job)
     packaged_models(job)
-    table = forecast(job)
-    known = table[["seconds", "gigabytes"]].astype(float)
-    total, peak = known["seconds"].sum(), known["gigabytes"].max()
-    unknown = int((known["seconds"].isna() & (table["would"] == "run")).sum())
-    print(table.astype(object).where(table.notna(), "").to_string(index=False))
-    print(f"in all about {duration(total)}, {0 if pd.isna(peak) else peak:.1f} GB", end="")
-    print(f"; {unknown} notebooks were never timed" if unknown else "")
+    print(in_words(forecast(job)))
     kept = states_gigabytes(profile.parameters, job.data.get("rows", 0))
     if kept:
         place = shown(job.run.states)
@@ -116,12 +113,11 @@ def packaged_models(job: Job) -> list[str]:
     """The packaged models of the chosen stages.
 
     Raises:
-        InputError: the packages of one are not here.
+        InputError: a model that they name cannot be had here.
     """
-    named = backbones([job.profile.parameters[stage] for stage in job.chosen])
-    packaged = [name for name in named if name in PACKAGED]
-    require(packaged)
-    return packaged
+    parameters = {stage: job.profile.parameters[stage] for stage in job.chosen}
+    check_models(parameters)
+    return [name for name in backbones(list(parameters.values())) if name in PACKAGED]
 
 
 def _make_ready(packaged: list[str]) -> None:
@@ -169,7 +165,7 @@ def _execute(job: Job, stage: str) -> int:
     """Execute one notebook; its number of code cells.
 
     It is written beside its place until it ends, well or badly, so the last finished
-    one stays readable meanwhile.
+    one stays readable meanwhile; and for good, where what was written is no whole notebook.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -205,7 +201,17 @@ def _execute(job: Job, stage: str) -> int:
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
         raise RunFailed(_failure(job, stage, _started(part), line)) from None
     finally:
-        if part.exists():
+        _take_place(part, made)
+
+
+def _take_place(part: Path, made: Path) -> None:
+    """Put an executed notebook in its place if it is whole; a truncated one, of a full disk, goes."""
+    with suppress(FileNotFoundError):
+        try:
+            read_cells(part)
+        except InputError:
+            part.unlink()
+        else:
             os.replace(part, made)
 
 
@@ -213,18 +219,22 @@ def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
     """What to say of a cell that raised papermill's `error`; its message goes where text is hidden."""
     said = error.evalue
     if not shows_text(job.profile.parameters):
-        redact_notebook(notebook)
         said, _ = redact(error.ename, error.evalue, error.traceback)
+        try:
+            redact_notebook(notebook)
+        except (OSError, ValueError):  # it could not be written: what it says is not kept
+            notebook.unlink(missing_ok=True)
     refused = quoted_refusal(error.evalue)
     line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
     return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
 def _started(notebook: Path) -> int:
-    """How many code cells of a half-executed notebook were begun."""
-    if not notebook.exists():
+    """How many code cells of a half-executed notebook were begun; 0 where it cannot be read."""
+    try:
+        notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
+    except (OSError, InputError):
         return 0
-    notes = [c["metadata"].get("papermill", {}) for c in read_cells(notebook) if c["cell_type"] == "code"]
     return sum(bool(note.get("start_time")) for note in notes)
 
 
@@ -253,16 +263,29 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _finish(job: Job) -> Path:
-    """Build the report; ladder and path are the last lines."""
+    """Build the report; ladder and path are the last lines. Of stale stages there is a line alone."""
     from narrutils.report.build import build_report
 
-    if not skipping.unfinished(job.run, job.profile.stages):
+    if not stages.unfinished(job.run, job.profile.stages):
         job.run.drop_states()
+    stale = stages.fault(job.run)
+    if stale:
+        _tell_stale(job, *stale)
+        return job.run.path("report/index.html")
     report = build_report(job.run.folder)
     if job.run.has("ladder.json"):
         _print_ladder(job.run.read("ladder.json"))
     print(f"report: {shown(report)}", flush=True)
     return report
+
+
+def _tell_stale(job: Job, first: str, reason: str) -> None:
+    """One line: which stages are stale, why, and the command that runs them again."""
+    late = [
+        stage for stage in job.profile.stages if stage >= first and stages.recorded(job.run, stage)["files"]
+    ]
+    report = "; the report is of before" if job.run.has("report/index.html") else ""
+    print(f"stale: {', '.join(late)} ({reason}){report}; to go on: {job.resume(first)}", flush=True)
 
 
 def _print_ladder(entries: list[dict]) -> None:

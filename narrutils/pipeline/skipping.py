@@ -1,19 +1,19 @@
 """Which notebooks a rerun may skip, decided by content and never by dates.
 
 A stage's key covers its notebook's cells, its parameters, the modules of the package that the
-notebook imports (`sources`), the data, and what every earlier stage wrote.
-`.stages/<stage>.key.json` records the key with the digest of each artefact when the stage ends.
+notebook imports (`sources`), the data, and what every earlier stage wrote. When the stage ends it
+is recorded with the digest of each artefact (`data.stages`).
 A stage is skipped if its key is the same and its artefacts still stand as they were recorded.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.files import digest, write_json
 from narrutils.data.run import Run
 from narrutils.data.sources import source_digests
+from narrutils.data.stages import RECORD, recorded
 from narrutils.pipeline.parameters import imported_by, read_cells
 from narrutils.pipeline.profiles import Profile
 
@@ -44,32 +44,6 @@ def key_parts(profile: Profile, stage: str, notebook: Path, inputs: Inputs, run:
     return json.loads(json.dumps(parts, default=str))  # as it will read from its file
 
 
-def recorded(run: Run, stage: str) -> dict:
-    """`parts` and `files` (name -> digest) of a stage's last run; `parts` is empty if it did not end."""
-    path = run.path(f".stages/{stage}.key.json")
-    return read_json(path) if path.exists() else {"parts": {}, "files": {}}
-
-
-def has_ended(run: Run, stage: str) -> bool:
-    """Whether the stage once ran to its end and its artefacts are still there."""
-    record = recorded(run, stage)
-    return bool(record["parts"]) and all(run.has(n) for n in (*record["files"], f"{stage}.ipynb"))
-
-
-def unfinished(run: Run, stages: Sequence[str]) -> str:
-    """The first stage that did not end, or ended before an earlier one wrote something else; "" if none."""
-    for n, stage in enumerate(stages):
-        earlier = {s: digest(recorded(run, s)["files"]) for s in stages[:n]}
-        if not has_ended(run, stage) or recorded(run, stage)["parts"]["earlier"] != earlier:
-            return stage
-    return ""
-
-
-def content(run: Run, stages: Sequence[str]) -> str:
-    """One digest of everything that the stages of a run wrote, as recorded when they ended."""
-    return digest({stage: recorded(run, stage)["files"] for stage in stages})
-
-
 def reason_to_run(profile: Profile, stage: str, parts: dict, run: Run) -> str:
     """Why the stage must run again, or "" if it may be skipped."""
     old = recorded(run, stage)
@@ -87,16 +61,16 @@ def reason_to_run(profile: Profile, stage: str, parts: dict, run: Run) -> str:
 
 
 def _difference(old: dict, new: dict) -> str:
-    if old["notebook"] != new["notebook"]:
+    if old.get("notebook") != new["notebook"]:
         return "the notebook changed"
-    before, after = old["parameters"], new["parameters"]
+    before, after = old.get("parameters", {}), new["parameters"]
     changed = [n for n in {**before, **after} if before.get(n, ...) != after.get(n, ...)]
     if changed:
         return f"changed: {', '.join(changed)}"
-    before, after = old["package"], new["package"]
+    before, after = old.get("package", {}), new["package"]
     if before != after:
         return f"changed: {min(n for n in {**before, **after} if before.get(n) != after.get(n))}"
-    moved = [s for s, d in new["earlier"].items() if old["earlier"].get(s) != d]
+    moved = [s for s, d in new["earlier"].items() if old.get("earlier", {}).get(s) != d]
     return f"{moved[0]} wrote other artefacts" if moved else "the earlier notebooks changed"
 
 
@@ -109,7 +83,7 @@ def _last_recorded(profile: Profile, run: Run, name: str) -> str:
 def begin(run: Run, stage: str, remake: bool) -> None:
     """Open a stage: nothing counts as done until `end`; `remake` voids its trained folders too."""
     names = {**recorded(run, stage)["files"], **dict.fromkeys(run.written_by(stage), "")}
-    write_json(run.path(f".stages/{stage}.key.json"), {"parts": {}, "files": names})
+    write_json(run.path(f".stages/{stage}{RECORD}"), {"parts": {}, "files": names})
     if remake:
         for name in names:
             if Path(name).name == "key.json":
@@ -125,4 +99,4 @@ def end(run: Run, stage: str, parts: dict, profile: Profile) -> None:
         if Path(name).name != "key.json":  # a trained folder is worth keeping: its own key guards it
             run.path(name).unlink(missing_ok=True)
     files = {name: digest(run.path(name)) for name in written}
-    write_json(run.path(f".stages/{stage}.key.json"), {"parts": parts, "files": files})
+    write_json(run.path(f".stages/{stage}{RECORD}"), {"parts": parts, "files": files})

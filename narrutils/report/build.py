@@ -13,6 +13,7 @@ from pathlib import Path
 from narrutils.data.files import altered, atomic, digest, note_contents
 from narrutils.data.run import Run
 from narrutils.data.sources import source_digest
+from narrutils.data.stages import check_whole
 from narrutils.report.pages import read_page
 from narrutils.report.render import TEMPLATES, render
 from narrutils.report.tables import duration
@@ -42,8 +43,12 @@ def build_report(folder: str | Path) -> Path:
 
     Returns:
         The path of `report/index.html`.
+
+    Raises:
+        InputError: the stages of the run do not belong together.
     """
     folder = Path(folder)
+    check_whole(Run(folder))
     report, key = folder / "report", _key(folder)
     marker = report / ".key.json"
     said = json.dumps(key) + "\n"

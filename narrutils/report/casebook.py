@@ -65,30 +65,33 @@ class Casebook:
             variable: name of a variable; `model`: one of `models`; `error`: one of `errors`.
 
         Returns:
-            uid -> probability that the model gives to the given code, in [0, 1].
+            uid -> probability that the model gives to the given code, in [0, 1]. A case without a
+            label is no kind of error: it stands among all cases alone, last, with NaN.
         """
         given, read = self.study.labels[variable], self.codes(model)[variable]
         wanted = {
-            ALL: given == given,
+            ALL: pd.Series(True, given.index),
             AGREE: given == read,
             MISSED: (given == 1) & (read == 0),
             ADDED: (given == 0) & (read == 1),
             OTHER: given != read,
         }[error]
+        wanted = wanted.fillna(False).astype(bool)
         return self._of_given(variable, model)[wanted].sort_values(kind="stable")
 
     def readings(self, uid: str) -> pd.DataFrame:
         """One case, a row a variable: the given code, and for each model the probability of that code.
 
-        A model's entry ends in ` → code` where it would code something else.
+        A model's entry ends in ` → code` where it would code something else; where no label is given,
+        this is all of it.
         """
-        table = self.study.labels.loc[[uid]].T.rename(columns={uid: "given"})
+        labels = self.study.labels.loc[uid]
+        table = pd.DataFrame({"given": labels.astype(object).where(labels.notna(), "")})
         for model in self.models:
             codes = self.codes(model).loc[uid]
             shares = [self._of_given(v, model)[uid] for v in table.index]
             table[model] = [
-                f"{share:.2f}" + ("" if codes[v] == given else f" → {codes[v]}")
-                for v, given, share in zip(table.index, table["given"], shares)
+                _told(*of_variable) for of_variable in zip(table["given"], shares, codes[table.index])
             ]
         return table.rename_axis(index="variable", columns=None)
 
@@ -106,7 +109,7 @@ class Casebook:
         return pd.Series(cosine[best], index=cases.index[best], name="similarity")
 
     def _of_given(self, variable: str, model: str) -> pd.Series:
-        """Probability that a model gives to each case's given code."""
+        """Probability that a model gives to each case's given code; NaN where there is none."""
         table = self.probabilities(model)
         shares = self.study.schema[variable].of_codes(table, self.study.labels[variable])
         return pd.Series(shares, index=table.index)
@@ -122,3 +125,9 @@ class Casebook:
     def _vectors(self):
         texts = self.study.train.agg("\n".join, axis=1)
         return normalize(TfidfVectorizer(sublinear_tf=True).fit_transform(texts)).tocsr()
+
+
+def _told(given: int | str, share: float, code: int) -> str:
+    """How a model reads one variable of a case: the probability of the given code, and its own if another."""
+    known = "" if given == "" else f"{share:.2f}"
+    return known if code == given else f"{known} → {code}".lstrip()

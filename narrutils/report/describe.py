@@ -8,10 +8,11 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
+from narrutils.data.clusters import TEXTS, Together
+from narrutils.data.clusters import words as words_of
 from narrutils.data.folds import allowed
 from narrutils.data.schema import Schema
 from narrutils.generation.pools import Pool
-from narrutils.generation.reference import words as words_of
 
 
 def word_counts(cases: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -45,28 +46,61 @@ def overlap(cases: pd.DataFrame, schema: Schema) -> pd.Series:
     return pd.Series(values, index=told.index, dtype=float)
 
 
+def belonging(together: Together, cases: pd.DataFrame) -> pd.DataFrame:
+    """Sets of two or more training cases that belong together, a row a reason, all together last.
+
+    Args:
+        cases: with `split`, as `cases.parquet` holds them.
+
+    Returns:
+        `sets`, `cases` in them, and those of the `largest`.
+    """
+    train, sizes, reasons = cases.index[cases["split"] == "train"], {}, together.reasons
+    if reasons.shape[1] > 1:
+        reasons = reasons.assign(**{"in all": together.clusters})
+    for reason, values in reasons.loc[train].items():
+        of_reason = values.value_counts()
+        sizes["nearly the same words" if reason == TEXTS else reason] = of_reason[of_reason > 1]
+    table = {name: {"sets": len(s), "cases": s.sum(), "largest": s.max()} for name, s in sizes.items()}
+    return pd.DataFrame.from_dict(table, orient="index").fillna(0).astype(int)
+
+
 def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
-    """Cases of each binary variable and of each class: columns `variable`, `class`, `cases`, `share`."""
+    """Cases of each binary variable and of each class.
+
+    Returns:
+        `variable`, `class`, `cases`, `labelled`, the cases that have a label of the variable, and
+        `share` of these; NaN where there are none.
+    """
     rows = []
     for v in schema.variables:
+        given = labels[v.name].dropna()
         for code in v.codes[-1:] if v.is_binary else v.codes:
-            count = int((labels[v.name] == code).sum())
-            name = "" if v.is_binary else v.classes[code]
-            rows.append({"variable": v.name, "class": name, "cases": count, "share": count / len(labels)})
+            count, name = int((given == code).sum()), "" if v.is_binary else v.classes[code]
+            share = count / len(given) if len(given) else np.nan
+            told = {"variable": v.name, "class": name, "cases": count, "labelled": len(given), "share": share}
+            rows.append(told)
     return pd.DataFrame(rows)
 
 
 def co_occurrence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
-    """Phi coefficient in [−1, 1] of each pair of binary variables; null where one never varies."""
+    """Phi coefficient in [−1, 1] of each pair of binary variables; null where one never varies.
+
+    Each is that of the cases that have both labels.
+    """
     names = [v.name for v in schema.binary]
     return labels[names].astype(float).corr().where(~np.eye(len(names), dtype=bool))
 
 
 def fold_balance(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
-    """Cases of each fold, and the widest gap in a column's share between fold and whole."""
-    targets = schema.to_targets(labels)
-    gaps = (targets.groupby(folds.loc[labels.index]).mean() - targets.mean()).abs()
+    """Cases of each fold, and the widest gap in a column's share of labelled cases between fold and whole.
+
+    `labels` counts the cells that have a label.
+    """
+    targets, folds = schema.to_targets(labels), folds.loc[labels.index]
+    gaps = (targets.groupby(folds).mean() - targets.mean()).abs().fillna(0)
     table = pd.DataFrame({"cases": folds.value_counts().sort_index()})
+    table["labels"] = labels[schema.names].notna().sum(axis=1).groupby(folds).sum()
     table["widest gap"] = gaps.max(axis=1)
     table["in column"] = gaps.idxmax(axis=1)
     return table

@@ -35,7 +35,7 @@ def explore(study: Study | str | Path, show_text: bool | None = None):
         What a notebook displays: widgets, or a table where no one could use them.
 
     Raises:
-        InputError: the run has no cases or no predictions yet.
+        InputError: the run has no cases or no predictions yet, or its stages do not belong together.
     """
     study = study if isinstance(study, Study) else Study.open(Run(study))
     if show_text is None:
@@ -50,8 +50,8 @@ def static_table(book: Casebook) -> HTML:
     """Of each variable, the case that its model finds hardest to believe: no text, no kernel needed."""
     model, worst = book.models[0], []
     for name, labels in book.study.labels.items():
-        chosen = book.select(name, model)
-        worst.append((name, chosen.index[0], labels[chosen.index[0]], chosen.iloc[0]))
+        chosen = book.select(name, model).dropna().head(1)
+        worst += [(name, uid, labels[uid], share) for uid, share in chosen.items()]
     table = pd.DataFrame(worst, columns=["variable", "uid", "given", f"{model}: probability of it"])
     table = table.sort_values(table.columns[-1]).head(ROWS)
     said = "In a live notebook a browser of all cases stands here. The labels that are hardest to believe:"
@@ -96,7 +96,8 @@ class Explorer:
     def _list_cases(self) -> None:
         chosen = self.book.select(self.variable.value, self.model.value, self.error.value)
         self.told.value = f"<em>{len(chosen)} cases, the hardest to believe first</em>"
-        self.case.options = [(f"{uid}  {share:.2f}", uid) for uid, share in chosen.items()]
+        shares = chosen.map("{:.2f}".format).where(chosen.notna(), "")
+        self.case.options = [(f"{uid}  {share}".rstrip(), uid) for uid, share in shares.items()]
         self.case.value = chosen.index[0] if len(chosen) else None
         self._show()
 
@@ -117,14 +118,19 @@ class Explorer:
         table = self.book.readings(uid)
         first = self.variable.value
         table = table.loc[[first, *table.index.drop(first)]].reset_index()
-        note = "the given code, and each model's probability of it; → what the model would code instead"
+        note = "the given code, and each model's probability of it; → what the model would code"
         return _set(f"<p><em>{note}</em></p>{table.to_html(index=False, border=0)}", "white-space:nowrap")
 
     def _evidence(self) -> pd.DataFrame:
-        """What each sentence does to the reading, by the model that never saw this case's fold."""
+        """What each sentence does to the reading, by the model that never saw this case's fold.
+
+        Of the given code, or where none is given of the model's own.
+        """
         uid, name, study = self.case.value, self.variable.value, self.book.study
         teacher = Teachers(study.run, self.model.value, study.schema)
-        column = study.schema[name].column_of(study.labels.loc[uid, name])
+        given = study.labels.loc[uid, name]
+        code = self.book.codes(self.model.value).loc[uid, name] if pd.isna(given) else given
+        column = study.schema[name].column_of(code)
         return leave_one_out(
             lambda texts: teacher.read(int(teacher.folds[uid]), texts),
             study.train.loc[[uid]],

@@ -7,6 +7,7 @@ makes a report.
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from narrutils.data.run import Run
@@ -25,11 +26,11 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
     """How the ensemble codes each variable out of fold, against the given labels.
 
     Returns:
-        A row a variable: `meaning`, `metric` (F1, accuracy), `score`, `low`, `high`,
-        `positives`, `share` (of a categorical variable: of its most frequent class, named in
-        `most`), `precision`, `recall`, `threshold`, `brier`, `error` and `error_calibrated`
-        (expected calibration error, before and after cross-fitted calibration); and the
-        reliability curves of the probabilities as they are.
+        A row a variable: `meaning`, `metric` (F1, accuracy), `cases` (with a label of it), `missing`
+        (without), `score`, `low`, `high`, `positives`, `share` (of a categorical variable: of its most
+        frequent class, named in `most`), `precision`, `recall`, `threshold`, `brier`, `error` and
+        `error_calibrated` (expected calibration error, before and after cross-fitted calibration);
+        and the reliability curves of the probabilities as they are. NaN without any label.
     """
     needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
     if not all(map(run.has, needed)):
@@ -52,11 +53,14 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
 def _prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for v in schema.variables:
-        counts = labels[v.name].value_counts()
-        code = 1 if v.is_binary else counts.index[0]
-        most = "" if v.is_binary else v.classes[code]
+        given = labels[v.name].dropna()
+        counts = given.value_counts()
+        code = 1 if v.is_binary else counts.index[0] if len(given) else None
+        most = v.classes[code] if code in (v.classes or {}) else ""
         meaning = re.sub(r"\{class\}\.?", "…", v.description)
-        rows[v.name] = {"meaning": meaning, "share": counts.get(code, 0) / len(labels), "most": most}
+        share = counts.get(code, 0) / len(given) if len(given) else np.nan
+        missing = len(labels) - len(given)
+        rows[v.name] = {"meaning": meaning, "missing": missing, "share": share, "most": most}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

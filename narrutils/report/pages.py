@@ -113,7 +113,7 @@ def _output(output, heading: str) -> dict | None:
     if output.output_type == "error":
         return {"kind": "error", "html": _ansi("\n".join(output.traceback))}
     form = next((f for f in FORMS if f in output.data), None)
-    if form is None:
+    if form is None or not output.data[form]:  # a sentence that has nothing to say here
         return None
     width = output.get("metadata", {}).get(form, {}).get("width", "")
     return _display(form, output.data[form], heading) | {"width": width}

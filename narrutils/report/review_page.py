@@ -2,7 +2,8 @@
 
 What is shown lies in the page as one block of JSON, which a script sets as text: a
 narrative holding markup does nothing. Where a browser runs no script there is a table.
-Narratives are in the page only where the run was told `show_text`.
+Narratives are in the page only where the run was told `show_text`. What is exported names the
+case of each decision by its uid and by `review.case_digest`, salted by the labels' key.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.run import Run
+from narrutils.labels.review import case_digest
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
 from narrutils.report.render import render
 
@@ -45,10 +47,12 @@ def contents(run: Run) -> dict:
     doubts = [_doubt(row, about["variables"], members) for row in queue.to_dict("records")]
     payload = {"key": about["key"], "variables": about["variables"], "texts": list(about["texts"].values())}
     payload |= {"members": [name[2:] for name in members], "doubts": doubts}
+    cases = run.cases("train").loc[queue["uid"].unique(), list(about["texts"])].fillna("")
+    texts = dict(zip(cases.index, cases.to_numpy().tolist()))
+    payload["digests"] = {uid: case_digest(about["key"], uid, told) for uid, told in texts.items()}
     marked = 0
     if about["show_text"]:
-        cases = run.cases("train").loc[queue["uid"].unique(), list(about["texts"])].fillna("")
-        payload["cases"] = dict(zip(cases.index, cases.to_numpy().tolist()))
+        payload["cases"] = texts
         evidence = dict(list(run.read(f"{FOLDER}/evidence.parquet").groupby(["uid", "column"])))
         for doubt, column in zip(doubts, queue["column"]):
             _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], list(about["texts"]))

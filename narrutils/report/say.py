@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from IPython.display import Markdown
 
+from narrutils.evaluation.apart import ALL
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns
 from narrutils.evaluation.ladder import to_table
 from narrutils.report.tables import figure, percent, with_interval
@@ -23,6 +24,62 @@ def handed_in(submission: pd.DataFrame, members: Sequence[str]) -> Markdown:
     told = f"{_count(len(submission), 'test case')}, each in {_count(submission.shape[1] - 1, 'variable')}"
     by = f"the weighted mean of {_names(members)}" if len(members) > 1 else _names(members)
     return Markdown(f"The submission codes {told}, as {by} reads them.")
+
+
+def missing(labels: pd.DataFrame, test_labels: pd.DataFrame | None = None) -> Markdown:
+    """On how many labels all that follows stands, where some are missing; nothing where none is.
+
+    Args:
+        labels: given codes of the official cases, null where none is given.
+        test_labels: those of the test cases; None where there are none at all.
+    """
+    told = []
+    for kind, table in {"official": labels, "test": test_labels}.items():
+        gone = pd.DataFrame() if table is None else table.isna()
+        if gone.any(axis=None):
+            cells, cases = gone.to_numpy().sum(), gone.all(axis=1).sum()
+            whole = f", all of {_count(cases, 'case')} among them" if cases else ""
+            told.append(f"{cells:,} of {_count(gone.size, 'label')} of the {kind} cases are missing{whole}")
+    if not told:
+        return Markdown("")
+    none = _names(labels.columns[labels.isna().all()])
+    unscored = f" No label is given of {none}, so there is no score." if none else ""
+    taken = "They are taken to be missing at random: what is fitted and scored here stands on the others."
+    return Markdown(f"{'; '.join(told)}. {taken}{unscored}")
+
+
+def together(clusters: pd.DataFrame, similarity: float, train_cases: int = 0) -> Markdown:
+    """How many cases of `clusters.parquet` belong to others, and which texts count as nearly the same.
+
+    Args:
+        train_cases: how many training cases were asked for; 0: all.
+    """
+    sizes, train = clusters["cluster"].value_counts(), clusters["cluster"].notna().sum()
+    sizes, twins = sizes[sizes > 1], clusters["twin"].ne("").sum()
+    told = "No training case belongs to another"
+    if len(sizes):
+        told = f"{sizes.sum():,} of {_count(train, 'training case')} belong to {_count(len(sizes), 'set')}, "
+        told += f"the largest of {sizes.max():,}; each set stays in one fold"
+    tested = _count(len(clusters) - train, "test case")
+    told += f". {f'{twins:,} of {tested} belong' if twins else 'No test case belongs'} to a training case"
+    short = f" {train:,} training cases were drawn, not {train_cases:,}: sets are drawn whole."
+    way = f"Texts count as nearly the same from a similarity of {similarity:g} on."
+    way = way if similarity else "Texts were not compared."
+    return Markdown(f"{told}. {way}{short if train < train_cases else ''}")
+
+
+def apart(table: pd.DataFrame, twins: pd.Series) -> Markdown:
+    """What the last step of `apart.score_apart` scores on test cases with and without a twin."""
+    if not twins.ne("").any():
+        return Markdown("No test case belongs to a training case.")
+    if table.empty:
+        return Markdown(UNKNOWN["given"])
+    last = table[(table["step"] == table["step"].iloc[-1]) & (table["part"] != ALL)]
+    scores = [
+        f"{with_interval(*row[columns_of('average_f1')])} on {_count(row['n'], 'test case')} {row['part']}"
+        for _, row in last.iterrows()
+    ]
+    return Markdown(f"The {last['step'].iloc[-1]} scores {', and '.join(scores)} among the training cases.")
 
 
 def score(entries: list[dict], split: str = "oof", against: str = "given") -> Markdown:
@@ -104,6 +161,7 @@ def queue(doubts: pd.DataFrame) -> Markdown:
     """How many labels are queued for review, of which kinds, and how many of them should be wrong."""
     kinds = ", ".join(f"{n} {kind}" for kind, n in doubts["direction"].value_counts().items())
     wrong = f"; going by their probabilities, {doubts['probability'].sum():.0f} of them are wrong"
+    wrong += ". That is the models' estimate, fitted to these very labels, and no finding"
     told = f"{_count(len(doubts), 'label')} queued for review"
     return Markdown(told + (f" ({kinds}){wrong}." if kinds else "."))
 

@@ -47,6 +47,9 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
     if schema and run.has("cases.parquet"):
         splits = run.cases()["split"].value_counts()
         lines += [(f"{splits.sum():,}", "cases"), (str(len(schema.names)), "variables")]
+    missing = sum(v["missing"] for v in found["variables"] or [])
+    if missing:
+        lines.append((f"{missing:,}", "labels missing"))
     if found["generated"]:
         kept, rows = (sum(pool[k] for pool in found["generated"]) for k in ("kept", "rows"))
         lines.append((f"{kept:,} of {rows:,}", "generated rows kept"))
@@ -69,12 +72,13 @@ def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None
 
 
 def _variable(name: str, row: pd.Series, reliable: pd.DataFrame, test: Mapping[str, float]) -> dict:
-    shape = "dot" if row["metric"] == "F1" else "square"
+    mark = Mark(row["score"], "dot" if row["metric"] == "F1" else "square", row["low"], row["high"])
+    positives = row["most"] or f"{row['positives']:,} cases"
     return row.to_dict() | {
         "name": name,
-        "positives": row["most"] or f"{row['positives']:,} cases",
+        "positives": f"{positives}, of {row['cases']:,} labelled" if row["missing"] else positives,
         "interval": interval(row["low"], row["high"]),
-        "strip": strip(UNIT, [Mark(row["score"], shape, row["low"], row["high"])]),
+        "strip": strip(UNIT, [mark] if row["cases"] else []),
         "test": figure(test.get(name)),
         "precision": figure(row["precision"]) or "–",
         "recall": figure(row["recall"]) or "–",

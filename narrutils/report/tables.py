@@ -39,8 +39,8 @@ def with_interval(value: float | None, low: float | None, high: float | None, si
 
 
 def percent(share: float) -> str:
-    """`86.7 %`, on one line."""
-    return f"{100 * share:.1f}\xa0%"
+    """`86.7 %`, on one line, or "" where it is not known."""
+    return "" if pd.isna(share) else f"{100 * share:.1f}\xa0%"
 
 
 def duration(seconds: float) -> str:

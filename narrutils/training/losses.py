@@ -2,7 +2,9 @@
 
 For NVDRS: (21 · BCE + CE_location + CE_weapon) / 23; in general the mean over the
 variables of a binary or a categorical cross-entropy. Hard and soft targets differ
-in one thing only: soft categorical targets are not smoothed.
+in one thing only: soft categorical targets are not smoothed. A label that is not given,
+NaN in the targets, has neither loss nor gradient; each one that is counts the same, since
+sums are divided by all rows of a batch.
 """
 
 import torch
@@ -34,7 +36,7 @@ class AbstractionLoss(nn.Module):
 
         Args:
             logits: `[batch, schema.width]`, any real numbers.
-            targets: `[batch, schema.width]`, in [0, 1].
+            targets: `[batch, schema.width]`, in [0, 1]; NaN in all columns of a variable without a label.
             soft: `[batch]` of bool: whether the row's targets are a teacher's.
         """
         logits, targets = logits.float(), targets.float()
@@ -44,11 +46,12 @@ class AbstractionLoss(nn.Module):
 
     def of_binary(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Sum over the binary variables, each `[batch, n_binary]`, of the mean cross-entropy."""
-        y = targets * (1 - 2 * self.smoothing) + self.smoothing
-        return F.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(0).sum()
+        y = targets.nan_to_num() * (1 - 2 * self.smoothing) + self.smoothing
+        losses = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
+        return losses.where(~targets.isnan(), 0).mean(0).sum()
 
     def cross_entropy(self, logits: Tensor, targets: Tensor, soft: Tensor) -> Tensor:
         """Mean cross-entropy of one categorical variable of K classes, each `[batch, K]`."""
         smoothing = self.smoothing * (~soft).float()[:, None]
         y = targets * (1 - smoothing) + smoothing / targets.shape[1]
-        return -(y * logits.log_softmax(dim=1)).sum(1).mean()
+        return -(y.nan_to_num() * logits.log_softmax(dim=1)).sum(1).mean()

@@ -147,7 +147,8 @@ def _train(folder: Path, learner: NeuralLearner, rows: pd.DataFrame, settings: P
             data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=settings.mlm_masked),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        if len(trainer.train_dataset):  # there is none where all texts are empty
+            trainer.train()
     with quiet():
         model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -182,9 +182,9 @@ class NeuralLearner(Learner):
 
 
 def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.DataFrame) -> None:
-    """Start each logit at the log-odds (or log-share) of its training rate, add-one smoothed."""
+    """Start each logit at the log-odds (or log-share) of its rate in the labels, add-one smoothed."""
     values = targets[schema.columns].to_numpy()
-    rates = (values.sum(0) + 1) / (len(values) + 2)
+    rates = (np.nansum(values, axis=0) + 1) / ((~np.isnan(values)).sum(0) + 2)
     bias = np.log(rates)
     bias[schema.binary_index] -= np.log1p(-rates[schema.binary_index])
     with torch.no_grad():

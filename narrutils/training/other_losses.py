@@ -22,7 +22,8 @@ class SoftF1Loss(nn.Module):
 
         d F1 = Σ (2y − F1) · dp / (n · (mean p + mean y)),
 
-    in which every case counts, and whose mean is the gradient of the metric itself.
+    in which every case counts, and whose mean is the gradient of the metric itself. What has no
+    label is in none of the counts.
 
     It says why the loss is for fine-tuning. Where p does not depend on the case, the mean of
     2y − F1 is positive at every level of p: to say 1 always is the best that an uninformed
@@ -52,16 +53,18 @@ class SoftF1Loss(nn.Module):
 
         Args:
             logits: `[batch, schema.width]`, any real numbers.
-            targets: `[batch, schema.width]`, in [0, 1]; hard or soft alike.
+            targets: `[batch, schema.width]`, in [0, 1], hard or soft alike; NaN without a label.
             soft: not needed; the losses share one signature.
         """
         logits, targets = logits.float(), targets.float()
         binary = self.binary.to(logits.device)
-        said, true = logits[:, binary].sigmoid(), targets[:, binary]
-        both, said, true = self._remembered(torch.stack([said * true, said, true]).mean(1), len(logits))
+        given, known = ~targets.isnan(), targets.nan_to_num()
+        said, true = logits[:, binary].sigmoid(), known[:, binary]
+        counts = torch.stack([said * true, said, true]).where(given[:, binary], 0)
+        both, said, true = self._remembered(counts.mean(1), len(logits))
         # One imagined agreement in a thousand cases: a variable that never occurs is then best never said.
         f1 = (2 * both + 1e-3) / (said + true + 1e-3)
-        right = sum((logits[:, s].softmax(1) * targets[:, s]).sum(1).mean() for s in self.categorical)
+        right = sum((logits[:, s].softmax(1) * known[:, s]).sum(1).mean() for s in self.categorical)
         return 1 - (f1.sum() + right) / self.variables
 
     def _remembered(self, means: Tensor, cases: int) -> Tensor:
@@ -94,12 +97,15 @@ class LovaszLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor, soft: Tensor) -> Tensor:
         """Scalar loss, mean over variables; arguments as `AbstractionLoss.forward`.
 
-        A soft binary target above one half counts as 1: the Jaccard index is of sets.
+        A soft binary target above one half counts as 1: the Jaccard index is of sets. A variable's
+        hinge is that of its labelled cases, times their share of the batch.
         """
         logits, targets = logits.float(), targets.float()
         binary = self.plain.binary.to(logits.device)
-        scores, has = logits[:, binary], (targets[:, binary] > 0.5).float()
-        hinge = (lovasz_hinge(scores, has) + lovasz_hinge(-scores, 1 - has)).sum() / 2
+        scores, y = logits[:, binary], targets[:, binary]
+        has = (y > 0.5).float().where(~y.isnan(), torch.nan)
+        hinges = lovasz_hinge(scores, has) + lovasz_hinge(-scores, 1 - has)
+        hinge = (hinges * (~y.isnan()).float().mean(0)).sum() / 2
         others = sum(
             self.plain.cross_entropy(logits[:, s], targets[:, s], soft) for s in self.plain.categorical
         )
@@ -111,9 +117,12 @@ def lovasz_hinge(scores: Tensor, has: Tensor) -> Tensor:
 
     Args:
         scores: `[batch, n]`, any real numbers; above 0 is said to have the variable.
-        has: `[batch, n]`, 0 or 1.
+        has: `[batch, n]`, 0 or 1; NaN is left out.
     """
-    errors, order = (1 - scores * (2 * has - 1)).sort(dim=0, descending=True)
+    given, has = ~has.isnan(), has.nan_to_num()
+    # An error of 0 weighs nothing, and stands behind all that weigh something: their steps stay.
+    errors = (1 - scores * (2 * has - 1)).where(given, 0)
+    errors, order = errors.sort(dim=0, descending=True)
     return (errors.relu() * jaccard_steps(has.gather(0, order))).sum(0)
 
 

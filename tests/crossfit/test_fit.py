@@ -5,14 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, HashLearner, HashModel, random_labels, random_probabilities, uids, word_texts
+from toys import (
+    TOY,
+    HashLearner,
+    HashModel,
+    random_labels,
+    random_probabilities,
+    uids,
+    with_holes,
+    word_texts,
+)
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import official_phase
+from narrutils.crossfit.phases import given_labels, official_phase
 from narrutils.data.folds import PLAIN, allowed, folder_name, for_fold, learns_from, pairs, singles, stack
 from narrutils.data.run import Run
 from narrutils.data.study import Study
+from narrutils.evaluation.intervals import score_interval
+from narrutils.evaluation.scores import score
 from narrutils.models.learner import Phase
+from narrutils.models.tfidf import TfidfLearner
 
 N = 24
 TEXTS, LABELS = word_texts(TOY, N, seed=1), random_labels(TOY, N)
@@ -249,3 +261,49 @@ def test_stacked_tables_come_apart_again():
     assert stacked.index.names == ["uid", "held_out_fold"]
     for fold, table in tables.items():
         pd.testing.assert_frame_equal(for_fold(stacked, fold), table)
+
+
+def told(labels: pd.DataFrame, noise: float) -> pd.DataFrame:
+    """Texts that state each code as a word, in a share of the cells another one."""
+    other = random_labels(TOY, len(labels), seed=8).set_axis(labels.index)
+    heard = labels.where(np.random.default_rng(9).random(labels.shape) > noise, other)
+    words = pd.DataFrame({name: f"{name}code" + heard[name].astype(str) for name in heard})
+    return words.agg(" ".join, axis=1).to_frame("First").assign(Second="")
+
+
+def cheap(folder, labels: pd.DataFrame, texts: pd.DataFrame, folds: pd.Series) -> CrossFit:
+    """The baseline, fitted on these labels."""
+    study = Study(Run(folder, "01_test"), TOY, texts, folds, TEST, labels)
+    return CrossFit(study, "tfidf", TfidfLearner(TOY)).fit(given_labels(study))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fifth_of_the_labels_may_be_missing(tmp_path, seed):
+    """Out of fold, against all labels, it scores within the interval of the model that had them all."""
+    labels = random_labels(TOY, 320, seed)
+    texts, folds = told(labels, 0.4), pd.Series(np.arange(320) % 4, labels.index, name="fold")
+    partly = with_holes(labels, 0.2, seed)
+    partly.iloc[:10] = pd.NA
+    whole = cheap(tmp_path / "whole", labels, texts, folds)
+    found = score(whole.study, cheap(tmp_path / "partly", partly, texts, folds).out_of_fold())
+    full = score_interval(score(whole.study, whole.out_of_fold()).counts)
+    assert 0.5 < full.value < 0.9
+    assert full.low < found.average_f1 < full.high
+
+
+@pytest.mark.parametrize("texts", ["words", "empty", "numbers"])
+def test_labels_that_a_folds_rest_lacks_end_nothing(tmp_path, texts):
+    """Of one class, of none at all, and of a case or two."""
+    labels = LABELS.astype("Int64").assign(Sad=pd.NA, Place=3, Tool=0)
+    first = FOLDS.index[FOLDS.eq(0)]
+    labels.loc[first, "Sad"], labels.loc[first[:1], ["Place", "Tool"]] = 1, [1, 5]
+    said = {
+        "words": TEXTS,
+        "empty": TEXTS.assign(First="", Second=""),
+        "numbers": TEXTS.assign(First="1", Second="2"),
+    }
+    model = cheap(tmp_path, labels, said[texts], FOLDS)
+    table = TOY.check_probabilities(model.out_of_fold())
+    assert (table.loc[first, "Sad"] == 0.5).all() and (table.drop(first)["Sad"] > 0.99).all()
+    assert (table.loc[first, "Place_3"] > 0.99).all()
+    model.publish("baseline")

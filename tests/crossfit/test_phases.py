@@ -6,14 +6,20 @@ import pytest
 from toys import TOY, random_labels, random_probabilities, uids, word_texts
 
 from narrutils.crossfit.phases import (
+    Corrected,
     Teaching,
     draw_rows,
     generated_phase,
     is_labelled,
     official_phase,
+    read_corrected,
     together,
     with_requested,
 )
+from narrutils.crossfit.soft_labels import SoftLabels, two_phases
+from narrutils.data.folds import stack
+from narrutils.data.run import Run
+from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.learner import Phase
 
@@ -32,6 +38,37 @@ def test_an_official_phase_joins_by_uid_and_leaves_the_held_out_folds_out():
     pd.testing.assert_frame_equal(phase.targets, TARGETS.loc[phase.texts.index])
     with pytest.raises(InputError, match="u001"):
         official_phase(TEXTS, TARGETS.drop("u001"), FOLDS, (0,), 1)
+
+
+def without(*gone: str) -> pd.DataFrame:
+    """Targets without any label of these rows, and without one label of another."""
+    targets = TARGETS.copy()
+    targets.loc[list(gone)] = np.nan
+    targets.loc["u005", "Sad"] = np.nan
+    return targets
+
+
+def test_a_row_without_any_label_serves_the_soft_phase_alone(tmp_path):
+    study = Study(Run(tmp_path), TOY, TEXTS, FOLDS, TEXTS[:0])
+    read = stack({k: TARGETS[FOLDS.ne(k).to_numpy()] for k in range(3)})
+    teacher, corrected = SoftLabels(read, read[:0], "m"), Corrected(stack({0: without("u001", "u002")}))
+    soft, hard = two_phases(study, POOL[:0], teacher, corrected, (1, 2))((0,))
+    assert (soft.soft, hard.soft) == (True, False)
+    assert set(soft.texts.index) - set(hard.texts.index) == {"u001", "u002"}
+    assert not soft.targets.isna().any(axis=None)
+    assert hard.targets.isna().sum().sum() == 1 and "u005" in hard.texts.index
+
+
+def test_where_no_row_has_a_label_all_stay():
+    targets = TARGETS * np.nan
+    assert len(official_phase(TEXTS, targets, FOLDS, (0,), 1).texts) == 6
+
+
+def test_corrected_targets_keep_what_is_not_given(tmp_path):
+    run, targets = Run(tmp_path, "03_test"), stack({-1: without("u001"), 2: without("u001", "u003")})
+    run.write_probabilities("labels/corrected.parquet", targets, TOY, partial=True)
+    run.write("labels/correction.json", {"nested": True})
+    pd.testing.assert_frame_equal(read_corrected(run).targets, targets)
 
 
 def test_a_generated_phase_holds_only_rows_that_saw_no_held_out_fold():

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels
+from toys import TOY, random_labels, uids
 
 from narrutils.data.folds import allowed, draw_folds, learns_from, pairs, singles
+from narrutils.data.schema_file import parse_schema
 from narrutils.errors import InputError
 
 
@@ -42,6 +43,68 @@ def test_the_draw_depends_on_the_seed_alone(labels, folds):
 def test_too_few_cases_are_refused(labels):
     with pytest.raises(InputError, match="3 training cases cannot fill 4 folds"):
         draw_folds(TOY, labels[:3], 4, seed=0)
+
+
+def test_without_sets_it_is_the_draw_that_it_was(labels, folds):
+    """Iterative stratification; these are the folds that finished runs have."""
+    assert "".join(map(str, folds)).startswith("230223001322332310101011")
+    alone = pd.Series(range(len(labels)), labels.index)[::-1]
+    pd.testing.assert_series_equal(draw_folds(TOY, labels, 4, seed=3, clusters=alone), folds)
+
+
+def sets(n: int, sizes: list[int]) -> pd.Series:
+    """Numbers of sets of these sizes, scattered over n cases; all others alone."""
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    numbers = np.append(numbers, np.arange(len(sizes), len(sizes) + n - len(numbers)))
+    return pd.Series(np.random.default_rng(0).permutation(numbers), uids(n), name="cluster")
+
+
+@pytest.mark.parametrize("sizes", [[2], [60], [2] * 120, [30, 20, 10] + [5] * 20, [40] * 6])
+def test_sets_of_cases_stay_whole_and_folds_even(labels, sizes):
+    together = sets(240, sizes)
+    drawn = draw_folds(TOY, labels, 4, seed=3, clusters=together.sample(frac=1, random_state=0))
+    assert drawn.index.equals(labels.index) and sorted(drawn.unique()) == [0, 1, 2, 3]
+    assert (drawn.groupby(together).nunique() == 1).all()
+    slack = max(3, max(sizes) // 2 if len(set(sizes)) == 1 and sum(sizes) == 240 else 3)
+    assert drawn.value_counts().between(60 - slack, 60 + slack).all()
+    if max(sizes) <= 5:
+        by_fold = TOY.to_targets(labels).groupby(drawn).sum()
+        assert ((by_fold - by_fold.mean()).abs() <= 4).all().all()
+    pd.testing.assert_series_equal(draw_folds(TOY, labels, 4, seed=3, clusters=together), drawn)
+    assert (draw_folds(TOY, labels, 4, seed=4, clusters=together) != drawn).any()
+
+
+def test_every_fold_gets_a_set_however_few_there_are(labels):
+    few = labels[:12].assign(Sad=0, Note=0, Place=1, Tool=0)
+    numbers = pd.Series(np.repeat([7, 2, 5], 4), few.index)
+    assert (
+        draw_folds(TOY, few, 3, seed=0, clusters=numbers).groupby(numbers).unique().map(len).tolist()
+        == [1] * 3
+    )
+    assert draw_folds(TOY, few, 3, seed=0, clusters=numbers).nunique() == 3
+    with pytest.raises(InputError, match="3 sets of training cases that belong together cannot fill 4 folds"):
+        draw_folds(TOY, few, 4, seed=0, clusters=numbers)
+
+
+@pytest.mark.parametrize("sizes", [[], [2] * 60])
+def test_missing_labels_are_a_state_of_their_own(labels, sizes):
+    rng, some = np.random.default_rng(2), labels.astype("Int64")
+    some["Sad"] = some["Sad"].mask(rng.random(240) < 0.1)
+    some["Place"] = some["Place"].mask(rng.random(240) < 0.2)
+    some.iloc[:8] = pd.NA  # nothing is known of these
+    drawn = draw_folds(TOY, some, 4, seed=3, clusters=sets(240, sizes))
+    by_fold = some[["Sad", "Place", "Note"]].isna().groupby(drawn).sum()
+    assert ((by_fold - by_fold.mean()).abs() <= 2).all().all()
+    by_fold = TOY.to_targets(some).groupby(drawn).sum()  # leaves out what is missing
+    assert ((by_fold - by_fold.mean()).abs() <= 4).all().all()
+
+
+def test_a_single_binary_variable_may_lack_labels():
+    one = parse_schema({"text": [{"name": "First"}], "variables": [{"name": "Sad"}]}, "one.yaml")
+    labels = pd.DataFrame({"Sad": pd.array([0, 1, None] * 12, dtype="Int64")}, index=uids(36))
+    drawn = draw_folds(one, labels, 3, seed=0)
+    assert labels["Sad"].isna().groupby(drawn).sum().tolist() == [4, 4, 4]
+    assert labels["Sad"].groupby(drawn).sum().tolist() == [4, 4, 4]
 
 
 def test_who_is_held_out(folds):

@@ -1,13 +1,16 @@
 """A file of new narratives: checked to its end first, read in pieces, odd characters made harmless."""
 
+import random
 import tracemalloc
+from dataclasses import replace
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from deployments import TEST, features
 from toys import TOY
 
-from narrutils.data.incoming import Incoming, mend
+from narrutils.data.incoming import Incoming, blank, mend
 from narrutils.errors import InputError
 
 SECRET = "V was found"
@@ -37,7 +40,7 @@ def test_columns_may_stand_in_any_order_and_texts_may_hold_anything(tmp_path):
 
 FAULTS = {
     "missing column": ("uid,First\na,x\n", ["line 1", "Second is missing"]),
-    "unknown column": ("uid,First,Second,Third\na,x,y,z\n", ["line 1", "Third", "remove it"]),
+    "misnamed column": ("uid,First,second\na,x,y\n", ["line 1", "second", "did you mean Second?"]),
     "uid twice": (f"uid,First,Second\na,{SECRET},y\nb,x,y\na,x,y\n", ["line 4", "a is in line 2"]),
     "uid empty": (f"uid,First,Second\na,x,y\n ,{SECRET},y\n", ["line 3", "column uid", "empty"]),
     "uid broken": ("uid,First,Second\na\0b,x,y\n", ["line 2", "column uid", "NUL"]),
@@ -45,7 +48,10 @@ FAULTS = {
     "open quote": (f'uid,First,Second\na,"{SECRET},y\nb,x,y\n', ["line 2", "quotes"]),
     "no rows": ("uid,First,Second\n\n", ["no rows"]),
     "nothing": ("", ["empty"]),
-    "not UTF-8": (f"uid,First,Second\na,{SECRET},y\nb,caf".encode() + b"\xe9,y\n", ["line 3", "UTF-8"]),
+    "two encodings": (
+        f"uid,First,Second\na,{SECRET} à la carte,y\nb,caf".encode() + b"\xe9,y\n",
+        ["line 3", "UTF-8"],
+    ),
 }
 
 
@@ -59,6 +65,36 @@ def test_a_fault_is_one_line_that_names_its_place_and_quotes_nothing(tmp_path, f
     assert SECRET not in message
     for part in ["new.csv", *said]:
         assert part in message
+
+
+def test_any_kind_of_file_is_read_in_the_same_pieces(tmp_path):
+    table = TEST.rename_axis("uid").reset_index()
+    table.to_parquet(tmp_path / "new.parquet")
+    table.to_excel(tmp_path / "new.xlsx", index=False)
+    table.to_csv(tmp_path / "new.csv.gz", index=False)
+    table.to_csv(tmp_path / "new.tsv", index=False, sep=";", encoding="utf-16")
+    for path in tmp_path.iterdir():
+        incoming = Incoming.check(path, TOY)
+        pieces = list(incoming.chunks(4))
+        assert [len(piece) for piece in pieces] == [4, 4, 4, 3]
+        pd.testing.assert_frame_equal(pd.concat(pieces), TEST, check_dtype=False, check_index_type=False)
+        assert len(incoming.notes) == (2 if path.suffix == ".tsv" else 0)
+
+
+def test_columns_may_be_called_otherwise_and_others_are_passed_over(tmp_path):
+    first, second = TOY.text
+    task = replace(TOY, uid="Case", text=(replace(first, column="Police report"), second))
+    path = written(tmp_path, "Sad,Case,Police report,Second,site name\n1,a,x,y,z\n")
+    incoming = Incoming.check(path, task)
+    assert incoming.notes == ("new.csv: further columns are not read: Sad, 5",)
+    (piece,) = incoming.chunks(10)
+    assert piece.to_dict("index") == {"a": {"First": "x", "Second": "y"}}
+    assert piece.index.name == "uid"
+
+
+def test_a_case_is_blank_where_no_narrative_has_a_word():
+    texts = pd.DataFrame({"First": ["", " \n\t\u00a0", "x", ""], "Second": ["", "", "", "."]}, list("abcd"))
+    assert blank(texts).tolist() == [True, True, False, False]
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
@@ -79,6 +115,20 @@ def test_nul_and_surrogates_are_made_harmless_and_counted(tmp_path):
 def test_mending_leaves_a_sound_text_alone():
     for text in ("", "V's café 😀 \u200f\u202e\u2028 =1+1 <script>"):
         assert mend(text) == text
+
+
+def test_a_long_row_group_is_read_in_pieces(tmp_path):
+    texts = [f"{n} " + "".join(random.Random(n).choices("abcdefgh ", k=1000)) for n in range(20_000)]
+    table = pd.DataFrame({"uid": [f"u{n}" for n in range(20_000)], "First": texts, "Second": ""})
+    table.to_parquet(tmp_path / "new.parquet", row_group_size=20_000)
+    del table
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(map(len, Incoming.check(tmp_path / "new.parquet", TOY).chunks(100))) == 20_000
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < tmp_path.joinpath("new.parquet").stat().st_size / 2
 
 
 def test_checking_holds_no_text(tmp_path):

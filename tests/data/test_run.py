@@ -281,3 +281,29 @@ def test_the_pools_of_another_run_are_taken_over_whole(run, tmp_path):
     assert run.read("generated/p.parquet").equals(other.read("generated/p.parquet"))
     run.drop_pools(but=["p"])
     assert run.has("generated/p.parquet")
+
+
+def test_an_older_run_has_no_twins_and_every_training_case_alone(tmp_path):
+    run = Run(tmp_path, "01_test")
+    splits = ["train", "test", "train"]
+    run.write("cases.parquet", pd.DataFrame({"split": splits}, index=uids(3)))
+    found = run.clusters()
+    assert found["cluster"].dropna().nunique() == 2 and found["cluster"].isna().tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert found["twin"].tolist() == [""] * 3
+    assert run.groups().index.equals(found.index) and run.groups().shape == (3, 0)
+
+
+def test_sets_and_groups_of_cases_are_read_as_they_were_written(tmp_path):
+    run = Run(tmp_path, "01_test")
+    kin = pd.DataFrame({"cluster": pd.array([4, 4, None], "Int64"), "twin": ["", "", "u001"]}, uids(3))
+    groups = pd.DataFrame({"Site": ["A", "", "B"]}, uids(3))
+    run.write("clusters.parquet", kin)
+    assert mode(run.write("groups.parquet", groups)) == 0o600
+    pd.testing.assert_frame_equal(run.clusters(), kin, check_dtype=False, check_index_type=False)
+    pd.testing.assert_frame_equal(run.groups(), groups, check_dtype=False, check_index_type=False)
+    run.write("groups.parquet", pd.DataFrame(index=uids(3)))
+    assert run.groups().shape == (3, 0)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
-from toys import TOY, random_labels, random_probabilities, uids
+from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
-from narrutils.evaluation.calibration import Calibration, cross_fitted_calibration, fit_calibration
+from narrutils.evaluation.calibration import Calibration, Scale, cross_fitted_calibration, fit_calibration
 
 N = 4000
 
@@ -97,3 +97,18 @@ def test_a_fold_is_calibrated_by_the_others_alone():
     after = cross_fitted_calibration(TOY, other, distorted(p), folds)
     assert before.index.equals(p.index)
     assert after[own].equals(before[own]) and not after[~own].equals(before[~own])
+
+
+def test_each_variable_is_fitted_on_its_labelled_cases():
+    labels, p = honest(200)
+    partly = with_holes(labels, 0.3).assign(Tool=pd.array([None] * 200, "Int64"))
+    found = fit_calibration(TOY, partly, distorted(p)).scales
+    for name in ("Sad", "Place", "Note"):
+        given = partly.index[partly[name].notna()]
+        alone = fit_calibration(TOY, labels.loc[given], distorted(p)).scales[name]
+        assert (found[name].slope, found[name].shift) == pytest.approx((alone.slope, alone.shift), abs=1e-6)
+        assert found[name].slope < 0.95
+    assert found["Tool"] == Scale(TOY["Tool"].columns)  # as it is
+    folds = pd.Series(np.arange(200) % 4, labels.index)
+    calibrated = cross_fitted_calibration(TOY, partly, p, folds)
+    np.testing.assert_allclose(calibrated[list(TOY["Tool"].columns)], p[list(TOY["Tool"].columns)])

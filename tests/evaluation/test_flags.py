@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.data.schema import parse_schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.errors import InputError
 from narrutils.evaluation import flags
 
@@ -96,3 +96,28 @@ def test_a_coin_is_no_better_than_chance():
     noise = pd.Series(np.random.default_rng(0).random(N), index=P.index)
     points = flags.curve(noise, flags.accuracy(TOY, CODES, random_labels(TOY, N)), FOLDS, [0.0, 0.5])
     assert points["accuracy"].iloc[1] == pytest.approx(points["accuracy"].iloc[0], abs=0.01)
+
+
+def test_accuracy_is_that_of_labelled_codes():
+    labels = pd.DataFrame(
+        {"Sad": [1, 0, None], "Place": [2, None, None], "Note": [1, None, None], "Tool": [None] * 3},
+        index=uids(3),
+        dtype="Int64",
+    )
+    codes = pd.DataFrame({"Sad": [1, 1, 1], "Place": 2, "Note": 0, "Tool": 0}, index=labels.index)
+    assert flags.accuracy(TOY, codes, labels).tolist() == pytest.approx([2 / 3, 0, np.nan], nan_ok=True)
+
+
+def test_a_case_without_a_label_may_be_flagged_and_says_nothing_of_the_rest():
+    some = LABELS.astype("Int64")
+    some.loc[DOUBTS.nlargest(400).index[::2]] = pd.NA
+    given = some.index[some["Sad"].notna()]
+    summary = flags.summarise(TOY, some, CODES, P, FOLDS, 0.2)
+    assert summary["cut"] == flags.summarise(TOY, LABELS, CODES, P, FOLDS, 0.2)["cut"]
+    assert summary["accuracy_of_all"] == pytest.approx(RIGHT[given].mean())
+    cuts = flags.flagged(DOUBTS, FOLDS, 0.2)
+    assert summary["share"] == cuts.mean()
+    assert summary["accuracy"] == pytest.approx(
+        RIGHT[~cuts].loc[lambda right: right.index.isin(given)].mean()
+    )
+    assert flags.Flagging(TOY, summary["cut"]).of(CODES, P)["flag"].sum() == (summary["cut"] < DOUBTS).sum()

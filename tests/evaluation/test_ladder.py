@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities, uids
+from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -267,3 +267,34 @@ def test_steps_are_read_in_the_order_in_which_they_were_made(tmp_path):
     pd.testing.assert_frame_equal(steps[0].by_fold[1], STEPS[1].test)
     assert [s.model for s in steps] == ["first", "early", "late"]  # a notebook reads only earlier ones
     pd.testing.assert_frame_equal(steps[0].out_of_fold, STEPS[0].out_of_fold)
+
+
+def test_missing_labels_are_scored_as_if_their_cases_were_not_there():
+    """In every place of a ladder, and in the gaps and gains beside it."""
+    gone = LABELS.index[::7], TEST_LABELS.index[:9]
+    kept = [t.drop(g) for t, g in zip((LABELS, TEST_LABELS), gone)]
+    some = [k.astype("Int64").reindex(t.index) for k, t in zip(kept, (LABELS, TEST_LABELS))]
+    whole = Ladder(TOY, STEPS, some[0], FOLDS, answers_of(*some, None))
+    fewer = [replace(s, out_of_fold=s.out_of_fold.drop(gone[0]), test=s.test.drop(gone[1])) for s in STEPS]
+    fewer = Ladder(TOY, fewer, kept[0], FOLDS.drop(gone[0]), answers_of(*kept, None))
+    assert whole.climb() == fewer.climb()
+    assert {e["n"] for e in whole.climb()} == {len(t) for t in kept}
+    pd.testing.assert_frame_equal(whole.gaps(), fewer.gaps())
+    pd.testing.assert_frame_equal(whole.over_first(), fewer.over_first())
+
+
+def test_cells_without_a_label_leave_every_place_scored():
+    labels = with_holes(LABELS, 0.2).assign(Tool=pd.array([None] * N, "Int64"))
+    entries = Ladder(
+        TOY, STEPS, labels, FOLDS, answers_of(labels, with_holes(TEST_LABELS, 0.3), TRUTH)
+    ).climb()
+    for e in entries:
+        assert e["ci_low"] < e["average_f1"] < e["ci_high"]
+        assert np.isnan(e["per_variable"]["Tool"]) == ((e["split"], e["against"]) == ("oof", "given"))
+        assert e["average_f1"] == pytest.approx(np.nanmean(list(e["per_variable"].values())))
+
+
+def test_a_split_without_a_single_label_is_not_scored():
+    nothing = with_holes(TEST_LABELS, 1)
+    assert list(answers_of(LABELS, nothing, None)) == [("oof", "given")]
+    assert rungs(test_labels=nothing).gaps().empty

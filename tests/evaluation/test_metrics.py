@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
-from toys import TOY, random_labels, uids
+from toys import TOY, random_labels, uids, with_holes
 
-from narrutils.evaluation.metrics import average_f1, count, per_variable
+from narrutils.evaluation.metrics import average_f1, count, mean_score, per_variable
 
 TRUTH = pd.DataFrame(
     {"Sad": [1, 1, 0, 0], "Place": [1, 2, 3, 1], "Note": [0, 0, 0, 0], "Tool": [0, 5, 5, 0]}, index=uids(4)
@@ -84,3 +84,41 @@ def test_weights_count_a_case_as_often_as_they_say():
     scores = count(TOY, TRUTH, GUESS).scores(weights)
     np.testing.assert_allclose(scores[0], per_variable(TOY, *again))
     assert (scores[1] == 0).all()
+
+
+def test_a_variable_is_scored_on_its_labelled_cases(nvdrs):
+    truth, guess = random_labels(nvdrs, 200), random_labels(nvdrs, 200, 1)
+    partly = with_holes(truth, 0.2)
+    found = per_variable(nvdrs, partly, guess)
+    for name in nvdrs.names:
+        given = partly.index[partly[name].notna()]
+        assert 0 < len(given) < 200
+        assert found[name] == per_variable(nvdrs, truth.loc[given], guess.loc[given])[name]
+    assert average_f1(nvdrs, partly, guess) == pytest.approx(found.mean())
+
+
+def test_a_case_without_any_label_counts_as_if_it_were_not_there():
+    partly = TRUTH.astype("Int64")
+    partly.loc["u001"] = pd.NA
+    some, fewer = count(TOY, partly, GUESS), count(TOY, TRUTH.drop("u001"), GUESS.drop("u001"))
+    for own, other in ((some.hits, fewer.hits), (some.errors, fewer.errors)):
+        np.testing.assert_array_equal(own, other)
+    assert some.given is fewer.given is None
+
+
+def test_a_variable_without_any_label_has_no_score_and_is_left_out_of_the_mean():
+    scores = per_variable(TOY, TRUTH.assign(Tool=pd.array([None] * 4, "Int64")), GUESS)
+    assert np.isnan(scores["Tool"]) and scores["Note"] == 0  # no positive is a 0 as ever
+    assert average_f1(TOY, TRUTH.assign(Tool=pd.array([None] * 4, "Int64")), GUESS) == pytest.approx(
+        (0.5 + 0.75 + 0) / 3
+    )
+    nothing = count(TOY, TRUTH.astype("Int64").mask(TRUTH.notna()), GUESS)
+    assert np.isnan(nothing.scores()).all() and np.isnan(nothing.average_f1)
+
+
+def test_a_draw_without_a_label_of_a_variable_leaves_it_out_of_its_mean():
+    partly = TRUTH.assign(Tool=pd.array([0, 5, None, None], "Int64"))
+    scores = count(TOY, partly, GUESS).scores(np.array([[1.0, 1, 1, 1], [0, 0, 2, 2], [0, 0, 0, 0]]))
+    assert scores[0, 3] == 0.5
+    assert np.isnan(scores[:, 3]).tolist() == [False, True, True]
+    assert mean_score(scores)[1] == pytest.approx(scores[1, :3].mean())

@@ -45,3 +45,20 @@ def test_bins_hold_equally_many_cases_in_rising_order_whatever_the_order_of_rows
         assert curve["cases"].tolist() == [50] * 10
         assert curve["said"].is_monotonic_increasing
     pd.testing.assert_frame_equal(curves, reliability(toys.TOY, labels, table))
+
+
+def test_only_labelled_cases_are_looked_at():
+    labels = toys.random_labels(toys.TOY, 200)
+    table = toys.random_probabilities(toys.TOY, labels.index)
+    partly = toys.with_holes(labels, 0.3).assign(Tool=pd.array([None] * 200, "Int64"))
+    curves, brier = reliability(toys.TOY, partly, table), brier_score(toys.TOY, partly, table)
+    assert set(curves["variable"]) == {"Sad", "Place", "Note"} and curves["said"].dtype.kind == "f"
+    for name, curve in curves.groupby("variable"):
+        given = partly.index[partly[name].notna()]
+        alone = reliability(toys.TOY, labels.loc[given], table)
+        pd.testing.assert_frame_equal(
+            curve.reset_index(drop=True), alone[alone["variable"] == name].reset_index(drop=True)
+        )
+        assert curve["cases"].sum() == len(given)
+        assert brier[name] == brier_score(toys.TOY, labels.loc[given], table)[name]
+    assert np.isnan(brier["Tool"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities, uids, word_texts
+from toys import TOY, random_labels, random_probabilities, uids, with_holes, word_texts
 
 from narrutils.data.run import Run
 from narrutils.data.store import StoredModel
@@ -66,3 +66,15 @@ def test_scores_come_with_intervals_precision_and_recall():
     assert table.loc["Place", "metric"] == "accuracy"
     assert (table["low"] <= table["score"]).all()
     assert (table["score"] <= table["high"]).all()
+
+
+def test_a_table_says_on_how_many_labels_each_variable_is_scored():
+    labels, guess = with_holes(CODES, 0.4, 1), CODES.assign(Sad=[1, 0, 1, 0], Note=1)
+    table = score_table(TOY, labels, guess)
+    assert table["cases"].tolist() == labels.notna().sum().tolist() != [4] * 4
+    for name in TOY.names:
+        given = labels.index[labels[name].notna()]
+        alone = score_table(TOY, CODES.loc[given], guess.loc[given])
+        columns = ["metric", "cases", "score", "positives", "called", "precision", "recall"]
+        pd.testing.assert_series_equal(table.loc[name, columns], alone.loc[name, columns])
+    assert score_table(TOY, CODES, guess)["cases"].eq(4).all()

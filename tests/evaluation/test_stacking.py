@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities, uids
+from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import fit_calibration
@@ -173,3 +173,26 @@ def test_an_unknown_member_or_way_is_one_line():
         found(thresholds_from="guess")
     with pytest.raises(InputError, match="weighting is 'guess'"):
         found(weighting="guess")
+
+
+def test_weights_make_the_labels_likely_that_are_given():
+    members, given = {s.model: s.out_of_fold.loc[LABELS.index] for s in STEPS}, dict.fromkeys(EQUAL, 1 / 3)
+    rows = LABELS.index[: N // 2]
+    half = LABELS.loc[rows].astype("Int64").reindex(LABELS.index)
+    weights, own = fit_weights(TOY, half, members, given)
+    alone = fit_weights(TOY, LABELS.loc[rows], {m: t.loc[rows] for m, t in members.items()}, given)
+    assert (weights, own) == alone
+    none = with_holes(LABELS, 0.2).assign(Note=pd.array([None] * N, "Int64"))
+    weights, own = fit_weights(TOY, none, members, given)
+    assert own["Note"] == pytest.approx(weights) and own["Sad"] != pytest.approx(weights)
+    assert max(weights, key=weights.get) == "good"
+
+
+def test_an_ensemble_is_found_where_labels_are_missing():
+    partly = with_holes(LABELS, 0.3).assign(Note=pd.array([None] * N, "Int64"))
+    partly.iloc[:5] = None
+    made = found(partly, way=search_shrunk)
+    stored = made.to_dict()
+    assert stored["thresholds"]["Note"] == 0.5
+    assert all(entry["thresholds"]["Note"] == 0.5 for entry in stored["by_fold"].values())
+    assert made.step().out_of_fold.index.equals(LABELS.index)  # cases without a label are read all the same

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
-from toys import TOY, random_labels, random_probabilities, uids
+from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import fit_calibration
@@ -117,3 +117,20 @@ def test_searches_go_by_name():
     assert set(search_named("half")(TOY, LABELS, TABLE).values()) == {0.5}
     with pytest.raises(InputError, match="threshold_search is 'fine'"):
         search_named("fine")
+
+
+@pytest.mark.parametrize("way", ["grid", "shrunk", "half"])
+def test_thresholds_are_searched_on_labelled_cases(way):
+    partly, find = with_holes(LABELS, 0.3), search_named(way)
+    found = find(TOY, partly, TABLE)
+    for name, cut in found.items():
+        given = partly.index[partly[name].notna()]
+        assert 0 < len(given) < 90
+        assert cut == find(TOY, LABELS.loc[given], TABLE)[name]
+
+
+@pytest.mark.parametrize("way", ["grid", "shrunk", "half"])
+def test_a_variable_without_any_label_is_cut_at_one_half(way):
+    none = LABELS.assign(Note=pd.array([None] * 90, "Int64"))
+    found = search_named(way)(TOY, none, TABLE)
+    assert found == search_named(way)(TOY, LABELS, TABLE) | {"Note": 0.5}

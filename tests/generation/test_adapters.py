@@ -143,6 +143,10 @@ def test_the_documents_of_a_fold_are_its_complete_cases():
         true = {TOY[n].sentence(c) for n, c in LABELS.loc[uid].items() if c or not TOY[n].is_binary}
         assert told == true
     assert "What is known" not in documents(Examples(cases, FOLDS, TOY), FOLD, False, seed=0)[0][0]
+    some = LABELS.astype("Int64")
+    some.loc["u004"] = pd.NA
+    assert len(documents(Examples(cases, FOLDS, TOY, some), FOLD, True, seed=0)) == 2
+    assert len(documents(Examples(cases, FOLDS, TOY, some), FOLD, False, seed=0)) == 3
 
 
 def test_only_the_answer_is_a_target(writer):

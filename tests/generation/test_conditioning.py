@@ -1,10 +1,11 @@
 """Labels to ask for: rare ones often enough, each on its own, told as they are."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from toys import TOY, random_labels
 
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import NOTHING, check_floors, draw_labels, rates, sentences
 
@@ -23,6 +24,11 @@ def share(codes, name, code=1):
 def test_rates_are_those_of_the_labels():
     labels = random_labels(TOY, 8).assign(Sad=[1, 1, 1, 0, 0, 0, 0, 0], Note=0)
     assert rates(TOY, labels) == {"Sad": 0.375, "Note": 0.0}
+
+
+def test_rates_are_those_of_the_labels_that_are_given():
+    labels = random_labels(TOY, 4).astype("Int64").assign(Sad=[1, 0, 1, pd.NA], Note=pd.NA)
+    assert rates(TOY, labels) == {"Sad": 2 / 3, "Note": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,20 @@ def test_a_class_of_code_0_is_told_and_nothing_positive_is_said_in_words():
     assert sorted(told) == ["Place is out.", "Tool is none."]
     binary = type(TOY)("b", "b", "uid", TOY.text, tuple(TOY.binary))
     assert sentences(binary, {"Sad": 0, "Note": 0}, np.random.default_rng(0)) == [NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ({"Sad": 1, "Place": None, "Note": None, "Tool": 0}, ["Sad applies.", "Tool is none."]),
+        ({"Sad": None, "Place": pd.NA, "Note": np.nan, "Tool": None}, []),
+        ({"Sad": 0, "Place": None, "Note": 0, "Tool": None}, []),  # that nothing holds is not known
+    ],
+)
+def test_of_a_label_that_is_not_given_nothing_is_said(codes, told):
+    table = pd.DataFrame([codes], index=["u"]).astype("Int64")
+    for given in (codes, table.loc["u"]):
+        assert sorted(sentences(TOY, given, np.random.default_rng(0))) == told
 
 
 @pytest.mark.parametrize("name", ["Sadd", "Place"])

@@ -11,11 +11,11 @@ import weakref
 
 import pandas as pd
 import pytest
-from toys import random_labels
+from toys import random_labels, with_holes
 from tqdm import tqdm as real
 
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool
@@ -115,6 +115,13 @@ def test_a_labelled_pool_carries_the_codes_that_were_asked_for(run):
     assert table[SCHEMA.names].dtypes.map(pd.api.types.is_integer_dtype).all()
     assert len(table[SCHEMA.names].drop_duplicates()) == 12
     SCHEMA.to_targets(table)  # every code is one of its variable's
+
+
+def test_labels_that_are_not_given_leave_the_floor_to_ask_at(run):
+    labels = with_holes(LABELS, 0.3).assign(**{SCHEMA.names[0]: pd.NA})
+    table = make(run, labels=labels, labelled=True, rows=200, floor=0.3)
+    assert not table[SCHEMA.names].isna().any(axis=None)
+    assert table[SCHEMA.names[0]].mean() == pytest.approx(0.3, abs=0.08)
 
 
 def test_labels_are_asked_for_at_the_rates_of_the_rows_own_fold(run):

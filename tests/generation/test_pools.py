@@ -3,7 +3,7 @@
 import pytest
 from toys import TOY
 
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation.pools import Adapting, Pool, read_pools
 from narrutils.paths import PROJECT
@@ -29,9 +29,9 @@ def test_pools_keep_their_order_and_do_not_share_settings():
     assert read_pools([], TOY) == []
 
 
-def test_a_number_as_yaml_may_read_it():
-    assert read({"temperature": 1, "floor": "2.0e-1", "top_p": None}).temperature == 1.0
-    assert read({"floor": "2.0e-1"}).floor == 0.2
+def test_a_whole_number_is_a_number_and_null_leaves_the_models_own():
+    pool = read({"temperature": 1, "top_p": None})
+    assert (pool.temperature, pool.top_p) == (1.0, None)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_a_number_as_yaml_may_read_it():
         ({"labelled": "yes"}, "labelled is 'yes'"),
         ({"temperature": "hot"}, "temperature is 'hot'"),
         ({"floor": "high"}, "floor is 'high'"),
+        ({"floor": "2.0e-1"}, "floor is '2.0e-1'"),
         ({"floors": ["Sad"]}, "floors is "),
         ({"floors": {"Sad": "high"}}, r"floors\[Sad\] is 'high'"),
         ({"engine": "fast"}, "engine is 'fast'"),
@@ -95,7 +96,7 @@ def test_a_later_cycle_has_names_and_seeds_of_its_own():
 
 def test_settings_of_adapters():
     assert read({"adapt": {}}).adapt == Adapting()
-    adapted = read({"adapt": {"lora_rank": 4, "learning_rate": "1e-3"}, "max_examples": 0})
+    adapted = read({"adapt": {"lora_rank": 4, "learning_rate": 1e-3}, "max_examples": 0})
     assert adapted.adapt == Adapting(lora_rank=4, learning_rate=1e-3) and adapted.max_examples == 0
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from toys import random_labels
 
-from narrutils.data.schema import load_schema, parse_schema
+from narrutils.data.schema_file import load_schema, parse_schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import NOTHING
 from narrutils.generation.prompts import (
@@ -163,6 +163,21 @@ def test_a_labelled_completion_tells_each_examples_own_labels(examples):
     for uid, block in zip(prompt.example_uids, blocks, strict=True):
         assert examples.parts[uid][0] in block
         assert sentences_in(block) == true_of(LABELS.loc[uid])
+
+
+def test_a_labelled_prompt_shows_cases_with_something_to_tell_and_tells_what_is_given(cases, folds):
+    labels, own = LABELS.astype("Int64"), folds.index[folds == 0]
+    labels.loc[own[3:]] = pd.NA
+    labels.loc[own[0], "Argument"] = pd.NA
+    some = Examples(cases, folds, SCHEMA, labels)
+    prompt = few_shot(some, 0, 1, 0, "completion", requested=REQUESTED)
+    assert set(prompt.example_uids) == set(own[:3])
+    for uid, block in zip(prompt.example_uids, prompt.text.split(SEPARATOR)[1:-1], strict=True):
+        assert sentences_in(block) == true_of(labels.loc[uid].dropna().reindex(SCHEMA.names, fill_value=0))
+    assert len(few_shot(some, 0, 1, 0, "completion").example_uids) == 7
+    labels.loc[own] = pd.NA
+    none = few_shot(Examples(cases, folds, SCHEMA, labels), 0, 1, 0, "completion", requested=REQUESTED)
+    assert len(none.example_uids) == 7 and none.text.count("What is known") == 1
 
 
 def test_a_chat_does_not_tell_its_examples_labels(examples):

@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, uids
+from toys import TOY, random_labels, uids, with_holes, word_texts
 
+from narrutils.data.clusters import words
 from narrutils.data.demo import write_demo_data
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose
-from narrutils.generation.reference import Limits, scripts_of, words
+from narrutils.generation.reference import Limits, scripts_of
 from narrutils.generation.rules import RULES
 from narrutils.generation.screening import Screener, copying, own_fold_teachers, summary
 from narrutils.paths import PROJECT
@@ -364,6 +365,18 @@ def test_real_labels_agree_with_their_case_and_opposite_ones_do_not(official, la
         out = screen(cases.join(asked, on="uid"), official, folds, SCHEMA, teachers=teachers)
         assert low <= (out["agreement"] > 0).mean() <= high
         assert out["seen_folds"].tolist() == cases["seen_folds"].tolist()
+
+
+def test_a_teacher_knows_nothing_of_what_its_fold_has_no_labels_of():
+    labels, folds = with_holes(random_labels(TOY, 40), 0.3), pd.Series(np.arange(40) % 2, uids(40))
+    labels.loc[folds.index[folds == 0], "Place"] = pd.NA
+    teachers = own_fold_teachers(TOY, word_texts(TOY, 40), labels, folds)
+    told = word_texts(TOY, 3, seed=5)
+    for teacher, knows in zip(teachers, (False, True), strict=True):
+        TOY.check_probabilities(teacher.prior.to_frame().T)
+        asked = [pd.DataFrame({"Sad": 1, "Place": code, "Note": 0, "Tool": 5}, told.index) for code in (1, 2)]
+        found = [agreement(TOY, codes, teacher.read(told), teacher.prior) for codes in asked]
+        assert (found[0] != found[1]).any() == knows
 
 
 def test_what_a_row_has_not_seen_has_no_say_but_against_copies(official, labels, folds, pool):

@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.data.folds import PLAIN, for_fold, stack
+from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.labels.changes import by_fold, compare, flip_table, flip_totals
 from narrutils.labels.correction import METHODS, by_method, correct, correct_by_fold
@@ -155,6 +156,94 @@ def test_the_correction_for_fold_k_uses_its_own_readings_alone(method):
     assert not for_fold(again.targets, 0).equals(for_fold(honest(method).targets, 0))
 
 
+def hardly_seen(times, labels=LABELS):
+    """Labels where Note is 1 and Place 3 in so many cases of different folds, and readings that deny it."""
+    labels = labels.assign(Note=0, Place=labels["Place"].clip(upper=2))
+    read = 0.04 + 0.92 * TOY.to_targets(labels)
+    for v in TOY.categorical:
+        read[list(v.columns)] = read[list(v.columns)].div(read[list(v.columns)].sum(axis=1), axis=0)
+    labels.loc[labels.index[:times], ["Note", "Place"]] = [1, 3]
+    return labels, read
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_code_that_its_teacher_hardly_saw_stays_as_given(method, times):
+    """With the fold that is left out for the nested version it saw even fewer."""
+    labels, read = hardly_seen(times)
+    nested = stack({k: read[FOLDS.ne(k)] for k in range(PLAIN, K)})
+    made = correct_by_fold(TOY, labels, nested, FOLDS, method)
+    assert made.flips.query("variable == 'Note' or (variable == 'Place' and before == 3)").empty
+    for k in range(PLAIN, K):
+        codes = TOY.to_labels(for_fold(made.targets, k))
+        assert (codes["Note"] == labels.loc[codes.index, "Note"]).all()
+
+
+def test_with_enough_examples_what_readings_deny_is_changed():
+    labels, read = hardly_seen(12)
+    assert len(correct(TOY, labels, read, FOLDS, "cleanlab")[1].query("variable == 'Note' and before == 1"))
+
+
+def test_nobody_calls_a_case_missed_who_hardly_saw_one():
+    """One reader is sure of a second positive, having seen one: it stays 0 under every method."""
+    labels, read = hardly_seen(1)
+    read.loc["u005", "Note"] = 0.99
+    for method in METHODS:
+        assert correct(TOY, labels, read, FOLDS, method)[1].query("variable == 'Note'").empty
+
+
+@cache
+def gaps():
+    """The labels with a fifth of the cells, and one whole case, taken out."""
+    out = np.random.default_rng(4).random(LABELS.shape) < 0.2
+    out[7] = True
+    return LABELS.astype("Int64").mask(out)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_missing_label_stays_missing_and_nothing_is_learned_of_it(method, tmp_path):
+    labels = gaps()
+    made = correct_by_fold(TOY, labels, readings(), FOLDS, method)
+    assert len(made.flips)
+    for k in range(PLAIN, K):
+        targets = for_fold(made.targets, k)
+        none = targets.isna()
+        pd.testing.assert_frame_equal(none, TOY.to_targets(labels.loc[targets.index]).isna())
+        flips = made.flips[made.flips["held_out_fold"] == k]
+        assert not [row for row in flips.itertuples() if pd.isna(labels.at[row.uid, row.variable])]
+    run = Run(tmp_path, stage="03_relabeling")
+    made.save(run, TOY, nested=True)
+    stored = run.read("labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    pd.testing.assert_frame_equal(stored, made.targets)
+
+
+@pytest.mark.parametrize("method", ["author", "cleanlab"])
+def test_a_variable_is_corrected_on_its_labelled_cases_alone(method):
+    """Take out the cases, or only one variable's labels of them: for that variable it is the same."""
+    labels, out = LABELS.astype("Int64"), LABELS.index[::5]
+    labels.loc[out, "Sad"] = pd.NA
+    table, rest = for_fold(readings(), PLAIN), LABELS.index.difference(out)
+    if method == "author":
+        table["Note"] = TOY.to_targets(LABELS)[
+            "Note"
+        ]  # the best variable in both, so that rates are the same
+    with_gaps, without = (
+        correct(TOY, rows, table, FOLDS, method)[1].query("variable == 'Sad'").reset_index(drop=True)
+        for rows in (labels, LABELS.loc[rest])
+    )
+    assert len(without)
+    pd.testing.assert_frame_equal(with_gaps, without)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_no_label_is_missing_the_type_of_the_table_is_no_matter(method):
+    table = for_fold(readings(), PLAIN)
+    targets, flips = correct(TOY, LABELS, table, FOLDS, method)
+    again, same = correct(TOY, LABELS.astype("Int64"), table, FOLDS, method)
+    pd.testing.assert_frame_equal(again, targets)
+    pd.testing.assert_frame_equal(same, flips)
+
+
 def test_an_unknown_method_is_named_with_those_there_are():
     with pytest.raises(InputError, match="method is 'magic'"):
         correct(TOY, LABELS, for_fold(readings(), PLAIN), FOLDS, "magic")
@@ -189,6 +278,15 @@ def test_changes_are_counted_and_judged_by_the_truth():
     unknown = flip_table(TOY, FLIPS, given)
     assert unknown.columns.tolist() == ["changed", "to 1", "to 0"]
     assert flip_totals(unknown).iloc[0].to_dict() == {"changed": 4, "to 1": 2, "to 0": 1}
+
+
+def test_a_missing_label_is_not_wrong():
+    given = small({"Sad": [0, 0, 0, 1], "Place": [1, 1, 1, 1]}).astype("Int64")
+    truth = small({"Sad": [1, 0, 1, 0], "Place": [1, 3, 1, 1]})
+    given.loc["u002", "Sad"] = given.loc["u001", "Place"] = pd.NA
+    table = flip_table(TOY, FLIPS.head(1), given, truth)
+    assert table["wrong"].to_dict() == {"Sad": 2, "Place": 0, "Note": 0, "Tool": 0}
+    assert table.at["Sad", "recall"] == 0.5
 
 
 def test_methods_are_compared_by_what_they_change_to():

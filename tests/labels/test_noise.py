@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.labels.noise import probability_wrong, propose
+from narrutils.labels.noise import ENOUGH, examples, most_probable, probability_wrong, propose
 
 N = 600
 
@@ -92,3 +92,69 @@ def test_a_variable_of_one_code_and_a_handful_of_cases_do_no_harm():
     folds = pd.Series(np.arange(9) % 3, index=uids(9))
     wrong = probability_wrong(TOY, labels, random_probabilities(TOY, uids(9)), folds)
     assert wrong.notna().all(axis=None) and (wrong["Sad"] < 0.5).all()
+
+
+def test_examples_are_the_cases_of_the_code_in_other_folds_and_of_both_codes_where_there_are_two():
+    labels = random_labels(TOY, 9).assign(Sad=[1, 1, 0, 0, 0, 0, 0, 1, 0], Place=[3, 1, 1, 1, 2, 2, 1, 1, 2])
+    labels = labels.astype("Int64")
+    labels.iloc[8, :2] = pd.NA
+    folds = pd.Series(np.arange(9) % 3, index=labels.index)
+    found = examples(TOY, labels, folds)
+    assert found["Sad"].tolist()[:8] == [2, 1, 3, 2, 1, 3, 2, 1]
+    assert found["Place"].tolist()[:8] == [0, 3, 4, 3, 1, 1, 3, 3]
+    assert found.iloc[8, :2].isna().all() and found.iloc[:, 2:].notna().all(axis=None)
+    most = most_probable(TOY, labels, folds)
+    assert most["Place"].tolist()[:5] == [0, 0.75, 1, 0.75, 0.25] and most.iloc[8, :2].isna().all()
+
+
+@pytest.mark.parametrize("positives", [1, 2, 3])
+def test_what_hardly_anybody_has_seen_is_not_wrong(positives):
+    """Readings as of teachers that learned next to nothing of a code: low, and firmly so."""
+    labels = random_labels(TOY, N).assign(Sad=0)
+    labels["Place"] = labels["Place"].clip(upper=2)
+    labels.iloc[:positives, :2] = [1, 3]
+    folds = pd.Series(np.arange(N) % 5, index=labels.index)
+    read = TOY.to_targets(labels.assign(Sad=0, Place=labels["Place"].clip(upper=2))) * 0.99 + 0.002
+    for v in TOY.categorical:
+        read[list(v.columns)] = read[list(v.columns)].div(read[list(v.columns)].sum(axis=1), axis=0)
+    rare = labels.index[:positives]
+    wrong = probability_wrong(TOY, labels, read, folds).loc[rare, ["Sad", "Place"]]
+    assert (wrong <= (positives - 1) / ENOUGH).all(axis=None) and wrong.max(axis=None) <= 0.5
+    found = propose(TOY, labels, read, folds, least=0.0).query(
+        "uid in @rare and variable in ['Sad', 'Place']"
+    )
+    assert len(found) == (0 if positives == 1 else 2 * positives)
+
+
+def with_gaps(share=0.2):
+    """The labels with a share of them taken out."""
+    gaps = np.random.default_rng(7).random(GIVEN.shape) < share
+    return GIVEN.astype("Int64").mask(gaps), gaps
+
+
+def test_missing_labels_are_not_judged_and_what_is_judged_learns_from_what_is_there():
+    labels, gaps = with_gaps()
+    wrong = probability_wrong(TOY, labels, READ, FOLDS)
+    assert (wrong.isna() == gaps).all(axis=None)
+    error = (GIVEN["Sad"] != TRUTH["Sad"])[wrong["Sad"].notna()]
+    assert wrong["Sad"][error.index][error].min() > wrong["Sad"][error.index][~error].max()
+    found = propose(TOY, labels, READ, FOLDS, LEAST)
+    assert len(found) and all(pd.notna(labels.at[row.uid, row.variable]) for row in found.itertuples())
+
+
+def test_a_fit_looks_at_the_labelled_cases_of_its_variable_alone():
+    """To take a case out, or its labels, is one for all others, but for the mean of its readings."""
+    labels, read = GIVEN.astype("Int64"), READ.copy()
+    out = GIVEN.index[::3]
+    labels.loc[out] = pd.NA
+    read.loc[out] = READ[~READ.index.isin(out)].iloc[: len(out)].to_numpy()
+    rest = GIVEN.index.difference(out, sort=False)
+    without = probability_wrong(TOY, GIVEN.loc[rest], READ, FOLDS)
+    assert np.allclose(probability_wrong(TOY, labels, read, FOLDS).loc[rest], without, atol=0.02)
+
+
+def test_no_label_missing_is_as_it_was():
+    whole = probability_wrong(TOY, GIVEN, READ, FOLDS)
+    pd.testing.assert_frame_equal(probability_wrong(TOY, GIVEN.astype("Int64"), READ, FOLDS), whole)
+    labels = GIVEN.astype("Int64").assign(Sad=pd.array([pd.NA] * N, dtype="Int64"))
+    assert probability_wrong(TOY, labels, READ, FOLDS)["Sad"].isna().all()

@@ -43,9 +43,10 @@ def test_bayes_by_hand():
 
 
 def test_without_data_the_prior_stands():
-    found = fit_noisy_logistic(np.zeros((4, 2)), np.array([0, 0, 0, 0]))
-    assert found.rates.missed == pytest.approx(PRIOR.missed, abs=0.02)
-    assert found.rates.added == pytest.approx(PRIOR.added, abs=0.005)
+    for cases in (4, 0):
+        found = fit_noisy_logistic(np.zeros((cases, 2)), np.zeros(cases))
+        assert found.rates.missed == pytest.approx(PRIOR.missed, abs=0.02)
+        assert found.rates.added == pytest.approx(PRIOR.added, abs=0.005)
 
 
 def test_the_gradient_is_that_of_the_loss():

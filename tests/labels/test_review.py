@@ -5,16 +5,25 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities
+from toys import TOY, random_labels, random_probabilities, word_texts
 
 from narrutils.data.folds import PLAIN, for_fold, stack
 from narrutils.errors import InputError
 from narrutils.labels.correction import METHODS, correct_by_fold
-from narrutils.labels.review import COLUMNS, METHOD, check_review, load_decisions, read_review
+from narrutils.labels.review import (
+    CASE,
+    COLUMNS,
+    METHOD,
+    case_digest,
+    check_review,
+    load_decisions,
+    read_review,
+)
 from narrutils.pipeline.preflight import check_inputs
 
 N, K = 90, 3
 LABELS = random_labels(TOY, N)
+TEXTS = word_texts(TOY, N)
 FOLDS = pd.Series(np.arange(N) % K, index=LABELS.index)
 HEADER = ",".join(COLUMNS)
 
@@ -65,7 +74,7 @@ def test_accepted_and_refused_labels_change_and_only_those(tmp_path, method):
     rows = [row(uid, name, "accept", after) for uid, name, after in accepted]
     rows.append(row(refused["uid"], refused["variable"], "refuse", refused["after"]))
     rows.append(row(free[3], "Note", "refuse", 1 - LABELS.at[free[3], "Note"]))  # no method would change it
-    decisions = load_decisions(write(tmp_path / "review.csv", *rows), TOY, LABELS)
+    decisions = load_decisions(write(tmp_path / "review.csv", *rows), TOY, LABELS, TEXTS)
     with_file = corrected(method, decisions)
 
     before, after = cells(without.targets), cells(with_file.targets)
@@ -115,11 +124,100 @@ def test_accepting_what_a_method_changes_anyway_changes_no_label():
 )
 def test_a_row_that_does_not_fit_is_passed_over_with_one_line(tmp_path, capsys, rows, fault):
     good = row("u001", "Note", "refuse", 1 - LABELS.at["u001", "Note"])
-    decisions = load_decisions(write(tmp_path / "review.csv", *rows, good), TOY, LABELS)
+    decisions = load_decisions(write(tmp_path / "review.csv", *rows, good), TOY, LABELS, TEXTS)
     assert decisions["uid"].tolist() == ["u001"]
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("review.csv: ")
     assert pd.Series([line]).str.contains(fault).all()
+
+
+def test_a_decision_is_read_whatever_its_capitals(tmp_path):
+    other = 1 - LABELS.at["u000", "Sad"]
+    rows = [
+        row("u000", "Sad", "Accept", other),
+        row("u001", "Note", " REFUSE ", 1 - LABELS.at["u001", "Note"]),
+    ]
+    decisions = load_decisions(write(tmp_path / "review.csv", *rows), TOY, LABELS, TEXTS)
+    assert decisions["decision"].tolist() == ["accept", "refuse"]
+
+
+def renamed(names):
+    """Labels and texts whose first cases bear these uids."""
+    index = pd.Index([*names, *LABELS.index[len(names) :]], name="uid")
+    return LABELS.set_index(index), TEXTS.set_index(index)
+
+
+@pytest.mark.parametrize(
+    ("written", "known", "line"),
+    [
+        ("7", "0007", "uid 7 is not a training case, 0007 is; a spreadsheet may have taken its zeros"),
+        (
+            "0012 ",
+            "0012",
+            "uid (not shown) is not a training case, 0012 is; blanks around a uid belong to it",
+        ),
+        (
+            "0012",
+            "0012 ",
+            "uid 0012 is not a training case, (not shown) is; blanks around a uid belong to it",
+        ),
+        (" ", "0", "uid (not shown) is not a training case"),
+    ],
+)
+def test_a_uid_that_is_not_quite_that_of_a_case_is_named_and_decides_nothing(tmp_path, written, known, line):
+    labels, texts = renamed([known])
+    file = write(
+        tmp_path / "review.csv",
+        row(written, "Sad", "accept", 1 - LABELS.iloc[0]["Sad"], LABELS.iloc[0]["Sad"]),
+    )
+    decisions, lines = check_review(read_review(file), TOY, labels, texts)
+    assert decisions.empty and lines == [f"line 2: {line}; passed over"]
+
+
+@pytest.mark.parametrize("uid", ["0012 ", " 0012", "\t7", "=1+1", "-2 "])
+def test_a_uid_is_read_as_it_stands(tmp_path, uid):
+    labels, texts = renamed([uid, "0012", "7", "-2"])
+    before = LABELS.iloc[0]["Sad"]
+    file = write(tmp_path / "review.csv", row(f'"{uid}"', "Sad", "refuse", 1 - before, before))
+    decisions, lines = check_review(read_review(file), TOY, labels, texts)
+    assert decisions["uid"].tolist() == [uid] and lines == []
+
+
+def digested(uid, name, after, case):
+    return f"{row(uid, name, 'accept', after)},{case}"
+
+
+def test_a_decision_on_another_case_is_named_and_never_applied(tmp_path):
+    """The digest of each row is of the case that was looked at; the uids of two rows were changed since."""
+    cases = {uid: case_digest("salt", uid, TEXTS.loc[uid]) for uid in LABELS.index[:3]}
+    after = 1 - LABELS["Sad"]
+    rows = [digested("u000", "Sad", after["u000"], cases["u000"]), digested("u001", "Sad", after["u001"], "")]
+    rows += [
+        digested(uid, "Sad", after[uid], case) for uid, case in (("u002", cases["u000"]), ("u003", "1.5"))
+    ]
+    file = write(tmp_path / "review.csv", *rows, header=f"{HEADER},{CASE}")
+    decisions, lines = check_review(read_review(file), TOY, LABELS, TEXTS)
+    assert decisions["uid"].tolist() == ["u000", "u001"]  # one without a digest is read as ever
+    assert list(decisions.columns) == COLUMNS
+    assert [line.split(":")[0] for line in lines] == ["line 4", "line 5"]
+    assert all("case does not fit uid u00" in line and "another case" in line for line in lines)
+
+
+def test_a_digest_tells_cases_apart_by_uid_and_text_and_says_nothing_else():
+    texts = TEXTS.loc["u000"]
+    cell = case_digest("salt", "u000", texts)
+    others = [("other", "u000", texts), ("salt", "u001", texts), ("salt", "u000", texts.iloc[::-1])]
+    assert len({cell, *(case_digest(*other) for other in others)}) == 4
+    assert case_digest("salt", "u000", [None, "x"]) == case_digest("salt", "u000", ["", "x"])
+    assert pd.Series([cell]).str.fullmatch(r"sha256-salt-[0-9a-f]{16}").all()
+
+
+def test_a_label_that_is_not_given_takes_no_decision(tmp_path):
+    labels = LABELS.astype("Int64")
+    labels.loc["u000", "Sad"] = pd.NA
+    file = write(tmp_path / "review.csv", row("u000", "Sad", "accept", 1, 0))
+    decisions, (line,) = check_review(read_review(file), TOY, labels, TEXTS)
+    assert decisions.empty and "Sad of case u000 is without a label now, not 0" in line
 
 
 def test_contradictions_are_all_passed_over_and_repetitions_kept_once(tmp_path):
@@ -131,7 +229,7 @@ def test_contradictions_are_all_passed_over_and_repetitions_kept_once(tmp_path):
         row("u001", "Place", "accept", (place + 1) % 3 + 1),
     ]
     rows += [row("u002", "Tool", "accept", 5 - LABELS.at["u002", "Tool"])] * 2
-    decisions, lines = check_review(read_review(write(tmp_path / "review.csv", *rows)), TOY, LABELS)
+    decisions, lines = check_review(read_review(write(tmp_path / "review.csv", *rows)), TOY, LABELS, TEXTS)
     assert decisions[["uid", "variable"]].to_numpy().tolist() == [["u002", "Tool"]]
     contradicted = "lines 2, 3 contradict each other on Sad of case u000; passed over"
     assert lines[:2] == [f"line 2: {contradicted}", f"line 3: {contradicted}"]
@@ -149,8 +247,8 @@ def test_a_file_that_is_no_such_table_is_an_error(tmp_path):
 
 
 def test_no_file_and_a_file_without_decisions_decide_nothing(tmp_path):
-    assert load_decisions("", TOY, LABELS).empty
-    empty = load_decisions(write(tmp_path / "empty.csv"), TOY, LABELS)
+    assert load_decisions("", TOY, LABELS, TEXTS).empty
+    empty = load_decisions(write(tmp_path / "empty.csv"), TOY, LABELS, TEXTS)
     assert empty.empty and list(empty.columns) == COLUMNS
     assert corrected("author", empty).flips.equals(corrected("author").flips)
 
@@ -158,7 +256,7 @@ def test_no_file_and_a_file_without_decisions_decide_nothing(tmp_path):
 def test_a_line_never_repeats_what_could_be_narrative(tmp_path, capsys):
     secret = "He was last seen at home."
     rows = [f'u000,"{secret}",accept,0,1', f'"{secret}",Sad,accept,0,1', f'u001,Sad,"{secret}",0,1']
-    assert load_decisions(write(tmp_path / "review.csv", *rows), TOY, LABELS).empty
+    assert load_decisions(write(tmp_path / "review.csv", *rows), TOY, LABELS, TEXTS).empty
     said = capsys.readouterr().out
     assert len(said.splitlines()) == 3 and secret not in said
 

@@ -70,6 +70,18 @@ def test_the_members_judge_together_and_the_likeliest_to_be_wrong_stand_first(wr
     assert table["probability"].tolist() == pytest.approx(expected)
 
 
+def test_what_nobody_can_judge_and_what_is_missing_is_not_in_the_queue():
+    labels = LABELS.astype("Int64").assign(Note=0, Place=LABELS["Place"].clip(upper=2))
+    labels.loc["u003", ["Note", "Place"]] = [1, 3]  # of which no other fold has one
+    labels.loc["u004", "Sad"] = labels.loc["u005", "Place"] = pd.NA
+    labels.loc["u006"] = pd.NA
+    found = find_doubts(TOY, labels, READINGS, WEIGHTS, FOLDS)
+    named = set(zip(found["uid"], found["variable"]))
+    assert not named & {("u003", "Note"), ("u003", "Place"), ("u004", "Sad"), ("u005", "Place")}
+    assert "u006" not in set(found["uid"]) and {"u004", "u005"} <= set(found["uid"])
+    assert found["probability"].notna().all() and found.dtypes.equals(whole().dtypes)
+
+
 def test_tables_are_joined_by_uid():
     order = np.random.default_rng(5).permutation(N)
     shuffled = {name: table.iloc[order] for name, table in READINGS.items()}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 from test_tfidf import LABELS, TARGETS, TEXTS, told
-from toys import TOY, random_labels, word_texts
+from toys import TOY, random_labels, with_holes, word_texts
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
@@ -56,11 +56,31 @@ def test_a_term_of_positive_cases_is_scaled_up():
 
 def test_a_column_of_one_answer_asks_no_regression():
     targets = TOY.to_targets(LABELS.assign(Sad=1, Place=2))
-    weights, bias = by_column(TOY, targets, lambda answers: (np.ones(3), float(answers.mean())))
+    features = np.zeros((len(targets), 3))
+    weights, bias = by_column(TOY, features, targets, lambda rows, answers: (np.ones(3), answers.mean()))
     places = {c: n for n, c in enumerate(TOY.columns)}
     assert [bias[places[c]] for c in ("Sad", "Place_1", "Place_2")] == [-NEVER, NEVER, -NEVER]
     assert not weights[:, places["Sad"]].any()
     assert weights[:, places["Note"]].all()
+
+
+@pytest.mark.parametrize("classify", [None, lambda rows, codes, width: (rows[:width].T, codes[:width] / 9)])
+def test_each_variable_is_fitted_on_the_rows_that_have_its_label(classify):
+    features, targets = (
+        np.random.default_rng(0).normal(size=(150, 4)),
+        TOY.to_targets(with_holes(LABELS, 0.3)),
+    )
+
+    def regress(rows, answers):
+        return rows.T @ answers, float(answers.mean())
+
+    weights, bias = by_column(TOY, features, targets, regress, classify)
+    for name, columns in TOY.slices.items():
+        given = targets[TOY.columns[columns.start]].notna().to_numpy()
+        assert 0 < given.sum() < 150, name
+        alone = by_column(TOY, features[given], targets[given], regress, classify)
+        np.testing.assert_array_equal(weights[:, columns], alone[0][:, columns])
+        np.testing.assert_array_equal(bias[columns], alone[1][columns])
 
 
 def test_an_unknown_companion_is_one_line():
@@ -119,6 +139,14 @@ def test_the_stored_model_reads_alike_from_its_run_folder(tiny_bert, tmp_path):
     back = load_model(tmp_path / "models/frozen/fold1", TOY)
     pd.testing.assert_frame_equal(back.predict(test), model.fold_on_test(1), check_names=False, atol=1e-6)
     assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pkl"))
+
+
+def test_empty_texts_and_missing_labels_end_nothing(reader):
+    labels = with_holes(random_labels(TOY, 30), 0.3).assign(Note=pd.NA)
+    texts = word_texts(TOY, 30).assign(First="", Second="")
+    table = reader[0].fit([Phase(texts, TOY.to_targets(labels))]).predict(texts)
+    TOY.check_probabilities(table)
+    assert np.allclose(table, table.iloc[0]) and np.allclose(table["Note"], 0.5)
 
 
 def test_the_backbone_is_part_of_the_key(tiny_bert):

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, uids
+from toys import TOY, random_labels, uids, with_holes
 
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models.learner import Phase
-from narrutils.models.tfidf import TfidfLearner, TfidfModel
+from narrutils.models.tfidf import LINEAR, TfidfLearner, TfidfModel
 
 
 def told(labels: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -76,6 +76,54 @@ def test_a_class_never_seen_is_never_expected():
     found = TOY.to_labels(table)["Place"]
     assert (found == labels["Place"]).mean() > 0.95
     assert set(found) == {1, 3}
+
+
+def test_it_learns_from_the_labels_that_are_given():
+    labels = random_labels(TOY, 60, seed=7)
+    model = TfidfLearner(TOY).fit([Phase(TEXTS, TOY.to_targets(with_holes(LABELS, 0.3)))])
+    assert average_f1(TOY, labels, TOY.to_labels(model.predict(told(labels, 9)))) > 0.95
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_of_a_variable_without_labels_nothing_is_known_and_the_others_stay(kind):
+    learner, holes = (
+        TfidfLearner(TOY, **LINEAR[kind][1]),
+        LABELS.astype("Int64").assign(Sad=pd.NA, Place=pd.NA),
+    )
+    table = learner.fit([Phase(TEXTS, TOY.to_targets(holes))]).predict(TEXTS)
+    unknown = ["Sad", *TOY["Place"].columns]
+    np.testing.assert_allclose(table[unknown], [[1 / 2, 1 / 3, 1 / 3, 1 / 3]] * len(table))
+    whole = learner.fit([Phase(TEXTS, TARGETS)]).predict(TEXTS)
+    pd.testing.assert_frame_equal(table.drop(columns=unknown), whole.drop(columns=unknown), check_exact=True)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+@pytest.mark.parametrize("word", ["", "7"])
+def test_texts_that_say_nothing_are_read_at_the_shares_of_the_labels(kind, word, tmp_path):
+    texts, labels = TEXTS.assign(First=word, Second=""), with_holes(LABELS.assign(Note=1), 0.2)
+    targets = TOY.to_targets(labels)
+    model = TfidfLearner(TOY, **LINEAR[kind][1]).fit([Phase(texts, targets)])
+    table = TOY.check_probabilities(model.predict(texts))
+    shares = targets.mean()
+    names = TOY.columns if not model.vocabulary else ["Sad", "Note"]
+    np.testing.assert_allclose(table[names], np.tile(shares[names], (len(table), 1)), atol=1e-3)
+    model.save(tmp_path)
+    pd.testing.assert_frame_equal(TfidfModel.load(tmp_path, TOY).predict(TEXTS), model.predict(TEXTS))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_fewer_cases_than_a_term_needs_are_learned_from(rows):
+    for _, how in LINEAR.values():
+        model = TfidfLearner(TOY, **how).fit([Phase(TEXTS[:rows], TARGETS[:rows])])
+        TOY.check_probabilities(model.predict(TEXTS))
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_a_task_whose_every_case_is_alike_is_answered(kind):
+    one = type(TOY)("one", "one", "uid", TOY.text, TOY.variables[:1])
+    targets = one.to_targets(LABELS.assign(Sad=0))
+    table = TfidfLearner(one, **LINEAR[kind][1]).fit([Phase(TEXTS, targets)]).predict(TEXTS)
+    assert table["Sad"].max() < 1e-6
 
 
 def test_it_is_stored_as_json_and_safetensors(model, tmp_path):

@@ -5,14 +5,15 @@ import pytest
 from toys import random_probabilities
 
 from narrutils.crossfit.rounds import gain_over, gain_since
+from narrutils.data import stages
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation import ladder
 from narrutils.evaluation.stacking import form
-from narrutils.pipeline import cycle, runner, skipping
+from narrutils.pipeline import cycle, runner
 from narrutils.pipeline.cycle import last_kept, plan_cycles, run_cycles
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.runner import RunFailed
@@ -31,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.run import Run
-from narrutils.data.schema import load_schema
+from narrutils.data.schema_file import load_schema
 from narrutils.evaluation.stacking import form
 
 run, task = Run(run_dir, stage="01_toy"), load_schema(schema)
@@ -296,11 +297,15 @@ def test_a_changed_previous_run_makes_the_stages_run_again(real):
     plan = real.plan(1)
     by_path = plan.profile(1, str(real.outputs / "toy"))
     assert forecast(preflight(by_path, real.notebooks, real.outputs))["because"].tolist() == [""]
-    record = real.outputs / "toy/.stages/01_toy.key.json"
-    kept = record.read_text()
-    record.write_text(kept.replace(digest(real.outputs / "toy/from.json"), "0" * 16))
+    record, made = real.outputs / "toy/.stages/01_toy.key.json", real.outputs / "toy/from.json"
+    kept, wrote, before = record.read_text(), made.read_text(), digest(made)
+    made.write_text("{}")
+    with pytest.raises(InputError, match="previous_run: .*from.json is not as 01_toy wrote it.* --from 01"):
+        reasons(real)
+    record.write_text(kept.replace(before, digest(made)))
     assert reasons(real) == ["changed: previous_run"]
     record.write_text(kept)
+    made.write_text(wrote)
     assert reasons(real) == [""]
 
 
@@ -331,10 +336,10 @@ def test_a_previous_run_whose_stages_do_not_fit_together_is_not_finished(tmp_pat
     for stage, parts, files in (("01_a", {}, {"a.json": made}), ("02_b", earlier, {})):
         run.write(f".stages/{stage}.key.json", {"parts": {"earlier": parts}, "files": files})
         run.path(f"{stage}.ipynb").write_text("{}")
-    assert skipping.unfinished(run, ["01_a", "02_b"]) == ""
-    assert skipping.unfinished(run, ["01_a", "02_b", "03_c"]) == "03_c"
+    assert stages.unfinished(run, ["01_a", "02_b"]) == ""
+    assert stages.unfinished(run, ["01_a", "02_b", "03_c"]) == "03_c"
     run.write(".stages/01_a.key.json", {"parts": {"earlier": {}}, "files": {"a.json": "other"}})
-    assert skipping.unfinished(run, ["01_a", "02_b"]) == "02_b"
+    assert stages.unfinished(run, ["01_a", "02_b"]) == "02_b"
 
 
 def test_scores_do_not_depend_on_the_order_of_rows(quick):

@@ -1,6 +1,7 @@
 """What a run is told to cost: scaled to the machine at hand, and fitted from finished runs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import estimates as benchmark
@@ -8,7 +9,7 @@ from narrutils.data.files import read_json, write_json
 from narrutils.models import speed
 from narrutils.models.speed import Speed
 from narrutils.pipeline import estimates
-from narrutils.pipeline.estimates import cost, parts, seconds, states_gigabytes
+from narrutils.pipeline.estimates import cost, in_words, parts, seconds, states_gigabytes
 from narrutils.pipeline.profiles import load_profile
 
 STAGE = "04_deberta"
@@ -130,3 +131,18 @@ def test_the_states_of_frozen_layers_are_told_by_rows_tokens_and_width(tiny_bert
     told = lambda **given: states_gigabytes({"02": {"pools": [{"rows": 5}]}, "04": encoder | given}, 20)  # noqa: E731
     assert told(top_layers=1) == 25 * 100 * 16 * 4 / 1e9
     assert told(top_layers=0) == told() == 0
+
+
+def test_what_was_never_timed_is_unknown_and_not_nothing():
+    def told(*rows):
+        names = ["stage", "would", "because", "seconds", "gigabytes"]
+        return in_words(pd.DataFrame(rows, columns=names)).splitlines()
+
+    timed, skipped = ("01", "run", "new", 90, 1.5), ("02", "skip", "", None, None)
+    unknown = ("03", "run", "new", None, 24)
+    assert told(timed, skipped)[-1] == "in all about 1 min 30 s, 1.5 GB"
+    lines = told(timed, skipped, unknown)
+    assert lines[-1] == "in all at least 1 min 30 s, 24.0 GB; 1 notebooks were never timed"
+    assert [line.count("unknown") for line in lines[1:4]] == [0, 0, 1]
+    assert told(("04", "run", "new", None, None))[-1] == "in all unknown; 1 notebooks were never timed"
+    assert told(skipped)[-1] == "in all about 0 s"

@@ -1,10 +1,18 @@
 """A fault in any setting of the six notebooks is one line, before a model loads or a file is touched."""
 
+import shutil
+from types import SimpleNamespace
+
+import nbformat
 import pytest
 
 from narrutils.cli import main
+from narrutils.crossfit.phases import Teaching
+from narrutils.data.run import Run
 from narrutils.errors import InputError
-from narrutils.pipeline.preflight import check_settings, preflight
+from narrutils.pipeline import machine
+from narrutils.pipeline.consistency import check_models, check_settings, publishes
+from narrutils.pipeline.preflight import check_data, check_folder, check_inputs, check_shown, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, load_profile
 
 
@@ -60,6 +68,24 @@ def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
         ("folds", "2", ["folds is 2", "3"]),
         ("flag_share", "1", ["flag_share is 1;", "less than 1"]),
         ("flag_accuracy", "1.5", ["flag_accuracy is 1.5"]),
+        (
+            "weights",
+            "{nbb: 1}",
+            ["06_ensemble: weights: no notebook makes a model 'nbb'", "did you mean nb?"],
+        ),
+        ("weights", "{nb: 0}", ["06_ensemble: ensemble weights", "one of them positive"]),
+        ("weights", "{ensemble: 1}", ["06_ensemble: weights: no notebook makes a model 'ensemble'"]),
+        ("rounds", "0", ["makes a model 'gemma_round1'", "there will be chars, deberta, frozen, gemma"]),
+        ("companions", "[nb, chars, frozen]", ["makes a model 'lasso'"]),
+        ("evidence_model", "tfdf", ["06_ensemble: evidence_model is 'tfdf'", "did you mean tfidf?"]),
+        ("screening_model", "ensembel", ["02_generation: screening_model", "did you mean ensemble?"]),
+        ("teacher", "debreta", ["04_deberta: teacher is 'debreta'", "did you mean deberta?"]),
+        ("01.seed", "4294967296", ["01_eda: seed is 4294967296", "less than 4294967296"]),
+        ("train_cases", "361", ["01_eda: train_cases is 361", "there are 360 training cases"]),
+        ("folds", "361", ["01_eda: folds is 361", "there are 360 training cases"]),
+        ("backbone", "minlm", ["01_eda: minlm: no packaged model"]),
+        ("04.backbone", "/no/such/folder", ["04_deberta: /no/such/folder"]),
+        ("finals", "[{name: a, backbone: gema}]", ["05_gemma_lora: gema"]),
     ],
 )
 def test_a_fault_is_one_line_and_outputs_are_untouched(capsys, outputs, key, value, told):
@@ -76,7 +102,148 @@ def test_settings_that_exclude_each_other_are_told_of_the_stage_that_has_both(ca
 @pytest.mark.parametrize("name", ["smoke", "demo", "osha", "full"])
 def test_every_shipped_profile_makes_its_settings(name, outputs, monkeypatch):
     overrides = [("data_dir", ""), ("schema", "params/schemas/nvdrs.yaml"), ("precision", "float32")]
+    overrides += [("train_cases", "0")]  # the made corpus has fewer than a profile may ask for
     assert preflight(load_profile(f"params/{name}.yaml", overrides), NOTEBOOKS, outputs).data["embedded"]
+
+
+def test_more_layers_than_a_backbone_has_are_refused(tiny_bert):
+    def check(*pairs):
+        given = [("precision", "float32"), ("04.backbone", tiny_bert), *pairs]
+        check_settings(load_profile("params/demo.yaml", given), {})
+
+    check(("04.top_layers", "1"))
+    with pytest.raises(InputError, match="04_deberta: top_layers is 2; of the 2 layers .* 1 to 1"):
+        check(("04.top_layers", "2"))
+    with pytest.raises(InputError, match="04_deberta: top_layers is 1; of the 1 layers"):
+        check(("04.layers", "1"))
+    with pytest.raises(InputError, match="04_deberta: layers is 3; .* has 2"):
+        check(("04.layers", "3"))
+    with pytest.raises(InputError, match="05_gemma_lora: finals: a: top_layers is 9"):
+        check(("finals", f"[{{name: a, backbone: {tiny_bert}, top_layers: 9}}]"))
+
+
+def test_what_only_a_gpu_can_do_is_refused_without_one(monkeypatch):
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    profile = load_profile("params/demo.yaml", [("05.quantization", "8bit")])
+    with pytest.raises(InputError, match="05_gemma_lora: 8-bit base: needs an NVIDIA GPU; leave"):
+        check_models(profile.parameters)
+
+
+def test_a_hub_model_that_is_not_cached_is_refused_where_it_may_not_be_fetched(monkeypatch):
+    parameters = {"04_deberta": {"backbone": "someone/never-made"}}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    check_models(parameters)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="04_deberta: someone/never-made: .*HF_HUB_OFFLINE forbids"):
+        check_models(parameters)
+
+
+def notebook(folder, stage, *cells):
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{stage}.ipynb")
+    return folder / f"{stage}.ipynb"
+
+
+def test_the_models_of_a_notebook_are_known_by_their_names_in_it(tmp_path):
+    declared = lambda **values: publishes(values, {}, notebook(tmp_path, "07_more", "run = 1"))  # noqa: E731
+    assert declared() == set()
+    assert declared(companions=["nb"]) == {"tfidf", "nb"}
+    assert declared(weights={}) == {"ensemble"}
+    made = {Teaching: Teaching(rounds=2, finals=[{"name": "large"}])}
+    plain = notebook(tmp_path, "07_more", "model = 1")
+    assert publishes({}, made, plain) == {"gemma", "gemma_round1", "gemma_round2", "large"}
+    named = notebook(tmp_path, "07_more", 'CrossFit(study, "mine", learner).fit(p).publish(title)')
+    assert publishes({}, {}, named) == {"mine"}
+    for hidden in (
+        "CrossFit(study, name, learner).fit(p).publish(title)",
+        "run.write_probabilities(n, t, s)",
+    ):
+        assert publishes({}, {}, notebook(tmp_path, "07_more", hidden)) is None
+
+
+def test_a_notebook_of_one_s_own_may_make_a_member(tmp_path):
+    """Where its models cannot be told by name, no name is refused."""
+    shutil.copytree(NOTEBOOKS, tmp_path, dirs_exist_ok=True)
+    given = [("precision", "float32"), ("weights", "{mine: 1}")]
+    tell = lambda: check_settings(load_profile("params/demo.yaml", given, tmp_path), {}, tmp_path)  # noqa: E731
+    with pytest.raises(InputError, match="a model 'mine'"):
+        tell()
+    book = nbformat.read(tmp_path / "03_relabeling.ipynb", as_version=4)
+    for source in (
+        'CrossFit(study, "mine", l).publish(t)',
+        "for n in names: CrossFit(study, n, l).publish(t)",
+    ):
+        cells = [*book.cells, nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "03_relabeling.ipynb")
+        tell()
+
+
+def test_a_stage_alone_may_weigh_what_its_folder_holds(tmp_path):
+    run = Run(tmp_path)
+    profile = load_profile("params/demo.yaml", [("precision", "float32"), ("weights", "{older: 1}")])
+    run.path("predictions").mkdir()
+    run.path("predictions/tfidf_oof.parquet").touch()
+    with pytest.raises(InputError, match="06_ensemble: weights: no notebook makes a model 'older'"):
+        check_settings(profile, {}, chosen=["06_ensemble"], run=run)
+    run.path("predictions/older_oof.parquet").touch()
+    check_settings(profile, {}, chosen=["06_ensemble"], run=run)
+    with pytest.raises(InputError, match="06_ensemble: weights: no notebook makes a model 'older'"):
+        check_settings(profile, {}, run=run)  # where all run, what is there is of before
+
+
+def made_data(**more):
+    return {"embedded": True, "schema": "nvdrs"} | more
+
+
+def test_a_run_folder_of_other_data_is_refused(tmp_path):
+    run = Run(tmp_path / "demo", "01_eda")
+    check_data(run, made_data())
+    run.write("run.json", {"stages": {}, "data": made_data(cases=450)})
+    check_data(run, made_data(cases=90))
+    check_data(run, {})
+    with pytest.raises(InputError, match="demo: was made of the made corpus .nvdrs., and this is data of"):
+        check_data(run, made_data(embedded=False))
+    with pytest.raises(InputError, match="-p run NAME"):
+        check_data(run, made_data(schema="osha"))
+    run.write("run.json", {"stages": {}, "data": made_data(embedded=False)})
+    with pytest.raises(InputError, match="demo: was made of data of your own"):
+        preflight(load_profile("params/demo.yaml", [("precision", "float32")]), NOTEBOOKS, tmp_path)
+
+
+def test_a_folder_that_no_run_made_is_refused(capsys, outputs):
+    (outputs / "demo").mkdir(parents=True)
+    (outputs / "demo/.hidden").touch()
+    check_folder(outputs / "demo")
+    (outputs / "demo/photographs").mkdir()
+    assert main(["run", "params/demo.yaml", "--dry-run", "--outputs", str(outputs)]) == 2
+    assert "demo: is no run folder and holds photographs" in capsys.readouterr().err
+    for made in ("run.json", ".stages"):
+        (outputs / "demo" / made).touch()
+        check_folder(outputs / "demo")
+        (outputs / "demo" / made).unlink()
+    (outputs / "file").touch()
+    with pytest.raises(InputError, match="file: is a file"):
+        check_folder(outputs / "file")
+
+
+def test_cases_that_the_command_line_names_are_not_shown_because_a_profile_shows_its_own(tmp_path):
+    def check(*pairs):
+        check_shown(load_profile("params/demo.yaml", pairs))
+
+    check()
+    check(("data_dir", ""))
+    for word in ("true", "false"):
+        check(("data_dir", str(tmp_path)), ("show_text", word))
+    for tell in (lambda profile: preflight(profile, NOTEBOOKS, tmp_path), check_shown):
+        with pytest.raises(InputError, match="demo.yaml: sets show_text, .*-p show_text true"):
+            tell(load_profile("params/demo.yaml", [("01.data_dir", str(tmp_path))]))
+
+
+def test_how_files_were_read_is_told_once(tmp_path, capsys, monkeypatch):
+    data = SimpleNamespace(train=range(9), test=range(3), hashes={}, notes=["a.csv: read as cp1252"])
+    monkeypatch.setattr("narrutils.pipeline.preflight.load_data", lambda folder, schema: data)
+    check_inputs(load_profile("params/demo.yaml", [("data_dir", str(tmp_path))]))
+    assert capsys.readouterr().out == "a.csv: read as cp1252\n"
 
 
 def test_a_teacher_must_be_a_model_of_the_previous_run(tmp_path):
@@ -88,3 +255,12 @@ def test_a_teacher_must_be_a_model_of_the_previous_run(tmp_path):
     wrong = load_profile("params/demo.yaml", [*given, ("teacher", "debreta")])
     with pytest.raises(InputError, match="04_deberta: teacher is 'debreta'.*did you mean deberta?"):
         check_settings(wrong, previous)
+
+
+@pytest.mark.parametrize("text", ["{name: Report}, {name: split}", "{name: pool, title: report}"])
+def test_a_schema_with_a_name_of_the_program_is_told_before_anything_runs(capsys, outputs, tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"text: [{text}]\nvariables: [{{name: Fall}}]\n")
+    name = "split" if "split" in text else "pool"
+    told = f"{name} is a name that the program itself uses; give the text column another `name`"
+    assert told in line(capsys, outputs, ("schema", str(path)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narrutils.data.settings import Number, fitting
+from narrutils.data.settings import fitting
 from narrutils.errors import InputError
 from narrutils.paths import PROJECT
 from narrutils.pipeline.parameters import declared, parse_parameters
@@ -35,7 +35,7 @@ def test_declarations_carry_default_type_and_help():
     found = parse_parameters(source, "n", {})
     assert [(p.default, p.kind, p.help) for p in found.values()] == [
         (3, int, "passes"),
-        (1e-4, Number, ""),
+        (1e-4, float, ""),
         (["a"], list[str], "who"),
     ]
 
@@ -90,6 +90,23 @@ def test_run_is_named_by_the_profile_its_file_or_an_override(load):
     assert load("run: other", ("run", "third")).run == "third"
 
 
+@pytest.mark.parametrize("run", ["010", "NO", "1.10", "2024-01-05", "true", "null", "1e3", "~"])
+def test_a_run_is_called_as_it_is_written(load, run):
+    profile = load(f"run: {run}\ndescription: {run}")
+    assert (profile.run, profile.description) == (run, run)
+    assert load("run: other", ("run", run)).run == run
+
+
+@pytest.mark.parametrize("text", ["1e-5", "0.00001", "1.0e-5"])
+def test_a_number_is_read_as_it_is_written_in_a_profile_and_beside_p(load, text):
+    rates = [
+        load(f"01_makes: {{rate: {text}}}").parameters["01_makes"]["rate"],
+        load("", ("rate", text)).parameters["01_makes"]["rate"],
+        load(f"03_trains: {{r_drop: {text}}}").parameters["03_trains"]["options"]["r_drop"],
+    ]
+    assert rates == [1e-5] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -108,9 +125,16 @@ def test_run_is_named_by_the_profile_its_file_or_an_override(load):
         ("shared: {run_dir: /tmp}", ["run_dir"]),
         ("estimate: {01_makes: 30}", ["estimate", "01_makes"]),
         ("run: ../demo", ["run", "folder name"]),
-        ("shared: {rows: 3, rows: 4}", ["rows", "twice"]),
+        ("shared: {rows: 3, rows: 4}", ["line 1", "rows", "twice"]),
+        ("shared: {rows: 010}", ["rows is '010'", "integer"]),
+        ("01_makes: {rate: 'fast'}", ["rate", "'fast'", "number"]),
+        ("01_makes: {show_text: no}", ["show_text is 'no'", "true or false"]),
+        ("run:", ["run is ''"]),
+        ("run: [demo]", ["run", "folder name"]),
+        ("run: .hidden", ["run", "folder name"]),
+        ('run: "a\\nb"', ["run", "folder name"]),
         ("- rows", ["mapping"]),
-        ("shared: {", ["YAML"]),
+        ("shared: {", ["line 1", "YAML"]),
     ],
 )
 def test_a_profile_that_does_not_fit_is_one_line(load, text, said):

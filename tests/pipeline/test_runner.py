@@ -14,15 +14,18 @@ import papermill
 import psutil
 import pytest
 
+from narrutils.data import stages
 from narrutils.data.files import digest, read_json
 from narrutils.data.run import Run
 from narrutils.errors import InputError
+from narrutils.paths import shown
 from narrutils.pipeline import runner, skipping
-from narrutils.pipeline.preflight import check_inputs, forecast, preflight, shown
+from narrutils.pipeline.preflight import check_inputs, forecast, preflight
 from narrutils.pipeline.profiles import load_profile
 from narrutils.pipeline.provenance import versions
 from narrutils.pipeline.redaction import NOT_SHOWN
 from narrutils.pipeline.runner import RunFailed, run_profile
+from narrutils.report.build import build_report
 
 FIXTURES = Path(__file__).parents[1] / "notebooks"
 PROFILE = "description: toy\nestimate:\n  02_uses: {seconds: 90, gigabytes: 1.5}\nshared: {rows: 4}\n"
@@ -242,9 +245,63 @@ def test_an_interruption_says_how_to_go_on(bench, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(papermill, "execute_notebook", interrupt)
-    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*--from 02 -p scale 2") as caught:
+    with pytest.raises(RunFailed, match="interrupted in 02_uses(.|\n)*-p scale 2 --from 02") as caught:
         bench.run(("scale", "2"))
     assert caught.value.code == 130
+
+
+HALF = '{"cells": [{"cell_type": "code", "sou'
+WHOLE = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+
+
+@pytest.mark.parametrize("written, kept", [(HALF, True), ("", True), (None, True), (WHOLE, False)])
+@pytest.mark.parametrize("ended", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_only_a_whole_notebook_takes_the_place_of_the_last_one(bench, monkeypatch, written, kept, ended):
+    def execute(source, target, *_, **__):
+        if written is not None:
+            Path(target.replace("{{", "{").replace("}}", "}")).write_text(written)
+        raise ended
+
+    before = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    with pytest.raises(RunFailed, match="02_uses(.|\n)*--from 02"):
+        bench.run(("scale", "2"))
+    assert bench.run_folder.joinpath("02_uses.ipynb").read_text() == (before if kept else written)
+    assert not bench.run_folder.joinpath(".stages/02_uses.ipynb").exists()
+
+
+def test_a_failed_notebook_that_could_not_be_redacted_is_not_kept(bench, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runner, "redact_notebook", full)
+    bench.place("raises", "02_uses")
+    before = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    with pytest.raises(RunFailed, match=re.escape(f"ZeroDivisionError: {NOT_SHOWN}")):
+        bench.run()
+    assert bench.run_folder.joinpath("02_uses.ipynb").read_text() == before
+    assert not bench.run_folder.joinpath(".stages/02_uses.ipynb").exists()
+
+
+def test_stale_stages_are_told_in_a_line_and_show_nothing_of_before(bench, capsys):
+    before = {name: d for name, d in bench.contents().items() if name.startswith("toy/report")}
+    assert bench.run(("rate", "2"), only="01").exists()
+    said = capsys.readouterr().out
+    assert "stale: 02_uses (02_uses ran before 01_makes wrote something else)" in said.splitlines()[-1]
+    assert re.search(r"the report is of before; to go on: narrutils run .*-p rate 2 --from 02", said)
+    assert "Ladder" not in said and "toy & more" not in said
+    assert before.items() <= bench.contents().items()
+    with pytest.raises(InputError, match="02_uses ran before .* -p rate 2 --from 02 --outputs"):
+        build_report(bench.run_folder)
+    bench.run(("rate", "2"), start="02")
+    assert "toy & more" in capsys.readouterr().out
+    build_report(bench.run_folder)
+
+
+def test_a_part_of_a_fresh_run_has_its_report(bench, capsys):
+    report = bench.run(("run", "fresh"), only="01")
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {shown(report)}"
+    assert report.exists()
 
 
 def test_what_the_system_refuses_a_notebook_is_told_though_messages_are_not(bench):
@@ -380,9 +437,9 @@ def test_data_and_schema_count_by_content_wherever_they_lie(bench, data):
 def test_a_stage_without_an_end_counts_for_nothing(tmp_path):
     run = Run(tmp_path, stage="01_makes")
     run.write("a.json", {})
-    assert not skipping.has_ended(run, "01_makes")
+    assert not stages.has_ended(run, "01_makes")
     skipping.begin(run, "01_makes", remake=False)
-    assert skipping.recorded(run, "01_makes")["files"] == {"a.json": ""}
+    assert stages.recorded(run, "01_makes")["files"] == {"a.json": ""}
 
 
 def test_packaged_models_are_ready_before_the_first_notebook(tmp_path, monkeypatch):

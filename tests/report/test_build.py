@@ -7,11 +7,14 @@ import re
 from html.parser import HTMLParser
 
 import nbformat
+import pandas as pd
 import pytest
 import toy_run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from toys import with_holes
 
 from narrutils.data.files import write_json
+from narrutils.data.schema_file import load_schema
 from narrutils.report.build import build_report, cost
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
 from narrutils.report.sections import flags
@@ -224,6 +227,29 @@ def test_the_score_of_each_variable_is_the_ladders(tmp_path):
             == ("ensemble", "oof", "given", "cross_fitted")]  # fmt: skip
     shown = re.findall(r'data-value="([\d.]+)"><b>', build_report(run.folder).read_text())
     assert [float(value) for value in shown] == pytest.approx(list(last[0]["per_variable"].values()))
+
+
+def test_variables_say_on_how_many_labels_they_stand(tmp_path):
+    run = toy_run.make_run(tmp_path / "toy")
+    cases, schema = run.read("cases.parquet").set_index("uid"), load_schema(toy_run.SCHEMA)
+    none, whole, place = schema.names[0], schema.names[1], schema.categorical[0].name
+    labels = with_holes(cases[schema.names], 0.2).assign(**{none: pd.array([None] * 90, "Int64")})
+    labels[whole], places = cases[whole], labels.loc["a0":"a59", place].notna().sum()
+    run.write("cases.parquet", cases.assign(**labels))
+    ladder = run.read("ladder.json")
+    for e in ladder:
+        e["per_variable"][none] = None
+    run.write("ladder.json", ladder)
+    text = build_report(run.folder).read_text()
+    table = text.split('id="variables"')[1].split("</table>")[0]
+    rows = dict(zip(schema.names, table.split("<tr>")[2:], strict=True))
+    told = {name: re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", row)) for name, row in rows.items()}
+    assert "0 cases, of 0 labelled" in told[none] and "nan" not in told[none].lower()
+    assert "labelled" not in told[whole]
+    assert f", of {places} labelled" in told[place] and places < 60
+    missing = labels.loc["a0":"a59"].isna().to_numpy().sum()
+    assert f"<b>{missing:,}</b> labels missing" in text
+    assert 'scope="col" class="n">Test</th>' in text  # though the first variable has no score there
 
 
 def test_notebooks_follow_one_another(folder):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toys import TOY, random_labels, random_probabilities, word_texts
+from toys import TOY, random_labels, random_probabilities, with_holes, word_texts
 
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -94,3 +94,49 @@ def test_a_run_without_predictions_says_so(tmp_path):
     run.write("folds.parquet", pd.Series(0, labels.index, name="fold").to_frame())
     with pytest.raises(InputError, match="no predictions"):
         explore(run.folder, show_text=False)
+
+
+@pytest.fixture
+def holes(run):
+    """The same run with a third of its labels missing, all of the variable `Tool`."""
+    cases = run.read("cases.parquet").set_index("uid")
+    labels = with_holes(cases[TOY.names], 0.3).assign(Tool=pd.array([None] * 30, "Int64"))
+    run.write("cases.parquet", pd.concat([cases[TOY.text_columns], labels], axis=1).assign(split="train"))
+    return Casebook(Study.open(run))
+
+
+def test_a_case_without_a_label_is_no_kind_of_error(holes):
+    labels = holes.study.labels
+    for v in TOY.variables:
+        kinds = {kind: holes.select(v.name, "tfidf", kind) for kind in holes.errors(v.name)}
+        given = set(labels.index[labels[v.name].notna()])
+        assert set().union(*(chosen.index for kind, chosen in kinds.items() if kind != ALL)) == given
+        whole = kinds[ALL]
+        assert len(whole) == 30 and set(whole.dropna().index) == given
+        assert whole.iloc[len(given) :].isna().all()  # they stand last
+
+
+def test_a_cell_without_a_label_is_empty_and_says_what_a_model_would_code(holes):
+    labels = holes.study.labels
+    uid = labels.index[labels["Sad"].isna() & labels["Place"].notna()][0]
+    table = holes.readings(uid)
+    assert table.loc["Sad", "given"] == table.loc["Tool", "given"] == ""
+    assert table.loc["Sad", "tfidf"] == f"→ {holes.codes('tfidf').loc[uid, 'Sad']}"
+    assert table.loc["Place", "given"] == labels.loc[uid, "Place"]
+    assert table.loc["Place", "tfidf"].startswith("0.") or table.loc["Place", "tfidf"].startswith("1.")
+
+
+def test_the_explorer_shows_cases_without_a_label(holes, monkeypatch):
+    seen = Explorer(holes, show_text=True)
+    seen.variable.value = "Tool"
+    uid = seen.case.value
+    assert seen.case.options[0] == (uid, uid)
+    assert "nan" not in seen.table.value.lower() and "&lt;na&gt;" not in seen.table.value.lower()
+    asked = []
+    monkeypatch.setattr("narrutils.report.explore.Teachers", lambda *given: None)
+    monkeypatch.setattr("narrutils.report.explore.leave_one_out", lambda *given: asked.append(given[2]))
+    seen._evidence()
+    assert asked[0]["column"].tolist() == [f"Tool_{holes.codes('ensemble').loc[uid, 'Tool']}"]
+    monkeypatch.setenv(UNATTENDED, "1")
+    page = explore(holes.study, show_text=False).data
+    assert "Tool" not in page and "Sad" in page

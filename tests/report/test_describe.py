@@ -1,12 +1,16 @@
 """Descriptions of a set of cases, on tables small enough to count by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from toys import TOY, random_probabilities, uids
 
+from narrutils.data.cases import Dataset, stack_splits
+from narrutils.data.clusters import Together
 from narrutils.data.folds import stack
-from narrutils.data.schema import parse_schema
+from narrutils.data.schema_file import parse_schema
 from narrutils.report import describe
 
 CASES = pd.DataFrame(
@@ -34,6 +38,22 @@ def test_identical_texts_overlap_fully_and_empty_ones_are_left_out():
     assert describe.overlap(CASES, one).empty
 
 
+def test_belonging_counts_the_sets_of_each_reason_among_the_cases_of_the_run():
+    train, nobody = CASES.join(LABELS), CASES[:0].join(LABELS[:0])
+    train["First"] = ["V fell off a bicycle", "V fell off a bicycle", "a dog", "a cat"]
+    train["Second"] = ["", "", "bit", "sat"]
+    site = pd.DataFrame({"Site": ["a", "b", "b", "c"]}, index=train.index)
+    data = Dataset(train, nobody, None, [], groups=site)
+    table = describe.belonging(Together(data, replace(TOY, keep_together=("Site",)), 1), stack_splits(data))
+    assert table.to_dict("index") == {
+        "nearly the same words": {"sets": 1, "cases": 2, "largest": 2},
+        "Site": {"sets": 1, "cases": 2, "largest": 2},
+        "in all": {"sets": 1, "cases": 3, "largest": 3},
+    }
+    alone = describe.belonging(Together(data, TOY, 1), stack_splits(data).drop(index="u000"))
+    assert alone.to_dict("index") == {"nearly the same words": {"sets": 0, "cases": 0, "largest": 0}}
+
+
 def test_prevalence_lists_positives_and_every_class():
     table = describe.prevalence(TOY, LABELS).set_index(["variable", "class"])
     assert table.loc[("Sad", ""), "cases"] == 2
@@ -59,6 +79,28 @@ def test_fold_balance_names_the_widest_gap():
     assert table["cases"].tolist() == [2, 2]
     assert table["widest gap"].tolist() == [0.5, 0.5]
     assert (table["in column"] == "Note").all()
+
+
+def test_shares_are_those_of_labelled_cases():
+    partly = LABELS.astype("Int64")
+    partly.loc["u000", "Sad"], partly.loc[["u000", "u003"], "Place"], partly["Tool"] = pd.NA, pd.NA, pd.NA
+    table = describe.prevalence(TOY, partly).set_index(["variable", "class"])
+    assert table.loc[("Sad", ""), ["cases", "labelled", "share"]].tolist() == [1, 3, pytest.approx(1 / 3)]
+    assert table.loc["Place", "share"].to_dict() == {"in": 1, "out": 0, "unknown": 0}
+    assert (table.loc["Tool", "labelled"] == 0).all() and table.loc["Tool", "share"].isna().all()
+    assert describe.prevalence(TOY, LABELS)["labelled"].eq(4).all()
+    pairs = describe.co_occurrence(TOY, partly)
+    assert pairs.loc["Sad", "Note"] == pytest.approx(1)  # of the three that have both
+
+
+def test_fold_balance_counts_labels_and_compares_labelled_cases():
+    partly = LABELS.astype("Int64")
+    partly.loc["u000"] = pd.NA
+    table = describe.fold_balance(TOY, partly, pd.Series([0, 0, 1, 1], LABELS.index))
+    assert table["cases"].tolist() == [2, 2] and table["labels"].tolist() == [4, 8]
+    assert table.loc[0, "widest gap"] == pytest.approx(2 / 3)  # Note: 1 of 1, in all 1 of 3
+    alone = describe.fold_balance(TOY, partly, pd.Series([0, 1, 1, 1], LABELS.index))
+    assert alone.loc[0, ["labels", "widest gap"]].tolist() == [0, 0]  # nothing to compare
 
 
 def test_each_folds_generated_rows_are_counted():

@@ -14,7 +14,7 @@ from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.data.run import Run
 from narrutils.evaluation.evidence import leave_one_out
-from narrutils.labels.review import check_review, read_review
+from narrutils.labels.review import case_digest, check_review, read_review
 from narrutils.labels.review_queue import DOUBTFUL, MISSED, find_doubts, write_queue
 from narrutils.report.review_page import contents, marks, write_review
 
@@ -31,7 +31,7 @@ HARMFUL = [
     "The garden was blue. " * 25_000,
     "",
 ]  # fmt: skip
-ODD_UIDS = ["=1+1", "-2", "'=x", "@cmd", "a,\"b\"", "<i>", "+\u0663", "u" + "x" * 70]  # fmt: skip
+ODD_UIDS = ["=1+1", "-2 ", "'=x", "@cmd", "a,\"b\"", "<i>", "+\u0663", "u" + "x" * 70]  # fmt: skip
 
 
 def make_run(folder, show_text=True, rows=None, evidence_rows=4 * N):
@@ -77,6 +77,17 @@ def test_hidden_narratives_are_nowhere_in_the_page(tmp_path):
     for word in ("blue", "garden", "calm", "HYPERLINK"):
         assert word not in html
     assert all(doubt["marks"] == [] for doubt in payload(path)["doubts"])
+
+
+def test_each_case_has_a_digest_salted_by_the_run_and_the_same_when_built_again(tmp_path):
+    run, path = build(tmp_path, show_text=False)
+    page, cases = payload(path), run.cases("train")
+    for uid, cell in page["digests"].items():
+        assert cell == case_digest(page["key"], uid, cases.loc[uid, TOY.text_columns])
+    assert set(page["digests"]) == {doubt["uid"] for doubt in page["doubts"]}
+    first = path.read_bytes()
+    write_review(run, tmp_path, SHARED)
+    assert path.read_bytes() == first
 
 
 def test_shown_narratives_are_there_and_the_page_is_its_owners(built):
@@ -252,7 +263,8 @@ def test_the_export_reads_back_exactly_and_holds_no_text(tmp_path, opened):
     press(page, "j")
     press(page, " ".join("ar"[n % 2] for n in range(len(queue))))
     made = export(page)
-    assert [list(row) for row in made[:1]] == [["uid", "variable", "decision", "label_before", "label_after"]]
+    columns = ["uid", "variable", "decision", "label_before", "label_after", "case"]
+    assert [list(row) for row in made[:1]] == [columns]
     assert [row["decision"] for row in made[:2]] == ["accept", "refuse"]
     assert not [row for row in made if row["uid"][:1] in tuple("=+-@")]
     file = tmp_path / "review.csv"
@@ -260,8 +272,8 @@ def test_the_export_reads_back_exactly_and_holds_no_text(tmp_path, opened):
         writer = csv.DictWriter(out, made[0], lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(made)
-    labels = run.cases()[TOY.names]
-    decisions, passed_over = check_review(read_review(file), TOY, labels)
+    cases = run.cases()
+    decisions, passed_over = check_review(read_review(file), TOY, cases[TOY.names], cases)
     assert passed_over == []
     columns = ["uid", "variable", "label_before", "label_after"]
     pd.testing.assert_frame_equal(decisions[columns], queue[columns], check_dtype=False)

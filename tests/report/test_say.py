@@ -133,6 +133,7 @@ def test_flags_say_how_many_cases_a_person_decides():
 def test_a_queue_says_of_what_kinds_its_labels_are():
     doubts = pd.DataFrame({"direction": ["missed", "missed", "other"], "probability": [0.9, 0.8, 0.4]})
     said = say.queue(doubts).data
+    assert "estimate" in said and "no finding" in said
     assert "3 labels" in said and "2 missed, 1 other" in said and " 2 of them are wrong" in said
     assert "0 labels" in say.queue(doubts[:0]).data and "wrong" not in say.queue(doubts[:0]).data
 
@@ -164,6 +165,19 @@ def test_a_previous_run_is_held_against_if_there_is_one():
     assert "loses 0.100" in say.previous(Interval(-0.1, -0.2, 0.0)).data
 
 
+def test_missing_labels_are_counted_and_none_is_passed_over_in_silence():
+    labels = pd.DataFrame({"Sad": [1, 0, 1], "Note": [0, 0, 1]}, index=list("abc"))
+    assert say.missing(labels).data == say.missing(labels, labels).data == ""
+    some = labels.astype("Int64")
+    some.loc["a"], some.loc["b", "Note"] = pd.NA, pd.NA
+    said = say.missing(some, labels).data
+    assert "3 of 6 labels of the official cases are missing, all of 1 case among them." in said
+    assert "at random" in said and "test" not in said and "no score" not in said
+    both = say.missing(some.assign(Sad=pd.NA), some.iloc[1:]).data
+    assert "; 1 of 4 labels of the test cases are missing. " in both
+    assert "No label is given of *Sad*" in both
+
+
 def test_the_conclusion_repeats_what_was_said():
     first, second = say.score(LADDER), say.score(LADDER, "test")
     assert say.conclusion(first, second).data.splitlines() == [f"- {first.data}", f"- {second.data}"]
@@ -181,3 +195,34 @@ def test_a_sentence_is_a_paragraph_of_the_report_and_the_conclusion_a_list(tmp_p
     paragraph, items = (str(output["html"]) for output in cell["outputs"])
     assert paragraph.startswith("<p>") and "<em>up</em>" in paragraph
     assert items.count("<li>") == 1
+
+
+def kin(sets: list[int], twins: list[str]) -> pd.DataFrame:
+    """As `clusters.parquet`."""
+    numbers = pd.array([*sets, *[None] * len(twins)], "Int64")
+    return pd.DataFrame({"cluster": numbers, "twin": [*[""] * len(sets), *twins]})
+
+
+def test_cases_that_belong_together_are_counted():
+    said = say.together(kin([0, 0, 1, 2, 2, 2, 3], ["u1", ""]), 0.5).data
+    assert "5 of 7 training cases belong to 2 sets, the largest of 3" in said
+    assert "1 of 2 test cases belong to a training case" in said
+    assert "from a similarity of 0.5 on" in said and "drawn" not in said
+    said = say.together(kin([0, 1], [""]), 0).data
+    assert "No training case belongs to another. No test case belongs to a training case." in said
+    assert "not compared" in said
+    assert "2 training cases were drawn, not 3" in say.together(kin([0, 0], [""]), 1, 3).data
+    assert "drawn" not in say.together(kin([0, 0], [""]), 1, 2).data
+
+
+PARTS = ["step", "part", *columns_of("average_f1"), "n"]
+
+
+def test_test_cases_with_a_twin_are_told_apart():
+    rows = [("a", "all", 0.5, 0.4, 0.6, 9), ("a", "without a twin", 0.4, 0.3, 0.5, 8)]
+    rows += [("a", "with a twin", 0.9, 0.8, 1.0, 1)]
+    said = say.apart(pd.DataFrame(rows, columns=PARTS), pd.Series(["u", ""])).data
+    assert "0.400 [0.300, 0.500] on 8 test cases without a twin" in said
+    assert "0.900 [0.800, 1.000] on 1 test case with a twin" in said and "0.500 [0.4" not in said
+    assert say.apart(pd.DataFrame(rows[:0], columns=PARTS), pd.Series(["u"])).data == say.UNKNOWN["given"]
+    assert "No test case" in say.apart(pd.DataFrame(rows[:0], columns=PARTS), pd.Series([""])).data

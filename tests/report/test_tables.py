@@ -15,7 +15,13 @@ def test_a_value_stands_before_its_interval():
 
 def test_what_is_not_known_is_left_out():
     for nothing in (None, np.nan):
-        assert figure(nothing) == interval(nothing, 1) == with_interval(nothing, nothing, nothing) == ""
+        assert (
+            percent(nothing)
+            == figure(nothing)
+            == interval(nothing, 1)
+            == with_interval(nothing, nothing, nothing)
+            == ""
+        )
 
 
 def test_durations_and_shares():

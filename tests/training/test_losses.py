@@ -1,6 +1,7 @@
 """The loss against torch's own pieces, put together by hand."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 from toys import TOY, random_labels, random_probabilities, uids
@@ -87,6 +88,56 @@ def test_the_loss_is_lowest_where_the_smoothed_target_is_said():
         [[y[0] * 0.8 + 0.1], y[1:4] * 0.9 + 0.1 / 3, [y[4] * 0.8 + 0.1], y[5:] * 0.9 + 0.05]
     )
     np.testing.assert_allclose(table, expected, atol=0.01)
+
+
+def holes_in(targets, share=0.3, seed=0):
+    """The targets with NaN for some labels, and which columns these are."""
+    gone = torch.zeros_like(targets, dtype=torch.bool)
+    drawn = (
+        torch.rand(len(targets), len(TOY.variables), generator=torch.Generator().manual_seed(seed)) < share
+    )
+    for n, columns in enumerate(TOY.slices.values()):
+        gone[:, columns] = drawn[:, n : n + 1]
+    return targets.masked_fill(gone, torch.nan), gone
+
+
+@pytest.mark.parametrize("kind", [False, True], ids=["hard", "soft"])
+def test_what_is_given_is_counted_as_ever_and_what_is_not_has_no_gradient(kind):
+    logits, targets, soft = tensors(TOY, n=20, soft=kind)
+    holes, gone = holes_in(targets)
+    assert 0 < gone.sum() < gone.numel()
+    loss, pulls = AbstractionLoss(TOY, 0.1), []
+    for aims in (targets, holes):
+        said = logits.clone().requires_grad_()
+        found = loss(said, aims, soft)
+        found.backward()
+        pulls.append(said.grad)
+    assert torch.isfinite(found)
+    assert (pulls[1][gone] == 0).all()
+    assert torch.equal(pulls[1][~gone], pulls[0][~gone])
+
+
+def test_complete_targets_have_the_plain_mean_to_the_last_bit():
+    logits, targets, soft = tensors(TOY, n=21)
+    binary, places, tools = [0, 4], slice(1, 4), slice(5, 7)
+    y = targets * 0.8 + 0.1
+    plain = (
+        F.binary_cross_entropy_with_logits(logits[:, binary], y[:, binary], reduction="none").mean(0).sum()
+    )
+    crosses = [
+        -((targets[:, s] * (1 - smoothing) + smoothing / k) * logits[:, s].log_softmax(1)).sum(1).mean()
+        for s, k in ((places, 3), (tools, 2))
+        for smoothing in [0.1 * (~soft).float()[:, None]]
+    ]
+    assert torch.equal(AbstractionLoss(TOY, 0.1)(logits, targets, soft), (plain + sum(crosses)) / 4)
+
+
+def test_a_batch_without_any_label_is_no_loss():
+    logits, targets, soft = tensors(TOY)
+    logits.requires_grad_()
+    loss = AbstractionLoss(TOY)(logits, torch.full_like(targets, torch.nan), soft)
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
 
 
 def test_it_is_computed_in_float32_and_is_finite_far_out():

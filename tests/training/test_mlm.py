@@ -159,6 +159,13 @@ def test_without_epochs_the_learner_is_the_one_that_was_given(learner, tmp_path)
     assert learner_of((0,)) is learner
 
 
+def test_of_empty_texts_nothing_is_learned(learner, tmp_path):
+    empty = TEXTS.assign(First="", Second="")
+    crossfit(run := Run(tmp_path, "04_test"), learner, empty, POOL[:0])
+    before = load_masked(resolve(learner.body.backbone), torch.float32).base_model.state_dict()
+    assert all(torch.equal(weight, before[name]) for name, weight in body_of(run, "fold0").items())
+
+
 def test_fewer_layers_are_pretrained_where_fewer_are_kept(learner, tmp_path):
     run, cut = Run(tmp_path, "04_test"), learner.varied(layers=1)
     crossfit(run, cut)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import TOY, random_labels, random_probabilities, uids, word_texts
+from toys import TOY, random_labels, random_probabilities, uids, with_holes, word_texts
 from transformers import get_cosine_schedule_with_warmup
 
 from narrutils.data.settings import Loss
@@ -201,6 +201,20 @@ def test_the_head_starts_at_the_training_rates(learner):
             assert start[column] == pytest.approx((targets[column].sum() + 1) / (N_HARD + classes), rel=1e-5)
 
 
+def test_rates_of_the_head_are_those_of_the_labels_that_are_given():
+    class Head:
+        head = torch.nn.Linear(2, TOY.width)
+
+    biases = []
+    partly = LABELS.astype("Int64")
+    partly.loc["u003", "Sad"], partly["Note"] = pd.NA, pd.NA
+    for labels in (LABELS.drop("u003"), partly):
+        neural.set_prevalence_bias(Head, TOY, TOY.to_targets(labels))
+        biases.append(Head.head.bias.detach().clone())
+    assert biases[0][0] == biases[1][0]
+    assert biases[1][TOY.columns.index("Note")] == 0
+
+
 def test_prevalence_bias_comes_from_the_last_phase_and_can_be_left_out(learner, monkeypatch):
     seen = []
     monkeypatch.setattr(
@@ -303,6 +317,32 @@ def test_every_loss_trains(learner, loss):
     model = learner.varied(loss=loss).fit([SOFT, HARD])
     assert all(np.isfinite(h["loss"]) for h in model.history)
     TOY.check_probabilities(model.predict(HARD.texts))
+
+
+@pytest.mark.parametrize("head_start", ["rates", "probe"])
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_labels_that_are_not_given_are_not_learned(learner, loss, head_start, recorder):
+    """Of a variable that nobody labelled the head has no gradient, and says what it said before."""
+    labels = with_holes(LABELS, 0.3).assign(Note=pd.NA, Place=pd.NA)
+    partly = Phase(HARD.texts, TOY.to_targets(labels), 2)
+    model = learner.varied(loss=loss, head_start=head_start).fit([partly])
+    assert all(np.isfinite(entry["loss"]) for entry in model.history)
+    unknown = ["Note", *TOY["Place"].columns]
+    columns = [TOY.columns.index(name) for name in unknown]
+    heads = [g for grads in recorder.grads for g in grads if len(g) == TOY.width]
+    assert heads and all((g[columns] == 0).all() for g in heads)
+    assert any((g != 0).any() for g in heads)
+    np.testing.assert_allclose(
+        model.predict(SOFT_TEXTS)[unknown], [[1 / 2, 1 / 3, 1 / 3, 1 / 3]] * N_SOFT, atol=0.2
+    )
+
+
+def test_empty_texts_are_trained_on_and_read(learner, tmp_path):
+    empty = Phase(HARD.texts.assign(First="", Second=" "), HARD.targets)
+    for inputs in ("joined", "separate"):
+        model = learner.varied(inputs=inputs).fit([empty])
+        table = TOY.check_probabilities(model.predict(empty.texts))
+        np.testing.assert_allclose(table, np.tile(table.iloc[0], (N_HARD, 1)), atol=1e-6)
 
 
 def test_two_dropout_passes_are_held_together(learner, shown):

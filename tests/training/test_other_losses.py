@@ -6,6 +6,7 @@ Soft counts teach rare variables to be denied; the hinge has an answer for each 
 import numpy as np
 import pytest
 import torch
+from test_losses import holes_in
 from toys import TOY, random_labels, random_probabilities, uids
 
 from narrutils.evaluation.metrics import average_f1
@@ -144,6 +145,32 @@ def test_after_cross_entropy_it_converges_on_a_rare_variable_in_small_batches():
     assert 0.05 < ones < 0.2
 
 
+@pytest.mark.parametrize("kind", [SoftF1Loss, LovaszLoss])
+def test_what_is_not_given_has_neither_loss_nor_gradient(kind):
+    targets = targets_of(random_labels(TOY, 24))
+    holes, gone = holes_in(targets)
+    drawn = torch.randn(24, TOY.width, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    hard = torch.zeros(24, dtype=torch.bool)
+    loss = kind(TOY)(drawn, holes, hard)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert (drawn.grad[gone] == 0).all() and (drawn.grad[~gone] != 0).float().mean() > 0.5
+    moved = torch.where(gone, drawn.detach() + 3, drawn.detach())
+    assert torch.equal(kind(TOY)(moved, holes, hard), loss)
+
+
+def test_soft_counts_are_those_of_the_labelled_cases_over_all_batches():
+    targets = targets_of(random_labels(TOY, 24))
+    holes, gone = holes_in(targets)
+    logits = torch.randn(24, TOY.width, generator=torch.Generator().manual_seed(0))
+    loss = SoftF1Loss(TOY)
+    for rows in torch.arange(24).split(4):
+        loss(logits[rows], holes[rows])
+    for n, column in enumerate(TOY.binary_index):
+        p, y = logits[:, column].sigmoid()[~gone[:, column]], targets[:, column][~gone[:, column]]
+        torch.testing.assert_close(loss.running[:, n] * 24, torch.stack([(p * y).sum(), p.sum(), y.sum()]))
+
+
 def test_a_negative_horizon_is_refused():
     with pytest.raises(ValueError, match="horizon is -1"):
         SoftF1Loss(TOY, horizon=-1)
@@ -172,6 +199,18 @@ def test_steps_are_not_negative_and_sum_to_one():
     steps = jaccard_steps(has)
     assert (steps >= 0).all()
     torch.testing.assert_close(steps.sum(0), torch.ones(3))
+
+
+def test_the_hinge_of_some_cases_is_that_of_these_alone():
+    has, _ = drawn(n=30)
+    scores = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    gone = torch.rand(30, 3, generator=torch.Generator().manual_seed(1)) < 0.4
+    gone[:, 2] = True
+    found = lovasz_hinge(scores, has.masked_fill(gone, torch.nan))
+    for n in range(2):
+        alone = lovasz_hinge(*(table[~gone[:, n], n : n + 1] for table in (scores, has)))
+        torch.testing.assert_close(found[n : n + 1], alone)
+    assert found[2] == 0
 
 
 def test_beyond_the_margin_nothing_is_left_to_gain():

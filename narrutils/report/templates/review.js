@@ -217,8 +217,9 @@
 
   function exported() {
     const rows = cards.filter((entry) => decisions.has(entry.name)).map(({ doubt, name }) =>
-      [cell(doubt.uid), cell(doubt.variable), decisions.get(name), doubt.before, doubt.after].join(","));
-    return ["uid,variable,decision,label_before,label_after", ...rows, ""].join("\r\n");
+      [cell(doubt.uid), cell(doubt.variable), decisions.get(name), doubt.before, doubt.after,
+        page.digests[doubt.uid]].join(","));
+    return ["uid,variable,decision,label_before,label_after,case", ...rows, ""].join("\r\n");
   }
 
   function save() {

@@ -1,0 +1,109 @@
+"""What the cells of a label file say: a code, however it is written, or that there is no label.
+
+A reading is taken where it is the only one: a code as it stands in the schema, a number
+written otherwise, yes or no of a binary variable, the name of a class. All else is a fault.
+"""
+
+import re
+from collections import Counter
+
+import pandas as pd
+
+from narrutils.data.schema import Schema, Variable
+from narrutils.data.sheets import Sheet
+from narrutils.errors import InputError
+
+NUMBER = re.compile(r"([+-]?[0-9]{1,18})([.,]0*)?")
+WORDS = {
+    "written like TRUE": {"true": 1, "t": 1, "false": 0, "f": 0},
+    "written like Yes": {"yes": 1, "y": 1, "no": 0, "n": 0},
+}
+
+#: A code, or None for no label; and its form, "" as the schema has it.
+Reading = tuple[int | None, str]
+
+
+def read_labels(sheet: Sheet, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
+    """The codes of all variables by uid (`Int64`, null without a label), and a remark on each form of them.
+
+    Raises:
+        InputError: see `read_codes`.
+    """
+    forms: dict[str, Counter] = {}
+    codes = {}
+    for v in schema.variables:
+        codes[v.name], counts = read_codes(sheet, v)
+        for form, n in counts.items():
+            forms.setdefault(form, Counter())[v.name] += n
+    told = [f"labels {form} are read as codes: {_listed(forms[form])}" for form in sorted(forms) if form]
+    return pd.DataFrame(codes, pd.Index(list(sheet.uids), name="uid", dtype=str)), told
+
+
+def missing_labels(codes: pd.DataFrame) -> list[str]:
+    """A remark on the labels that are missing, if any are."""
+    lacking = codes.isna().sum()
+    if not lacking.any():
+        return []
+    bare = int(codes.isna().all(axis=1).sum())
+    among = f"of {len(codes)} cases" + (f", {bare} of them without any" if bare else "")
+    return [f"labels are missing: {_listed(lacking[lacking > 0].to_dict())} ({among})"]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def read_codes(sheet: Sheet, variable: Variable) -> tuple[pd.api.extensions.ExtensionArray, Counter]:
+    """The codes of a variable in file order, null without a label, and how many stood in which form.
+
+    Raises:
+        InputError: a cell is none of its codes, or may be two; the line names it and quotes no words.
+    """
+    cells = [cell.strip() for cell in sheet.column(variable.heading)]
+    known: dict[str, Reading] = {str(code): (code, "") for code in variable.codes}
+    forms: Counter = Counter()
+    for cell, n in Counter(cells).items():
+        if cell not in known:
+            try:
+                known[cell] = read_label(cell, variable)
+            except ValueError as fault:
+                where = sheet.records.at(sheet.lines[cells.index(cell)], variable.heading)
+                raise InputError(f"{where}: {fault}") from None
+        forms[known[cell][1]] += n
+    return pd.array([known[cell][0] for cell in cells], dtype="Int64"), forms
+
+
+def read_label(cell: str, variable: Variable) -> Reading:
+    """What a cell says of a variable.
+
+    Raises:
+        ValueError: nothing, or two things; the message quotes numbers only.
+    """
+    word, number = cell.casefold(), NUMBER.fullmatch(cell)
+    titles = {code: title.strip().casefold() for code, title in (variable.classes or {}).items()}
+    found = {(code, "given by the names of classes") for code, title in titles.items() if title == word}
+    if word in variable.missing or (number and str(int(number[1])) in variable.missing):
+        found.add((None, ""))
+    elif number and int(number[1]) in variable.codes:
+        found.add((int(number[1]), "written like 1.0" if number[2] else "written like 02"))
+    elif variable.is_binary:
+        found |= {(codes[word], form) for form, codes in WORDS.items() if word in codes}
+    if len({code for code, _ in found}) == 1:
+        return min(found, key=str)
+    raise ValueError(_fault(cell, variable, ambiguous=bool(found)))
+
+
+def _fault(cell: str, variable: Variable, ambiguous: bool) -> str:
+    said = cell if re.fullmatch(r"[0-9.,eE+-]{1,12}", cell) else "the label"
+    if ambiguous:
+        what = "may mean two things; write its code"
+    elif not cell:
+        what = "is empty"
+    elif NUMBER.fullmatch(cell):
+        what = "is out of range"
+    else:
+        what = "is not an integer" if variable.is_binary else "is neither an integer nor the name of a class"
+    codes = ", ".join(map(str, variable.codes))
+    none = "an empty cell" if "" in variable.missing else ", ".join(variable.missing)
+    none = f"a case without a label has {none}" if none else "every case has one"
+    return f"{said} {what}; its codes are {codes}, and {none}"

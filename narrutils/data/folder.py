@@ -1,0 +1,155 @@
+"""The files of a folder of cases: which are there, what each holds, and that they belong together."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from narrutils.data.formats import ENDINGS
+from narrutils.data.schema import Schema
+from narrutils.data.sheets import Sheet, read_sheet, shown
+from narrutils.errors import InputError
+
+#: The files of a folder; each may be of any kind, which its ending says (`formats.ENDINGS`).
+TRAIN_FEATURES, TRAIN_LABELS = "train_features.csv", "train_labels.csv"
+TEST_FEATURES, TEST_LABELS = "test_features.csv", "test_labels.csv"
+SUBMISSION, TRUTH = "submission_format.csv", "truth.csv"
+NEEDED = (TRAIN_FEATURES, TRAIN_LABELS, TEST_FEATURES)
+KNOWN = (*NEEDED, TEST_LABELS, SUBMISSION, TRUTH)
+#: What features and labels in one file may be called.
+TOGETHER = {TRAIN_FEATURES: "train.csv", TEST_FEATURES: "test.csv"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of one split: `labels` are the features themselves where these hold them, or None."""
+
+    features: Sheet
+    labels: Sheet | None
+
+
+class Folder:
+    """The known files of a folder, each under its plain name, and what people are told of them.
+
+    Raises:
+        InputError: there is no such folder, a file is missing, or two are one.
+    """
+
+    def __init__(self, path: Path, schema: Schema):
+        self.path, self.schema = path, schema
+        self.remarks: dict[str, list[str]] = {}  # remark -> files
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder; data_dir must hold {', '.join(NEEDED)}")
+        names = sorted(file.name for file in path.iterdir() if file.is_file())
+        found = {known: self._file(names, known) for known in KNOWN}
+        for known, together in TOGETHER.items():
+            found[known] = found[known] or self._file(names, together)
+            if not found[known]:
+                mend = f"data_dir must hold {', '.join(NEEDED)}, or the same as {', '.join(ENDINGS[1:])}"
+                raise InputError(f"{path / known}: no such file; {mend}")
+        self.files = {known: path / name for known, name in found.items() if name}
+
+    def _file(self, names: list[str], known: str) -> str:
+        """The one file of a stem, whatever its ending; "" if there is none."""
+        may_be = [Path(known).stem + ending for ending in ENDINGS]
+        found = [name for name in names if name.lower() in may_be]
+        if len(found) > 1:
+            raise InputError(f"{self.path}: {found[0]} and {found[1]} are one; remove one of them")
+        return found[0] if found else ""
+
+    def tell(self, file: Path, remark: str) -> None:
+        """Note what people should know of a file; what holds of several is said once."""
+        files = self.remarks.setdefault(remark, [])
+        files += [file.name] if file.name not in files else []
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"{', '.join(files)}: {remark}" for remark, files in self.remarks.items()]
+
+    def _opened(self, sheet: Sheet, further: str = "not read") -> Sheet:
+        for remark in sheet.records.remarks:
+            self.tell(sheet.path, remark)
+        if sheet.records.further:
+            self.tell(sheet.path, f"further columns are {further}: {', '.join(sheet.records.further)}")
+        return sheet
+
+    def split(self, features: str, labels: str) -> Split:
+        """Both files of a split, or the one that holds both.
+
+        Raises:
+            InputError: one is faulty, they do not list the same cases, or labels are missing.
+        """
+        schema, headings = self.schema, [v.heading for v in self.schema.variables]
+        needed = [schema.uid, *(t.heading for t in schema.text), *schema.groups, *schema.keep_together]
+        needed = list(dict.fromkeys(needed))
+        texts = read_sheet(self.files[features], needed, schema.uid, headings, schema.extra_columns)
+        self._opened(texts, "kept as groups" if schema.extra_columns == "keep" else "not read")
+        beside = [heading for heading in headings if heading in texts.header]
+        if labels in self.files:
+            given = self.labels(labels)
+            check_known(given, texts.uids, texts.path.name, "features and labels must list the same cases")
+            if labels in NEEDED:
+                mend = f"add its row to {given.path.name}, with empty cells where there is no label"
+                check_known(texts, given.uids, given.path.name, mend)
+            if beside:
+                self.tell(texts.path, f"{given.path.name} holds the labels; not read: {', '.join(beside)}")
+            return Split(texts, given)
+        if len(beside) < len(headings) and (beside or labels in NEEDED):
+            lacking = next(heading for heading in headings if heading not in beside)
+            there = f"{self.path / labels}: no such file, and {texts.path.name} has no column {lacking}"
+            raise InputError(f"{there}; labels stand in the one or the other")
+        return Split(texts, texts if beside else None)
+
+    def labels(self, known: str) -> Sheet:
+        """A file of labels alone."""
+        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
+        further = "refuse" if self.schema.extra_columns == "refuse" else "ignore"
+        return self._opened(read_sheet(self.files[known], columns, self.schema.uid, further=further))
+
+    def submission(self, uids: Collection[str], source: str) -> list[str]:
+        """The uids of the submission format, whose columns must stand in the schema's order."""
+        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
+        sheet = self._opened(read_sheet(self.files[SUBMISSION], columns, self.schema.uid))
+        for n, (found, right) in enumerate(zip(sheet.header, columns, strict=True), 1):
+            if found != right:
+                raise InputError(f"{sheet.path}: column {n} is {found}; in the schema's order it is {right}")
+        check_uids(sheet, uids, source)
+        return list(sheet.uids)
+
+
+def check_known(sheet: Sheet, known: Collection[str], source: str, mend: str) -> None:
+    """That a sheet lists no case that is not known."""
+    odd = [uid for uid in sheet.uids if uid not in known]
+    if odd:
+        bare = {_bare(uid) for uid in known}
+        if _bare(odd[0]) in bare:
+            mend = "there it is written with other zeros, blanks or capitals; write it alike"
+        raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
+
+
+def _bare(uid: str) -> str:
+    return uid.strip().lstrip("0").casefold()
+
+
+def check_uids(sheet: Sheet, uids: Collection[str], source: str) -> None:
+    """Whether a sheet lists exactly the cases of the features, in any order."""
+    check_known(sheet, set(uids), source, "remove the row")
+    lacking = [uid for uid in uids if uid not in sheet.uids]
+    if lacking:
+        raise InputError(
+            f"{sheet.path}: no row for uid {shown(lacking[0])} of {source}{_more(lacking)}; add it"
+        )
+
+
+def check_apart(one: Sheet, other: Sheet) -> None:
+    """That no case is in both of two sheets."""
+    both = [uid for uid in one.uids if uid in other.uids]
+    if both:
+        there = f"{other.path.name} too ({other.line(both[0])})"
+        raise InputError(
+            f"{one.where(both[0])}: uid {shown(both[0])} is in {there}{_more(both)}; "
+            "a case belongs to one of them"
+        )
+
+
+def _more(faults) -> str:
+    return f" ({len(faults)} such cases)" if len(faults) > 1 else ""
