@@ -1,4 +1,4 @@
-"""A share of the gauntlet: what is damaged is read right or refused in one line, and a kill changes no end."""
+"""A share of the gauntlet: damage is read right or refused in one line, and a kill changes no end."""
 
 import subprocess
 import sys
