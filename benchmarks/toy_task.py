@@ -1,5 +1,7 @@
 """A whole task in a folder, of cases that take no time: what `gauntlet` and `kills` damage.
 
+    python -m benchmarks.toy_task FOLDER
+
 Schema, data, profile, two notebooks that train linear models and put them together, and the finished
 run. Every narrative holds `SENTINEL`, which nothing that is said or written for others may hold.
 """
@@ -8,6 +10,7 @@ import contextlib
 import gc
 import io
 import json
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -207,3 +210,7 @@ def _write_cases(task: Task, split: str, cases: int, seed: int) -> pd.DataFrame:
     pd.DataFrame(texts, index=uids).to_csv(task.data / f"{split}_features.csv")
     labels.to_csv(task.data / f"{split}_labels.csv")
     return labels
+
+
+if __name__ == "__main__":
+    Task.make(Path(sys.argv[1])).carry_out()
