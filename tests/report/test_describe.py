@@ -151,6 +151,14 @@ def test_runs_of_words_do_not_cross_the_parts_of_a_case():
     assert describe.diversity(rows.head(0), TOY).empty
 
 
+@pytest.mark.parametrize("text", ["", "7", "word"])
+def test_a_landscape_of_texts_that_tell_nothing_apart_is_drawn_all_the_same(text):
+    rows, official = told(3, 5, "p"), told(4, 5, "o")
+    rows[TOY.text_columns], official[TOY.text_columns] = text, text
+    table = describe.landscape(rows, official[TOY.text_columns], TOY)
+    assert len(table) == 7 and np.isfinite(table[["x", "y"]]).all(axis=None)
+
+
 def test_the_landscape_shows_official_kept_and_refused():
     rows = told(20, 40, "p").assign(kept=[True] * 15 + [False] * 5)
     table = describe.landscape(rows, told(30, 40, "o")[TOY.text_columns], TOY, most=18)
