@@ -205,7 +205,8 @@ def _profile(task: Task, folder: Path, damage: str) -> str:
 
 def _review(task: Task, folder: Path, damage: str) -> str:
     labels = task.run.labels(task.schema)
-    decided, told = check_review(read_review(folder / "review.csv"), task.schema, labels)
+    texts = task.run.cases("train")
+    decided, told = check_review(read_review(folder / "review.csv"), task.schema, labels, texts)
     if any("\n" in line for line in told):
         return "more than a line"
     strange = [row for row in decided.itertuples() if labels.at[row.uid, row.variable] != row.label_before]
