@@ -18,7 +18,7 @@ from pyarrow import parquet
 from toys import save_tiny_writer
 
 from narrutils.data.files import digest, read_json
-from narrutils.data.schema_file import RESERVED, load_schema
+from narrutils.data.intake.schema_file import RESERVED, load_schema
 from narrutils.generation.generate import has_vllm
 from narrutils.models.backbones import resolve
 from narrutils.paths import PROJECT

@@ -3,7 +3,7 @@
 import pytest
 from toys import TOY
 
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation.pools import Adapting, Pool, read_pools
 from narrutils.paths import PROJECT
