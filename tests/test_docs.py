@@ -9,7 +9,15 @@ import pytest
 from narrutils.data.sources import NEUTRAL
 from narrutils.paths import PROJECT
 
-PAGES = ["README.md", "LOG.md", "CONTRIBUTING.md", "MODELS.md", "docs/architecture.md", "docs/results.md"]
+PAGES = [
+    "README.md",
+    "LOG.md",
+    "CONTRIBUTING.md",
+    "MODELS.md",
+    "docs/architecture.md",
+    "docs/files.md",
+    "docs/results.md",
+]
 ROOMS = sorted(path.parent.name for path in (PROJECT / "narrutils").glob("*/__init__.py"))
 #: `room.module`, or `room.module.name` and deeper, as the pages write it.
 NAME = re.compile(rf"`(?:narrutils\.)?((?:{'|'.join(ROOMS)})(?:\.(?!json)\w+)+)[(`]")
