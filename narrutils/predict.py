@@ -18,9 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.folder import KNOWN, TOGETHER
-from narrutils.data.incoming import Incoming, blank
-from narrutils.data.sheets import read_sheet
+from narrutils.data.intake.folder import KNOWN, TOGETHER
+from narrutils.data.intake.incoming import Incoming, blank
+from narrutils.data.intake.sheets import read_sheet
 from narrutils.data.tables import by_uid, header_of, table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
