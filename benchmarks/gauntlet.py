@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 
 from narrutils.bundle import bundle
 from narrutils.data.cases import load_data
-from narrutils.data.incoming import Incoming
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.incoming import Incoming
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.labels.review import check_review, read_review
 from narrutils.pipeline.preflight import forecast, preflight

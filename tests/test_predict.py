@@ -15,6 +15,7 @@ from narrutils.data.run import Run
 from narrutils.data.tables import write_table
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
+from narrutils.evaluation.flags import Flagging
 from narrutils.predict import Outputs, inert, predict, predict_format, summary
 
 SECRET = "zebra crossing at dawn"
@@ -56,14 +57,16 @@ def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
 
 
 def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp_path, monkeypatch):
+    def none(self, codes, calibrated):
+        return pd.DataFrame({"flag": 0, "doubt": 0.0}, codes.index)
+
+    monkeypatch.setattr(Flagging, "of", none)
     texts = TEST.copy()
     texts.iloc[[2, 7]] = ["", " \n"]
     counts, outputs = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "p.csv")
-    before = pd.read_csv(outputs.probabilities, dtype={"uid": str}).set_index("uid")
-    assert before.iloc[[2, 7]]["flag"].tolist() == [1, 1]
-    cut = tfidf_run.read("flags.json")["cut"]
-    assert (before["flag"] == (before["doubt"] > cut)).drop(before.index[[2, 7]]).all()
-    assert (counts["blank"], counts["flagged"]) == (2, before["flag"].sum())
+    flags = pd.read_csv(outputs.probabilities)["flag"]
+    assert flags.index[flags == 1].tolist() == [2, 7]
+    assert (counts["blank"], counts["flagged"]) == (2, 2)
     assert "cases without any text: 2, flagged" in summary(counts, outputs)
 
 

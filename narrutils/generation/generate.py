@@ -38,6 +38,8 @@ from narrutils.models.backbones import Backbone, resolve
 
 #: What `kept` being false means until `screening` has looked at a row.
 UNSCREENED = "not screened"
+#: What stands for the prompt of a row where no case can be shown.
+NOTHING_SHOWN = Prompt("", (), ())
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,11 @@ class Request:
     adapters: Mapping[int, Path]
     form: str
 
-    def prompt(self, number: int, max_words: int | None = None) -> Prompt:
-        """The prompt of a row, in the pool's words or in so many."""
+    def prompt(self, number: int, max_words: int | None = None) -> Prompt | None:
+        """The prompt of a row, in the pool's words or in so many; None where no case can be shown."""
         pool, folds = self.pool, sorted(self.examples.uids)
+        if not folds:
+            return None
         fold = folds[number % len(folds)]
         prompt = few_shot(
             self.examples,
@@ -187,7 +191,7 @@ def _fitting(request: Request, backend: Backend, number: int) -> Prompt | None:
     words = request.pool.max_words
     while words:
         prompt = request.prompt(number, words)
-        filled = backend.filled(prompt)
+        filled = backend.filled(prompt) if prompt else 0.0
         if filled <= 1:
             return prompt
         words = min(int(words / filled), words - 1)
@@ -203,18 +207,23 @@ def _columns(request: Request) -> list[str]:
 
 def _row(request: Request, number: int, prompt: Prompt | None, answer: Answer | None) -> dict:
     """A row as it was answered; without an answer it holds what was asked, and why it was not written."""
-    asked, schema = prompt or request.prompt(number, 1), request.examples.schema
-    texts = split_story(answer.text, schema, asked.form) if answer else dict.fromkeys(schema.text_columns)
+    schema, reason = request.examples.schema, UNSCREENED
+    if answer is None:
+        prompt = request.prompt(number, 1)
+        why = "the model's window is too short for its prompt" if prompt else "no case has all its narratives"
+        reason, prompt = UNMADE + why, prompt or NOTHING_SHOWN
+    texts = split_story(answer.text, schema, prompt.form) if answer else dict.fromkeys(schema.text_columns)
+    asked = prompt.requested or (dict.fromkeys(schema.names) if request.pool.labelled else {})
     return {
         "uid": f"{request.pool.pool}-{number:06d}",
         **texts,
         "pool": request.pool.pool,
-        "seen_folds": list(asked.seen_folds),
-        "example_uids": list(asked.example_uids),
+        "seen_folds": list(prompt.seen_folds),
+        "example_uids": list(prompt.example_uids),
         "finished": answer is not None and answer.finished,
         "kept": False,
-        "reason": UNSCREENED if answer else f"{UNMADE}the model's window is too short for its prompt",
-        **(asked.requested or {}),
+        "reason": reason,
+        **asked,
     }
 
 

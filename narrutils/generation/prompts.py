@@ -53,6 +53,8 @@ class Story:
 class Examples:
     """The cases that prompts may show, by fold; those with an empty text column are left out.
 
+    `uids` holds the folds that have some.
+
     Args:
         cases: the text columns, indexed by uid.
         folds: fold numbers, indexed by uid.
@@ -69,7 +71,7 @@ class Examples:
             for uid, *parts in complete_cases(cases, schema)[schema.text_columns].itertuples()
         }
         fold_of = folds[folds.index.isin(self.parts.keys())].sort_index()
-        self.uids = {int(k): fold_of.index[fold_of == k].tolist() for k in sorted(folds.unique())}
+        self.uids = {int(k): fold_of.index[fold_of == k].tolist() for k in sorted(fold_of.unique())}
 
     def of(self, fold: int, labelled: bool = False) -> list[str]:
         """Their uids, sorted.

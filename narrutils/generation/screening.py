@@ -119,8 +119,8 @@ class Screener:
         for row in rows:
             row.copied = self.reference.copied(row)
             row.mark = self.reference.duplicates.mark(row.all_words)
-        for folds in {row.folds for row in rows}:
-            group = [row for row in rows if row.folds == folds]
+        for folds in {row.folds for row in rows if not row.unmade}:
+            group = [row for row in rows if row.folds == folds and not row.unmade]
             domain = self.reference.of_folds(folds).domain
             found = domain.similarity([r.uid for r in group], [r.all_words for r in group])
             for row, similarity in zip(group, found):
@@ -130,7 +130,7 @@ class Screener:
         """Set the agreement of each labelled row that a teacher may read, and add the teacher's folds."""
         labelled = requested.notna().any(axis=1)
         chosen = [
-            choose(self.teachers, row.uid, row.folds, self.folds) if asked else None
+            choose(self.teachers, row.uid, row.folds, self.folds) if asked and not row.unmade else None
             for row, asked in zip(rows, labelled)
         ]
         for teacher in self.teachers:

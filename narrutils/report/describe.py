@@ -194,8 +194,10 @@ def landscape(
     drawn = [g.sample(min(most, len(g)), random_state=seed) for _, g in cases.groupby("group")]
     shown = pd.concat(drawn)
     texts = shown[schema.text_columns].fillna("").agg("\n".join, axis=1)
-    vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
-    places = TruncatedSVD(2, random_state=seed).fit_transform(vectors)
+    vectorizer, places = TfidfVectorizer(sublinear_tf=True), np.zeros((len(shown), 2))
+    if len(set().union(*map(vectorizer.build_analyzer(), texts))) > 1:  # else all lie in one place
+        vectors = vectorizer.fit_transform(texts)
+        places = TruncatedSVD(2, random_state=seed).fit_transform(vectors)
     return shown[["group", "kept"]].assign(x=places[:, 0], y=places[:, 1]).astype({"kept": bool})
 
 

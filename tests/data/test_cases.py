@@ -7,8 +7,8 @@ import pytest
 
 from narrutils.data import cases, demo
 from narrutils.data.cases import Dataset, load_data, stack_splits
-from narrutils.data.folder import NEEDED
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.folder import NEEDED
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.errors import InputError
 
 SCHEMA = parse_schema(
@@ -308,6 +308,11 @@ def test_groups_are_text_of_all_cases(folder):
         assert found.groups["Site"].tolist() == ["01"] * 5
         assert found.groups["Year"].tolist() == ["", "2019", "2019", "", "2019"]
         pd.testing.assert_frame_equal(found.train, plain.train)
+    pd.read_csv(folder / "test_features.csv").drop(columns="Year").to_csv(
+        folder / "test_features.csv", index=False
+    )
+    kept = load_data(folder, replace(SCHEMA, extra_columns="keep"))
+    assert kept.groups["Year"].tolist() == ["", "2019", "2019", "", ""]
     with pytest.raises(InputError, match="train_features.csv: line 1: column Town is missing"):
         load_data(folder, replace(SCHEMA, groups=("Town",)))
 

@@ -14,8 +14,8 @@ import pytest
 from toys import random_labels, with_holes
 from tqdm import tqdm as real
 
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool
@@ -293,6 +293,22 @@ def test_a_row_that_no_window_holds_is_refused_with_its_reason_and_the_others_ar
     assert not screened.loc[unmade, "kept"].any()
     assert screened.loc[unmade, "reason"].str.startswith("unmade: ").all()
     assert not screened.loc[[not one for one in unmade], "reason"].str.startswith("unmade: ").any()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_without_a_case_to_show_every_row_is_refused_and_nothing_ends(run, labelled):
+    backend, empty = Fake(), CASES.assign(NarrativeCME=" ")
+    table = make(run, backend, cases=empty, labelled=labelled)
+    assert not backend.prompts and len(table) == 12 and not any(map(len, table["seen_folds"]))
+    screened = Screener(empty, FOLDS, SCHEMA).screen(table)
+    assert screened["reason"].str.startswith("unmade: no case").all() and not screened["kept"].any()
+
+
+def test_folds_without_a_case_to_show_leave_the_rows_to_the_others(run):
+    cases = CASES.copy()
+    cases.loc[FOLDS == 2, "NarrativeLE"] = ""
+    table = make(run, cases=cases)
+    assert {tuple(seen) for seen in table["seen_folds"]} == {(0,), (1,), (3,)}
 
 
 def test_a_chunk_of_which_no_row_can_be_made_asks_the_engine_nothing(run):

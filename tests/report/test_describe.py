@@ -10,7 +10,7 @@ from toys import TOY, random_probabilities, uids
 from narrutils.data.cases import Dataset, stack_splits
 from narrutils.data.clusters import Together
 from narrutils.data.folds import stack
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.report import describe
 
 CASES = pd.DataFrame(
@@ -149,6 +149,14 @@ def test_runs_of_words_do_not_cross_the_parts_of_a_case():
     alone = describe.diversity(rows.assign(First="a", Second=""), TOY)
     assert alone.loc["p", ["distinct-3", "nearest similarity"]].isna().all()
     assert describe.diversity(rows.head(0), TOY).empty
+
+
+@pytest.mark.parametrize("text", ["", "7", "word"])
+def test_a_landscape_of_texts_that_tell_nothing_apart_is_drawn_all_the_same(text):
+    rows, official = told(3, 5, "p"), told(4, 5, "o")
+    rows[TOY.text_columns], official[TOY.text_columns] = text, text
+    table = describe.landscape(rows, official[TOY.text_columns], TOY)
+    assert len(table) == 7 and np.isfinite(table[["x", "y"]]).all(axis=None)
 
 
 def test_the_landscape_shows_official_kept_and_refused():

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from narrutils.data.sheets import open_records, read_sheet
+from narrutils.data.intake.sheets import open_records, read_sheet
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "First", "Second"]
@@ -123,6 +123,17 @@ def test_a_damaged_file_is_one_line(tmp_path, name, keep):
         cells(path)
     assert f"{name}: {DAMAGED[name]}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sheet_that_says_too_little_of_its_size_is_read_whole(tmp_path):
+    workbook(tmp_path, [COLUMNS, *ROWS], "sound.xlsx")
+    with (
+        zipfile.ZipFile(tmp_path / "sound.xlsx") as sound,
+        zipfile.ZipFile(tmp_path / "new.xlsx", "w") as new,
+    ):
+        for name in sound.namelist():
+            new.writestr(name, sound.read(name).replace(b'ref="A1:C4"', b'ref="A1:A2"'))
+    assert cells(tmp_path / "new.xlsx") == ROWS
 
 
 def test_a_broken_part_of_a_sheet_is_one_line(tmp_path):
