@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -31,8 +32,8 @@ from .toy_task import Task
 #: Python's own names of what changes the disk; a file is opened to write by `open` with such a mode.
 CHANGES = ("os.rename", "os.remove", "os.link", "os.truncate", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR
-#: Files that hold times, of which only the name is compared.
-TIMED = (".ipynb", ".html", "run.json", "report/files.json", ".lock")
+#: Files that hold times, or digests of such, of which only the name is compared.
+TIMED = (".ipynb", ".html", "run.json", "report/files.json", "report/.key.json", ".lock")
 #: What the works import when they need it, imported once for all of them.
 AHEAD = ("crossfit.fit", "models.tfidf", "evaluation.stacking", "evaluation.flags", "report.sections")
 
@@ -55,6 +56,8 @@ def in_a_fork(work: Callable[[], object], kill_at: int = 0, after: float = 0.0) 
         try:
             work()
             code = 0
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(code)
     os.close(tell)
