@@ -78,6 +78,7 @@ def run_profile(
             message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
             raise RunFailed(message, Stopped.code_of(stop)) from None
         except OSError as error:
+            error.filename = error.filename or shown(job.run.folder)  # papermill's own writing names nothing
             message = f"{stage}: {refusal(error)}\n  when it is mended: {job.resume(stage)}"
             raise RunFailed(message, code=2) from None
 
