@@ -19,8 +19,8 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import load_data
 from narrutils.data.folds import draw_folds
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.evaluation.ladder import read_steps
 from narrutils.evaluation.stacking import form

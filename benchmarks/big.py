@@ -33,8 +33,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModel, DebertaV2Config, Gemma2Config, PreTrainedTokenizerFast
 
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.models.learner import Phase
 from narrutils.models.reading import NeuralModel
 from narrutils.models.settings import Body, Lora

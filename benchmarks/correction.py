@@ -25,9 +25,9 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import PLAIN, draw_folds
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.labels import noise
 from narrutils.labels.changes import flip_table, flip_totals, with_shares

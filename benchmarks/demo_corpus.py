@@ -22,8 +22,8 @@ from narrutils.data.demo import write_demo_data
 from narrutils.data.demo.cases import PUBLISHED_CASES
 from narrutils.data.demo.phrases import read
 from narrutils.data.folds import draw_folds, singles
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.evaluation.metrics import per_variable
 from narrutils.evaluation.thresholds import search
 from narrutils.models.learner import Learner

@@ -22,9 +22,9 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import draw_folds
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.evaluation.ensemble import ENSEMBLE

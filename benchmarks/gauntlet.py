@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 
 from narrutils.bundle import bundle
 from narrutils.data.cases import load_data
-from narrutils.data.incoming import Incoming
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.incoming import Incoming
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.labels.review import check_review, read_review
 from narrutils.pipeline.preflight import forecast, preflight
@@ -54,8 +54,10 @@ WEDGES += [
     b"1e400",
 ]
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1", "cp437")
-#: Ways to damage a file that leave what it means: it is read as it was, or refused.
-HARMLESS = ("as it is", "encoded", "line ends", "blank lines", "columns moved")
+#: Ways to damage a file that leave what it means: it is read as it was.
+HARMLESS = ("as it is", "blank lines", "columns moved")
+#: Ways that change letters, or the line ends within a text, and no code.
+NEARLY = ("encoded", "line ends")
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Tally:
         rows = [[kind, *(self.counts[kind, how] for how in ("read", "refused", "failed"))] for kind in kinds]
         return pd.DataFrame(rows, columns=["kind", "read", "refused", "failed"])
 
-    def judge(self, kind: str, damage: str, door: Callable[[], str]) -> None:
+    def judge(self, kind: str, name: str, door: Callable[[], str], must_read: bool = False) -> None:
         """Go through a door, which gives "" or what it read wrongly, and note how it ended."""
         said, fault, how = io.StringIO(), "", "read"
         try:
@@ -78,7 +80,8 @@ class Tally:
                 fault = door()
         except InputError as error:
             how, line = "refused", str(error)
-            fault = "" if "\n" not in line and len(line) < 1000 else "more than a line"
+            fault = "more than a line" if "\n" in line or len(line) > 1000 else ""
+            fault = f"refused: {line}" if must_read else fault
             said.write(line)
         except Exception as error:
             fault = f"{type(error).__name__} at {_place(error)}"
@@ -86,7 +89,7 @@ class Tally:
             fault = f"a narrative is told ({fault or how})"
         self.counts[kind, "failed" if fault else how] += 1
         if fault:
-            self.failures.append((kind, damage, fault))
+            self.failures.append((kind, name, fault))
 
 
 def _place(error: Exception) -> str:
@@ -158,10 +161,10 @@ CSV = (*TEXT, "columns moved")
 def _data(task: Task, folder: Path, damage: str) -> str:
     """Through `load_data`: a label stays its case's own, or the file is refused."""
     found, whole = load_data(folder / "data", task.schema), load_data(task.data, task.schema)
-    if damage in HARMLESS and damage != "encoded" and not found.train.equals(whole.train):
+    if damage in HARMLESS and not found.train.equals(whole.train):
         return "other cases were read"
     names, shared = task.schema.names, found.train.index.intersection(whole.train.index)
-    if damage == "encoded" and not found.train.loc[shared, names].equals(whole.train.loc[shared, names]):
+    if damage in NEARLY and not found.train.loc[shared, names].equals(whole.train.loc[shared, names]):
         return "other labels were read"
     return ""
 
@@ -171,7 +174,8 @@ def _cases(task: Task, folder: Path, damage: str) -> str:
     out = folder / "codes.csv"
     out.write_bytes(BEFORE)
     try:
-        counts = predict(task.run.folder, folder / "data" / task.features.name, Outputs(out), progress=False)
+        outputs = Outputs(out, overwrite=True)
+        counts = predict(task.run.folder, folder / "data" / task.features.name, outputs, progress=False)
     except Exception:
         if out.read_bytes() != BEFORE:
             return "an output was changed"
@@ -181,7 +185,7 @@ def _cases(task: Task, folder: Path, damage: str) -> str:
     if SENTINEL.encode() in written or len(codes) != counts["rows"]:
         return "the output holds text, or other rows"
     whole = task.run.path("submission.csv").read_bytes()
-    return "other codes" if damage in HARMLESS[:1] and written != whole else ""
+    return "other codes" if damage in HARMLESS and written != whole else ""
 
 
 def _incoming(task: Task, folder: Path, damage: str) -> str:
@@ -192,13 +196,13 @@ def _incoming(task: Task, folder: Path, damage: str) -> str:
 
 def _schema(task: Task, folder: Path, damage: str) -> str:
     found = load_schema(folder / "schema.yaml")
-    exact = damage in HARMLESS and damage != "encoded"
+    exact = damage in HARMLESS or damage == "line ends"
     return "another schema was read" if exact and found != task.schema else ""
 
 
 def _profile(task: Task, folder: Path, damage: str) -> str:
     found = load_profile(folder / "toy.yaml", notebooks=task.notebooks)
-    exact = damage in HARMLESS and damage != "encoded"
+    exact = damage in HARMLESS or damage in NEARLY
     whole = load_profile(task.profile, notebooks=task.notebooks)
     return "another profile was read" if exact and found.parameters != whole.parameters else ""
 
@@ -250,14 +254,15 @@ def _try_file(task: Task, tally: Tally, kind: str, example: tuple[str, tuple[str
         shutil.copytree(task.data, folder / "data")
         (folder / name).write_bytes(content)
         for door in FILES[kind][2]:
-            tally.judge(f"{kind}: {damage}", name, partial(door, task, folder, damage))
+            through = partial(door, task, folder, damage)
+            tally.judge(f"{kind}: {damage}", name, through, must_read=damage in HARMLESS)
 
 
 def _predicted(task: Task, outputs: Path) -> str:
     out = outputs / "codes.csv"
     out.write_bytes(BEFORE)
     try:
-        predict(outputs / "toy", task.features, Outputs(out), progress=False)
+        predict(outputs / "toy", task.features, Outputs(out, overwrite=True), progress=False)
     except Exception:
         if out.read_bytes() != BEFORE:
             return "an output was changed"

@@ -24,7 +24,7 @@ import pandas as pd
 
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.folds import draw_folds
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.generation.conditioning import sentences
 from narrutils.generation.engines import Backend, Sampling, render
 from narrutils.generation.generate import open_backend

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.cases import embedded_data, load_data
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.models.learner import Phase
 from narrutils.models.precision import resolved
 from narrutils.models.reading import read_logits

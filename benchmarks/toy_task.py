@@ -21,9 +21,9 @@ import pandas as pd
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.engines import Engine, papermill_engines
 
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.labels.review import COLUMNS
 from narrutils.pipeline.profiles import load_profile
 from narrutils.pipeline.runner import run_profile
@@ -64,7 +64,7 @@ NOTEBOOKS = {
         "from narrutils.data.cases import load_data, stack_splits\n"
         "from narrutils.data.folds import draw_folds\n"
         "from narrutils.data.run import Run\n"
-        "from narrutils.data.schema_file import load_schema\n"
+        "from narrutils.data.intake.schema_file import load_schema\n"
         "from narrutils.data.settings import Count, Folds\n"
         "from narrutils.data.study import Study\n"
         "from narrutils.models.tfidf import LINEAR, TfidfLearner",

@@ -17,9 +17,9 @@ from narrutils.crossfit.phases import generated_phase, given_labels, official_ph
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.cases import embedded_data, load_data, stack_splits
 from narrutils.data.folds import HeldOut, draw_folds, for_fold
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted

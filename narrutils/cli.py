@@ -258,7 +258,7 @@ def _models(given: argparse.Namespace) -> None:
 def _demo_data(given: argparse.Namespace) -> None:
     """Write features and labels of made cases, as the competition hands out its own."""
     from narrutils.data.demo import write_demo_data
-    from narrutils.data.folder import KNOWN
+    from narrutils.data.intake.folder import KNOWN
 
     folder = Path(given.folder)
     if folder.exists() and not folder.is_dir():

@@ -18,8 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.incoming import Incoming, blank
-from narrutils.data.sheets import read_sheet
+from narrutils.data.intake.folder import KNOWN, TOGETHER
+from narrutils.data.intake.incoming import Incoming, blank
+from narrutils.data.intake.sheets import read_sheet
 from narrutils.data.tables import by_uid, header_of, table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
@@ -31,8 +32,8 @@ PIECE = 1024
 LARGE_PIECE = 16 * PIECE
 #: Sentences that are written for each positive code, and cases whose evidence is sought together.
 SENTENCES, EVIDENCE_ROWS = 3, 64
-#: What the competition's own files are called, whatever their ending: no result goes there unasked.
-INPUTS = ("train_features", "train_labels", "test_features", "test_labels", "submission_format", "truth")
+#: What the files of a data folder are called, whatever their ending: no result goes there unasked.
+INPUTS = {name.removesuffix(".csv") for name in (*KNOWN, *TOGETHER.values())}
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,9 @@ class Outputs:
             InputError: a file is there that has other columns, is called as an input is, or is the run's.
         """
         schema, places = deployed.schema, ["variable", "text", "start", "end", "effect"]
-        codes = [[v.name for v in schema.variables], [v.heading for v in schema.variables]]
-        probabilities = [["flag", "doubt", *schema.columns]]
-        evidence = [places, [*places, "sentence"]]
-        for file, headers in zip(self.files, (codes, probabilities, evidence), strict=True):
+        codes, probabilities = [v.heading for v in schema.variables], ["flag", "doubt", *schema.columns]
+        results = [codes], [probabilities], [places, [*places, "sentence"]]
+        for file, headers in zip(self.files, results, strict=True):
             if self.overwrite or file is None or not file.exists() or not file.stat().st_size:
                 continue
             others = deployed.run.folder.resolve() in file.resolve().parents

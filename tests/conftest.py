@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items) -> None:
 
 @pytest.fixture(scope="session")
 def nvdrs():
-    from narrutils.data.schema_file import load_schema
+    from narrutils.data.intake.schema_file import load_schema
 
     return load_schema("params/schemas/nvdrs.yaml")
 

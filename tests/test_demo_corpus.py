@@ -13,8 +13,8 @@ from narrutils.data.demo.corpus import draw_corpus, n_train
 from narrutils.data.demo.phrases import facts, fill, parse, pick, read, sentence
 from narrutils.data.demo.plan import Mention, Outline, outline, sayable
 from narrutils.data.demo.tell import Teller, listing
-from narrutils.data.folder import KNOWN
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.folder import KNOWN
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from toys import save_tiny_writer
 
 from narrutils.data.files import digest, read_json
-from narrutils.data.schema_file import RESERVED, load_schema
+from narrutils.data.intake.schema_file import RESERVED, load_schema
 from narrutils.generation.generate import has_vllm
 from narrutils.models.backbones import resolve
 from narrutils.paths import PROJECT
@@ -281,7 +281,8 @@ def write_orchard(folder: Path, texts: list[str], names: list[str], train: int =
     table["Blight"], table["Frost"] = rng.integers(0, 2, len(table)), rng.integers(0, 2, len(table))
     table["Soil"] = rng.choice([10, 20, 30], len(table))
     # Of words that the tiny models know: what reads all cases alike would be trained again and again.
-    table["Visit"] = [f"{'w1' if b else 'w2'} tree on w{s}" for b, s in zip(table["Blight"], table["Soil"])]
+    told = zip(table["Blight"], table["Soil"], range(len(table)))  # no two cases in nearly the same words
+    table["Visit"] = [f"{'w1' if b else 'w2'} tree on w{s} seen {n} by {n * n}" for b, s, n in told]
     table["Lab"] = [f"sample holds w{s} grains" for s in table["Soil"]]
     table["Remark"] = ["night w5" if f else "" for f in table["Frost"]]
     table[["case_id", *texts]][:train].to_csv(folder / "train_features.csv", index=False)

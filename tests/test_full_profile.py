@@ -19,7 +19,7 @@ import yaml
 
 from narrutils.data.cases import embedded_data
 from narrutils.data.files import read_json, read_tensors
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.settings import settings
 from narrutils.paths import PROJECT
 from narrutils.pipeline.profiles import load_profile

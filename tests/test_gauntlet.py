@@ -16,7 +16,7 @@ def task(tmp_path_factory):
     """A finished task; its notebooks were executed in a process of their own."""
     folder = tmp_path_factory.mktemp("gauntlet") / "task"
     words = [sys.executable, "-m", "benchmarks.toy_task", str(folder)]
-    subprocess.run(words, cwd=PROJECT, check=True, capture_output=True, timeout=300)
+    subprocess.run(words, cwd=PROJECT, check=True, capture_output=True, timeout=900)
     return Task(folder)
 
 
@@ -33,7 +33,7 @@ def test_what_is_damaged_is_read_right_or_refused_in_one_line(task, damage):
 @pytest.mark.slow
 def test_a_prediction_that_was_killed_ends_as_if_it_had_not_been():
     words = ["-m", "benchmarks.kills", "--works", "predict", "--step", "2", "--moments", "1"]
-    done = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "another end" not in done.stdout and "predict" in done.stdout
 

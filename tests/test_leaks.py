@@ -47,6 +47,9 @@ class Stub:
     def __exit__(self, *_):
         pass
 
+    def filled(self, prompt):
+        return 0.0
+
     def generate(self, prompts, seed):
         return [self.answer(p) for p in prompts]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
 from narrutils.evaluation.ladder import Ladder, Step
 from narrutils.evaluation.thresholds import cross_fitted, search
 

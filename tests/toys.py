@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from narrutils.data.files import digest, write_json
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import parse_schema
 from narrutils.models.learner import Learner, Model
 
 #: Binary and categorical variables alternate, and codes do not start at 1: a fixed slice would be wrong.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.data.cells import missing_labels, read_labels
 from narrutils.data.files import altered, atomic, digest, note_contents
-from narrutils.data.folder import (
+from narrutils.data.intake.cells import missing_labels, read_labels
+from narrutils.data.intake.folder import (
     SUBMISSION,
     TEST_FEATURES,
     TEST_LABELS,
@@ -26,8 +26,8 @@ from narrutils.data.folder import (
     check_apart,
     check_uids,
 )
+from narrutils.data.intake.sheets import Sheet
 from narrutils.data.schema import Schema
-from narrutils.data.sheets import Sheet
 from narrutils.errors import InputError
 from narrutils.paths import cache_folder
 

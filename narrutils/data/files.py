@@ -140,7 +140,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
 def note_contents(folder: Path) -> None:
     """Note the digest of every file of a folder, so that damage is seen where parsing cannot see it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CONTENTS)
     write_json(folder / CONTENTS, {path.relative_to(folder).as_posix(): digest(path) for path in files})
 
 

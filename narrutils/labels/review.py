@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.files import digest
+from narrutils.data.intake.sheets import open_records, shown
 from narrutils.data.schema import Schema
-from narrutils.data.sheets import open_records, shown
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "variable", "decision", "label_before", "label_after"]

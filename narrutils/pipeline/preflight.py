@@ -11,9 +11,9 @@ import pandas as pd
 
 from narrutils.data.cases import Dataset, embedded_data, load_data
 from narrutils.data.files import digest
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.data.stages import check_whole, content, has_ended, unfinished
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from narrutils.data.intake.yaml_files import load_yaml, parse_yaml
 from narrutils.data.settings import Fields, fitting
-from narrutils.data.yaml_files import load_yaml, parse_yaml
 from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate, shown
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable

@@ -13,7 +13,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, given_labels
 from narrutils.crossfit.soft_labels import SoftLabels, soft_labels_of, two_phases
 from narrutils.crossfit.teachers import Teachers
-from narrutils.data.files import digest, read_json, write_json
+from narrutils.data.files import digest, note_contents, read_json, write_json
 from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, singles, stack
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -93,6 +93,7 @@ def test_a_neural_teacher_keeps_length_truncation_and_precision(kind, tiny_bert,
     known = read_json(note)
     for spoilt in ({"lora": {"rank": 4}}, {"body": {"engine": "steam"}}, {"recipe": {}}):
         write_json(note, known | {"config": known["config"] | spoilt})
+        note_contents(note.parent)  # as that version would have
         with pytest.raises(InputError, match="stored by another version"):
             Teachers(model.study.run, "model", TOY).read(1, TEST)
 

@@ -7,8 +7,8 @@ import pytest
 
 from narrutils.data import cases, demo
 from narrutils.data.cases import Dataset, load_data, stack_splits
-from narrutils.data.folder import NEEDED
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.folder import NEEDED
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.errors import InputError
 
 SCHEMA = parse_schema(

@@ -6,7 +6,7 @@ import pytest
 from toys import TOY, random_labels, uids
 
 from narrutils.data.folds import allowed, draw_folds, learns_from, pairs, singles
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.errors import InputError
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
+from narrutils.data.intake.schema_file import load_schema, parse_schema
 from narrutils.data.schema import Schema, Variable
-from narrutils.data.schema_file import load_schema, parse_schema
 from narrutils.errors import InputError
 
 ONE_TEXT = parse_schema(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels, random_probabilities, uids
 
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.errors import InputError
 from narrutils.evaluation import flags
 

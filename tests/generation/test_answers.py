@@ -2,7 +2,7 @@
 
 import pytest
 
-from narrutils.data.schema_file import load_schema, parse_schema
+from narrutils.data.intake.schema_file import load_schema, parse_schema
 from narrutils.generation.answers import split_story
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")

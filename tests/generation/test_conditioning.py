@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from toys import TOY, random_labels
 
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import NOTHING, check_floors, draw_labels, rates, sentences
 

@@ -14,8 +14,8 @@ import pytest
 from toys import random_labels, with_holes
 from tqdm import tqdm as real
 
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool

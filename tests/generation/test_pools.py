@@ -3,7 +3,7 @@
 import pytest
 from toys import TOY
 
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation.pools import Adapting, Pool, read_pools
 from narrutils.paths import PROJECT
@@ -41,10 +41,10 @@ def test_a_whole_number_is_a_number_and_null_leaves_the_models_own():
         ({"zzz": 5}, "pools: one: unknown name zzz; it may be pool, backbone, rows, .*, engine$"),
         ({"rows": 0}, "pools: one: rows is 0"),
         ({"rows": "8"}, "rows is '8'"),
-        ({"rows": True}, "rows is True"),
+        ({"rows": True}, "rows is true"),
         ({"seed": -1}, "seed is -1"),
         ({"max_examples": 1.5}, "max_examples is 1.5"),
-        ({"max_new_tokens": None}, "max_new_tokens is None"),
+        ({"max_new_tokens": None}, "max_new_tokens is null"),
         ({"backbone": 5}, "backbone is 5"),
         ({"labelled": "yes"}, "labelled is 'yes'"),
         ({"temperature": "hot"}, "temperature is 'hot'"),
@@ -66,7 +66,7 @@ def test_a_whole_number_is_a_number_and_null_leaves_the_models_own():
         ({"adapt": {"epochs": 1.5}}, "epochs is 1.5"),
         ({"adapt": {"lora_rank": 0}}, "lora_rank is 0"),
         ({"adapt": {"warmup": -0.1}}, "warmup is -0.1"),
-        ({"adapt": True}, "adapt is True"),
+        ({"adapt": True}, "adapt is true"),
     ],
 )
 def test_a_mistake_gets_one_line_that_names_the_pool_or_the_value(entry, line):

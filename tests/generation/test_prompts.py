@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from toys import random_labels
 
-from narrutils.data.schema_file import load_schema, parse_schema
+from narrutils.data.intake.schema_file import load_schema, parse_schema
 from narrutils.errors import InputError
 from narrutils.generation.conditioning import NOTHING
 from narrutils.generation.prompts import (

@@ -7,7 +7,7 @@ from toys import TOY, random_labels, uids, with_holes, word_texts
 
 from narrutils.data.clusters import words
 from narrutils.data.demo import write_demo_data
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.errors import InputError
 from narrutils.generation import screening
 from narrutils.generation.agreement import ScreeningTeacher, agreement, choose

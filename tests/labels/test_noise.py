@@ -142,6 +142,15 @@ def test_missing_labels_are_not_judged_and_what_is_judged_learns_from_what_is_th
     assert len(found) and all(pd.notna(labels.at[row.uid, row.variable]) for row in found.itertuples())
 
 
+def test_a_missing_label_says_of_other_variables_what_its_mean_says():
+    """Which lies between what its codes would say, here of a Note that follows Sad."""
+    labels, told = GIVEN.assign(Note=GIVEN["Sad"]).astype("Int64"), []
+    for code in (0, 1, pd.NA):
+        labels.loc["u000", "Sad"] = code
+        told.append(probability_wrong(TOY, labels, READ, FOLDS).at["u000", "Note"])
+    assert min(told[:2]) < told[2] < max(told[:2])
+
+
 def test_a_fit_looks_at_the_labelled_cases_of_its_variable_alone():
     """To take a case out, or its labels, is one for all others, but for the mean of its readings."""
     labels, read = GIVEN.astype("Int64"), READ.copy()

@@ -141,6 +141,20 @@ def test_a_decision_is_read_whatever_its_capitals(tmp_path):
     assert decisions["decision"].tolist() == ["accept", "refuse"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "separator", "end"),
+    [("utf-8-sig", ";", ""), ("utf-16", "\t", ""), ("utf-8", ",", ",,"), ("utf-8", ",", ",remark")],
+)
+def test_a_file_that_went_through_a_spreadsheet_is_read_alike(tmp_path, encoding, separator, end):
+    lines = [HEADER, row("u000", "Sad", "accept", 1 - LABELS.at["u000", "Sad"])]
+    first = write(tmp_path / "review.csv", *lines[1:])
+    again = tmp_path / "again.csv"
+    text = "\r\n".join(line + end for line in lines).replace(",", separator)
+    again.write_bytes(text.encode(encoding))
+    read = [check_review(read_review(path), TOY, LABELS, TEXTS) for path in (first, again)]
+    assert len(read[0][0]) == 1 and read[0][0].equals(read[1][0]) and read[1][1] == []
+
+
 def renamed(names):
     """Labels and texts whose first cases bear these uids."""
     index = pd.Index([*names, *LABELS.index[len(names) :]], name="uid")
@@ -207,7 +221,7 @@ def test_a_digest_tells_cases_apart_by_uid_and_text_and_says_nothing_else():
     texts = TEXTS.loc["u000"]
     cell = case_digest("salt", "u000", texts)
     others = [("other", "u000", texts), ("salt", "u001", texts), ("salt", "u000", texts.iloc[::-1])]
-    assert len({cell, *(case_digest(*other) for other in others)}) == 4
+    assert len({word.split("-")[-1] for word in (cell, *(case_digest(*other) for other in others))}) == 4
     assert case_digest("salt", "u000", [None, "x"]) == case_digest("salt", "u000", ["", "x"])
     assert pd.Series([cell]).str.fullmatch(r"sha256-salt-[0-9a-f]{16}").all()
 

@@ -7,8 +7,8 @@ from toys import random_probabilities
 from narrutils.crossfit.rounds import gain_over, gain_since
 from narrutils.data import stages
 from narrutils.data.files import digest, read_json
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation import ladder
@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.run import Run
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.evaluation.stacking import form
 
 run, task = Run(run_dir, stage="01_toy"), load_schema(schema)

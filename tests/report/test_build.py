@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from toys import with_holes
 
 from narrutils.data.files import write_json
-from narrutils.data.schema_file import load_schema
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.report.build import build_report, cost
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
 from narrutils.report.sections import flags

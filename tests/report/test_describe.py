@@ -10,7 +10,7 @@ from toys import TOY, random_probabilities, uids
 from narrutils.data.cases import Dataset, stack_splits
 from narrutils.data.clusters import Together
 from narrutils.data.folds import stack
-from narrutils.data.schema_file import parse_schema
+from narrutils.data.intake.schema_file import parse_schema
 from narrutils.report import describe
 
 CASES = pd.DataFrame(

@@ -12,8 +12,8 @@ from narrutils.data.demo.errors_planted import plant_errors
 from narrutils.data.demo.plan import Outline, outline
 from narrutils.data.demo.tell import Teller
 from narrutils.data.files import atomic
+from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.data.schema_file import load_schema
 from narrutils.errors import InputError
 
 LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz"))

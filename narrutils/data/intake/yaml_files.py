@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from narrutils.data.sheets import shown
+from narrutils.data.intake.sheets import shown
 from narrutils.errors import InputError, concerning
 
 PLAIN = "plain"  # the tag of a scalar without quotes and without a tag of its own

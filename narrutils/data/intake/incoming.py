@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from narrutils.data.intake.sheets import Records, open_records, shown
+from narrutils.data.intake.text_files import Record
 from narrutils.data.schema import Schema
-from narrutils.data.sheets import Records, open_records, shown
-from narrutils.data.text_files import Record
 from narrutils.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narrutils.data.cells import NUMBER, WORDS, read_label
+from narrutils.data.intake.cells import NUMBER, WORDS, read_label
 from narrutils.data.schema import Variable
 
 FALL = Variable("Fall", "The person fell.")

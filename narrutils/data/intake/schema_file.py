@@ -6,10 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
+from narrutils.data.intake.sheets import shown
+from narrutils.data.intake.yaml_files import load_yaml
 from narrutils.data.schema import PLACE, UNKNOWN, Schema, TextColumn, Variable
 from narrutils.data.settings import fitting
-from narrutils.data.sheets import shown
-from narrutils.data.yaml_files import load_yaml
 from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.paths import locate
 

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narrutils.data.yaml_files import load_yaml, parse_yaml
+from narrutils.data.intake.yaml_files import load_yaml, parse_yaml
 from narrutils.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from narrutils.data.sheets import open_records, read_sheet
+from narrutils.data.intake.sheets import open_records, read_sheet
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "First", "Second"]

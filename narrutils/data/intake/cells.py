@@ -9,8 +9,8 @@ from collections import Counter
 
 import pandas as pd
 
+from narrutils.data.intake.sheets import Sheet
 from narrutils.data.schema import Schema, Variable
-from narrutils.data.sheets import Sheet
 from narrutils.errors import InputError
 
 NUMBER = re.compile(r"([+-]?[0-9]{1,18})([.,]0*)?")

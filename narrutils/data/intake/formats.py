@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from narrutils.data.text_files import BLOCK, Record, open_text
+from narrutils.data.intake.text_files import BLOCK, Record, open_text
 from narrutils.errors import InputError
 
 #: How names of files of cases may end.

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from narrutils.data.formats import ENDINGS
+from narrutils.data.intake.formats import ENDINGS
+from narrutils.data.intake.sheets import Sheet, read_sheet, shown
 from narrutils.data.schema import Schema
-from narrutils.data.sheets import Sheet, read_sheet, shown
 from narrutils.errors import InputError
 
 #: The files of a folder; each may be of any kind, which its ending says (`formats.ENDINGS`).

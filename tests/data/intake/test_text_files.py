@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from narrutils.data import text_files
-from narrutils.data.text_files import encoding_of, open_text
+from narrutils.data.intake import text_files
+from narrutils.data.intake.text_files import encoding_of, open_text
 from narrutils.errors import InputError
 
 COLUMNS = ["uid", "First", "Second"]

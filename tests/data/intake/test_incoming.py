@@ -10,7 +10,7 @@ import pytest
 from deployments import TEST, features
 from toys import TOY
 
-from narrutils.data.incoming import Incoming, blank, mend
+from narrutils.data.intake.incoming import Incoming, blank, mend
 from narrutils.errors import InputError
 
 SECRET = "V was found"

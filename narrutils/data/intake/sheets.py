@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from narrutils.data.formats import open_table
-from narrutils.data.text_files import Record
+from narrutils.data.intake.formats import open_table
+from narrutils.data.intake.text_files import Record
 from narrutils.errors import InputError, did_you_mean
 
 

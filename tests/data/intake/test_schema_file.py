@@ -2,8 +2,8 @@
 
 import pytest
 
+from narrutils.data.intake.schema_file import OF_EVIDENCE, RESERVED, load_schema, parse_schema
 from narrutils.data.schema import UNKNOWN
-from narrutils.data.schema_file import OF_EVIDENCE, RESERVED, load_schema, parse_schema
 from narrutils.errors import InputError
 from narrutils.generation.screening import VERDICT
 

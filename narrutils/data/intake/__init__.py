@@ -1,0 +1,1 @@
+"""Files that people give: tables of cases in all their forms, and YAML; each fault is one line."""
