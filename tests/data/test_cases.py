@@ -56,6 +56,16 @@ def test_values_arrive_as_they_were_written(folder):
     assert (found.test.dtypes[SCHEMA.names] == "Int64").all()
 
 
+def test_a_variable_may_be_called_as_python_calls_things(tmp_path):
+    schema = parse_schema({"text": [{"name": "index"}], "variables": [{"name": "self"}]}, "odd.yaml")
+    for split in ("train", "test"):
+        tmp_path.joinpath(f"{split}_features.csv").write_text(f"uid,index\n{split},fell\n")
+    tmp_path.joinpath("train_labels.csv").write_text("uid,self\ntrain,1\n")
+    test = load_data(tmp_path, schema).test
+    assert test["self"].isna().all() and test.dtypes["self"] == "Int64"
+    assert list(test.columns) == ["index", "self"]
+
+
 def test_optional_files_may_be_absent(folder):
     for name in ("test_labels.csv", "submission_format.csv", "truth.csv"):
         folder.joinpath(name).unlink()
