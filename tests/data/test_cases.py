@@ -251,6 +251,11 @@ def test_a_variable_without_any_label_is_said(folder):
     assert "train_labels.csv: no case has a label of Sad" in load_data(folder, SCHEMA).notes
 
 
+def test_a_file_that_another_one_stands_before_is_told(folder):
+    folder.joinpath("train.csv").write_text("uid,Old\n")
+    assert "train.csv: not read, as train_features.csv is there" in load_data(folder, SCHEMA).notes
+
+
 @pytest.mark.parametrize("names", [("train_features.csv", "test_features.csv"), ("train.csv", "test.csv")])
 def test_features_and_labels_may_stand_in_one_file(folder, names):
     right = load_data(folder, SCHEMA)
