@@ -113,6 +113,7 @@ BROKEN = {
         "0012,,,\nNULL,,,NA\nCCCC,,,.\n",
         ["no training case has a label"],
     ),
+    "a number with a point": ("train_labels.csv", "0012", "12.0", ["line 2", "uid 12.0", "such as .0"]),
     "a lost zero": ("train_labels.csv", "0012", "12", ["line 2", "uid 12", "other zeros"]),
     "uid twice": ("train_features.csv", "CCCC", "NULL", ["line 5", "NULL", "line 2"]),
     "uid empty": ("train_features.csv", "CCCC", "", ["line 5", "uid", "empty"]),

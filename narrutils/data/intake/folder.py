@@ -129,12 +129,12 @@ def check_known(sheet: Sheet, known: Collection[str], source: str, mend: str) ->
     if odd:
         bare = {_bare(uid) for uid in known}
         if _bare(odd[0]) in bare:
-            mend = "there it is written with other zeros, blanks or capitals; write it alike"
+            mend = "there it is written with other zeros, such as .0, blanks or capitals; write it alike"
         raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
 
 
 def _bare(uid: str) -> str:
-    return uid.strip().lstrip("0").casefold()
+    return uid.strip().lstrip("0").removesuffix(".0").casefold()
 
 
 def check_uids(sheet: Sheet, uids: Collection[str], source: str) -> None:
