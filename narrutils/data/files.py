@@ -80,6 +80,8 @@ def intact(path: str | Path, mend: str = AGAIN) -> Iterator[None]:
         yield
     except Exception as error:
         scarce = type(error) is MemoryError or "memory" in str(error)
+        if isinstance(error, FileNotFoundError) and not Path(path).exists():
+            raise InputError(f"{path}: is missing; run its notebook again, or restore it") from None
         if isinstance(error, InputError) or getattr(error, "errno", None) is not None or scarce:
             raise
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); {mend}") from None

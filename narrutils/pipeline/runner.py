@@ -201,6 +201,9 @@ def _execute(job: Job, stage: str) -> int:
         died = isinstance(error, DeadKernelError)
         line = "the kernel died; the usual cause is too little memory" if died else str(error)
         raise RunFailed(_failure(job, stage, _started(part), line)) from None
+    except KeyboardInterrupt:
+        _hide(job, part)
+        raise
     finally:
         _take_place(part, made)
 
@@ -221,13 +224,19 @@ def _cell_failed(job: Job, stage: str, notebook: Path, error) -> RunFailed:
     said = error.evalue
     if not shows_text(job.profile.parameters):
         said, _ = redact(error.ename, error.evalue, error.traceback)
+    _hide(job, notebook)
+    refused = quoted_refusal(error.evalue)
+    line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
+    return RunFailed(_failure(job, stage, error.exec_count, line))
+
+
+def _hide(job: Job, notebook: Path) -> None:
+    """Take the values out of what a notebook says of its errors, where narratives are not to be shown."""
+    if not shows_text(job.profile.parameters) and notebook.exists():
         try:
             redact_notebook(notebook)
         except (OSError, ValueError):  # it could not be written: what it says is not kept
             notebook.unlink(missing_ok=True)
-    refused = quoted_refusal(error.evalue)
-    line = refused or (said if error.ename == "InputError" else f"{error.ename}: {said}")
-    return RunFailed(_failure(job, stage, error.exec_count, line))
 
 
 def _started(notebook: Path) -> int:

@@ -54,9 +54,13 @@ def test_a_file_that_was_cut_is_named_with_the_mend(name, share, tmp_path):
     assert "\n" not in said and caught.value.__suppress_context__
 
 
-def test_what_the_system_does_not_give_is_no_damage(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read_json(tmp_path / "none.json")
+@pytest.mark.parametrize("name", READ)
+def test_a_file_that_is_gone_is_named_as_such(name, tmp_path):
+    with pytest.raises(InputError, match=f"{name}: is missing; run its notebook again, or restore it$"):
+        READ[name](tmp_path / name)
+
+
+def test_what_the_system_does_not_give_is_no_damage():
     with pytest.raises(NotADirectoryError):
         read_json(__file__ + "/below.json")
 
