@@ -58,10 +58,10 @@ def redact_notebook(path: Path) -> None:
     import nbformat
 
     book = nbformat.read(path, as_version=4)
-    for cell in book.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                said = redact(output.ename, output.evalue, output.traceback)
-                output.evalue, output.traceback = said
-    with atomic(path) as part:
-        nbformat.write(book, part)
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    errors = [output for output in outputs if output.output_type == "error"]
+    for error in errors:
+        error.evalue, error.traceback = redact(error.ename, error.evalue, error.traceback)
+    if errors:
+        with atomic(path) as part:
+            nbformat.write(book, part)

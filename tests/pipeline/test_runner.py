@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import papermill
 import psutil
 import pytest
@@ -303,6 +304,22 @@ def test_a_part_of_a_fresh_run_has_its_report(bench, capsys):
     report = bench.run(("run", "fresh"), only="01")
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {shown(report)}"
     assert report.exists()
+
+
+def test_an_interrupted_notebook_keeps_no_values(bench, monkeypatch):
+    """What a library said on the way to the interrupt may quote a narrative."""
+
+    def interrupt(_, place, *__, **___):
+        error = nbformat.v4.new_output("error", ename="KeyError", evalue="a bicycle", traceback=["a bicycle"])
+        cell = nbformat.v4.new_code_cell("read()", outputs=[error])
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), place.replace("{{", "{").replace("}}", "}"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupt)
+    with pytest.raises(RunFailed, match="interrupted in 02_uses"):
+        bench.run(("scale", "2"))
+    written = bench.run_folder.joinpath("02_uses.ipynb").read_text()
+    assert "KeyError" in written and "bicycle" not in written
 
 
 def test_what_the_system_refuses_a_notebook_is_told_though_messages_are_not(bench):
