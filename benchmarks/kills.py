@@ -125,7 +125,8 @@ def works(task: Task) -> dict[str, Callable[[Path], object]]:
     """What is killed: the run of the task, and the coding of its test cases with the finished run."""
 
     def code(place: Path) -> None:
-        outputs = Outputs(place / "codes.csv", place / "probabilities.parquet", place / "evidence.csv")
+        files = place / "codes.csv", place / "probabilities.parquet", place / "evidence.csv"
+        outputs = Outputs(*files, overwrite=True)
         predict(task.run.folder, task.features, outputs, progress=False)
 
     return {"run": task.carry_out, "predict": code}

@@ -100,7 +100,7 @@ ON_PROFILE = (  # what every command on a profile takes beside it
             help="set a parameter (`epochs`, `04.epochs`) or the run's name (`run`)"),
     _option("--outputs", metavar="DIR", help="where run folders go (default: the project's outputs/)"),
 )  # fmt: skip
-OVERWRITE = _option("--overwrite", action="store_true", help="replace files that this command did not make")
+OVERWRITE = _option("--overwrite", action="store_true", help="replace files that are there")
 RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such as outputs/demo")
 
 

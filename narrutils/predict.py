@@ -18,10 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.intake.folder import KNOWN, TOGETHER
 from narrutils.data.intake.incoming import Incoming, blank
 from narrutils.data.intake.sheets import read_sheet
-from narrutils.data.tables import by_uid, header_of, table_writer
+from narrutils.data.tables import by_uid, table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
 from narrutils.models.precision import fastest, slow
@@ -32,8 +31,6 @@ PIECE = 1024
 LARGE_PIECE = 16 * PIECE
 #: Sentences that are written for each positive code, and cases whose evidence is sought together.
 SENTENCES, EVIDENCE_ROWS = 3, 64
-#: What the files of a data folder are called, whatever their ending: no result goes there unasked.
-INPUTS = {name.removesuffix(".csv") for name in (*KNOWN, *TOGETHER.values())}
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Outputs:
             (expected number of wrong codes), and calibrated probabilities.
         evidence: CSV: the sentences that moved each positive code most.
         show_text: whether the evidence quotes its sentences.
-        overwrite: whether files may be replaced that are no earlier results.
+        overwrite: whether files that are there may be replaced: a result looks like labels of a person.
     """
 
     codes: Path
@@ -59,7 +56,8 @@ class Outputs:
         """These outputs, if each can be written.
 
         Raises:
-            InputError: one is a folder, the features themselves, given twice, or of an unknown kind.
+            InputError: one is a folder, the features themselves, there already, given twice, or of an
+                unknown kind.
         """
         files = [file for file in self.files if file is not None]
         for file in files:
@@ -70,27 +68,11 @@ class Outputs:
             kinds = (".csv", ".parquet") if file is self.probabilities else (".csv",)
             if file.suffix not in kinds:
                 raise InputError(f"{file}: unknown kind of file; name it {' or '.join(kinds)}")
+            if file.exists() and file.stat().st_size and not self.overwrite:
+                raise InputError(f"{file}: is there already; name another file, or add --overwrite")
         if len({file.resolve() for file in files}) < len(files):
             raise InputError("two results would go to one file; name different files")
         return self
-
-    def check_replaced(self, deployed: Deployed) -> None:
-        """Refuse to replace what no earlier call made, unless that was asked for.
-
-        Raises:
-            InputError: a file is there that has other columns, is called as an input is, or is the run's.
-        """
-        schema, places = deployed.schema, ["variable", "text", "start", "end", "effect"]
-        codes, probabilities = [v.heading for v in schema.variables], ["flag", "doubt", *schema.columns]
-        results = [codes], [probabilities], [places, [*places, "sentence"]]
-        for file, headers in zip(self.files, results, strict=True):
-            if self.overwrite or file is None or not file.exists() or not file.stat().st_size:
-                continue
-            others = deployed.run.folder.resolve() in file.resolve().parents
-            others = others or file.name.split(".")[0] in INPUTS
-            if others or header_of(file) not in [[schema.uid, *header] for header in headers]:
-                mend = "name another file, or add --overwrite"
-                raise InputError(f"{file}: is there and is no earlier result of this command; {mend}")
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -117,7 +99,6 @@ def predict(
     features = Path(features)
     outputs.check(features)
     deployed = Deployed.open(run, precision)
-    outputs.check_replaced(deployed)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
@@ -185,7 +166,7 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
         InputError: a file is faulty, or the format asks for a case that has no features.
     """
     if not submission_format.exists():
-        print(f"{predict(run, features, Outputs(out))['rows']} cases coded", flush=True)
+        print(f"{predict(run, features, Outputs(out, overwrite=True))['rows']} cases coded", flush=True)
         return
     schema = Deployed.open(run).schema
     columns = [schema.uid, *(v.heading for v in schema.variables)]

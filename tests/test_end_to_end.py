@@ -344,6 +344,58 @@ def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
     assert {e["model"] for e in entries if e["optimistic"]} >= {"gemma", "ensemble"}
 
 
+EVIL = "<img src=x onerror=run()> $5_000$"
+
+
+def make_odd(folder: Path) -> None:
+    """The orchard as hardly anyone has it: markup and formulas as names, numbers and nothing as texts,
+    one positive, one code alone, missing labels, a test that is labelled in part.
+    """
+    schema = yaml.safe_load((folder / "schema.yaml").read_text())
+    schema["text"][0]["title"] = schema["variables"][1]["classes"][20] = EVIL
+    (folder / "schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
+    features = {split: pd.read_csv(folder / f"data/{split}_features.csv") for split in ("train", "test")}
+    for split, table in features.items():
+        table = table.assign(case_id=[f"<b>{split}</b> {n} $" for n in range(len(table))], Lab="")
+        table["Visit"] = [n % 7 for n in range(len(table))]
+        table.to_csv(folder / f"data/{split}_features.csv", index=False)
+        features[split] = table
+    labels = pd.read_csv(folder / "data/train_labels.csv").assign(Blight=0, Frost=1).astype(object)
+    labels["case_id"], labels.loc[3, "Blight"] = features["train"]["case_id"], 1
+    labels.loc[labels.index % 5 == 1, ["Soil", "Frost"]] = ""
+    labels.loc[11, "Blight"] = "NA"
+    labels.to_csv(folder / "data/train_labels.csv", index=False)
+    test = labels.head(4).assign(case_id=features["test"]["case_id"].head(4))
+    test.to_csv(folder / "data/test_labels.csv", index=False)
+
+
+def test_no_input_that_the_checks_let_through_ends_a_stage(tmp_path, tiny_bert, tiny_gemma_folder):
+    writer = save_tiny_writer(tmp_path / "writer")
+    pool = {"pool": "w", "backbone": str(writer), "rows": 4, "seed": 1, "labelled": True}
+    write_orchard_profile(
+        tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, ["Blight", "Soil", "Frost"],
+        pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
+    )  # fmt: skip
+    make_odd(tmp_path)
+    done = in_process.called("run", str(tmp_path / "orchard.yaml"), "--outputs", str(tmp_path / "outputs"))
+    assert done.returncode == 0, done.stdout
+    assert "labels are missing: Blight 1, Soil 7, Frost 7 (of 36 cases, 1 of them without any)" in done.stdout
+    folder = tmp_path / "outputs/orchard"
+    submission = pd.read_csv(folder / "submission.csv")
+    assert submission["case_id"].tolist() == [f"<b>test</b> {n} $" for n in range(9)]
+    corrected = pd.read_parquet(folder / "labels/corrected.parquet").set_index(["uid", "held_out_fold"])
+    assert (corrected.xs("<b>train</b> 3 $")["Blight"] == 1).all()  # the one positive stays
+    assert corrected.xs("<b>train</b> 11 $").isna().all(axis=None)
+    for stage in STAGES:
+        shown = [
+            "".join(output.get("data", {}).get(kind, ""))
+            for cell in nbformat.read(folder / f"{stage}.ipynb", as_version=4).cells
+            for output in cell.get("outputs", [])
+            for kind in ("text/html", "text/markdown")
+        ]
+        assert not [text for text in shown if "<img src=x" in text or "<b>t" in text]
+
+
 def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, tiny_bert, tiny_gemma_folder):
     """Two runs of the real notebooks by one command: screened, soft-labelled and compared across them."""
     writer = save_tiny_writer(tmp_path / "writer")

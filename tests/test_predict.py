@@ -12,7 +12,6 @@ from toys import TOY, word_texts
 from narrutils import predict as module
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.run import Run
-from narrutils.data.tables import write_table
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.flags import Flagging
@@ -27,7 +26,7 @@ def codes_of(path):
 
 def run_on(run, folder, texts=TEST, **more):
     """The counts, and the outputs, of predicting some cases."""
-    outputs = Outputs(folder / "out.csv", **more)
+    outputs = Outputs(folder / "out.csv", overwrite=True, **more)
     return predict(run.folder, features(folder, texts), outputs, progress=False), outputs
 
 
@@ -73,7 +72,7 @@ def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp
 def test_how_a_file_is_read_is_said(tfidf_run, tmp_path, capsys):
     path = tmp_path / "new.tsv"
     TEST.assign(Site="A").rename_axis("uid").to_csv(path, sep="\t", encoding="utf-16")
-    outputs = Outputs(tmp_path / "out.csv")
+    outputs = Outputs(tmp_path / "out.csv", overwrite=True)
     predict(tfidf_run.folder, path, outputs, progress=False)
     assert capsys.readouterr().out.splitlines()[:2] == [
         "new.tsv: read as UTF-16",
@@ -193,42 +192,19 @@ def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path
     assert (kept / "precious").exists()
 
 
-def test_only_an_earlier_result_is_replaced_unless_that_is_asked_for(tfidf_run, tmp_path):
-    path, out = features(tmp_path, TEST), tmp_path / "out.csv"
-    codes = "uid,Sad,Place,Note,Tool\na,0,1,0,0\n"
-    for name, content, replaced in [
-        ("out.csv", "", True),
-        ("out.csv", codes, True),
-        ("out.csv", "name,age\nA,7\n", False),
-        ("out.csv", codes.replace("Sad,Place", "Place,Sad"), False),
-        ("out.csv", "\xff\x00", False),
-        ("train_labels.csv", codes, False),
-    ]:
-        out = tmp_path / name
-        out.write_bytes(content.encode("latin-1"))
-        if not replaced:
-            with pytest.raises(InputError, match=f"{name}: is there .*--overwrite$"):
-                predict(tfidf_run.folder, path, Outputs(out), progress=False)
-            assert out.read_bytes() == content.encode("latin-1")
-        predict(tfidf_run.folder, path, Outputs(out, overwrite=not replaced), progress=False)
-        assert len(codes_of(out)) == len(TEST)
-
-
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_probabilities_and_evidence_replace_no_other_table(tfidf_run, tmp_path, kind):
-    path, more = (
-        features(tmp_path, TEST),
-        {"probabilities": tmp_path / f"p.{kind}", "evidence": tmp_path / "e.csv"},
-    )
-    for given in ({}, {"show_text": True}, {}):  # its own results, with sentences or without
-        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more, **given), progress=False)
-    write_table(more["probabilities"], pd.DataFrame({"uid": ["a"], "flag": [1]}))
-    with pytest.raises(InputError, match=f"p.{kind}: is there"):
-        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
-    more["probabilities"].unlink()
-    more["evidence"].write_text("uid,note\na,b\n")
-    with pytest.raises(InputError, match="e.csv: is there"):
-        predict(tfidf_run.folder, path, Outputs(tmp_path / "out.csv", **more), progress=False)
+def test_a_file_that_is_there_is_replaced_only_if_that_is_asked_for(tfidf_run, tmp_path):
+    """A person's labels have the header of a result: nothing tells them apart."""
+    path, out = features(tmp_path, TEST), tmp_path / "labels.csv"
+    labels = b"uid,Sad,Place,Note,Tool\na,0,1,0,0\n"
+    out.write_bytes(labels)
+    for outputs in (Outputs(out), Outputs(tmp_path / "c.csv", out), Outputs(tmp_path / "c.csv", None, out)):
+        with pytest.raises(InputError, match="labels.csv: is there already; .*--overwrite$"):
+            predict(tfidf_run.folder, path, outputs, progress=False)
+        assert out.read_bytes() == labels and not (tmp_path / "c.csv").exists()
+    predict(tfidf_run.folder, path, Outputs(out, overwrite=True), progress=False)
+    assert len(codes_of(out)) == len(TEST)
+    out.write_bytes(b"")
+    predict(tfidf_run.folder, path, Outputs(out), progress=False)
 
 
 def test_a_run_s_own_submission_is_no_place_for_other_codes(tfidf_run, tmp_path):

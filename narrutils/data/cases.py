@@ -109,7 +109,7 @@ def _cases(folder: Folder, split: Split) -> pd.DataFrame:
     index = _index(texts.uids)
     table = pd.DataFrame({t.name: texts.column(t.heading) for t in schema.text}, index=index, dtype=str)
     if split.labels is None:
-        return table.assign(**{v: pd.array([pd.NA] * len(table), dtype="Int64") for v in schema.names})
+        return table.join(pd.DataFrame(pd.NA, index, schema.names, dtype="Int64"))
     return table.join(_codes(folder, split.labels, index))
 
 

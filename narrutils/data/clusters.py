@@ -70,8 +70,10 @@ class Likeness:
         self.sets.merge(uid, first)
         if first == uid:
             values, numbers = _measured(told)
-            for other in self._near(values):
-                if not self.sets.connected(uid, other) and self._alike(numbers, other) >= self.similarity:
+            for other in self.index.query(values):
+                if self.sets.connected(uid, other):
+                    continue
+                if self._alike(values, numbers, other) >= self.similarity:
                     self.sets.merge(uid, other)
             self.index.insert(uid, values)
             self.known[uid] = len(self.known), values, numbers
@@ -86,20 +88,17 @@ class Likeness:
         if equal in among or not told:
             return equal
         values, numbers = _measured(told)
-        near = [uid for uid in self._near(values) if uid in among]
-        alike = [(self._alike(numbers, uid), -self.known[uid][0], uid) for uid in near]
+        near = [uid for uid in self.index.query(values) if uid in among]
+        alike = [(self._alike(values, numbers, uid), -self.known[uid][0], uid) for uid in near]
         best, _, uid = max(alike, default=(0.0, 0, ""))
         return uid if best >= self.similarity else ""
 
-    def _near(self, values: LeanMinHash) -> list[str]:
-        """Candidates whose estimate lies within four standard errors of what counts."""
+    def _alike(self, values: LeanMinHash, numbers: np.ndarray, other: str) -> float:
+        """The exact Jaccard similarity, in [0, 1]; 0 where its estimate is 4 standard errors too low."""
+        _, known, others = self.known[other]
         slack = 4 * (self.similarity * (1 - self.similarity) / PERMUTATIONS) ** 0.5
-        found = self.index.query(values)
-        return [uid for uid in found if values.jaccard(self.known[uid][1]) >= self.similarity - slack]
-
-    def _alike(self, numbers: np.ndarray, other: str) -> float:
-        """The exact Jaccard similarity, in [0, 1]."""
-        others = self.known[other][2]
+        if values.jaccard(known) < self.similarity - slack:
+            return 0.0
         shared = len(np.intersect1d(numbers, others, assume_unique=True))
         return shared / (len(numbers) + len(others) - shared)
 

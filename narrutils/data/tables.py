@@ -1,6 +1,5 @@
 """Tables: Parquet and CSV, whole or in pieces, and rows joined by uid."""
 
-import csv
 import os
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -39,17 +38,6 @@ def table_writer(path: str | Path, private: bool = False):
             yield writer.write
         finally:
             writer.close()
-
-
-def header_of(path: str | Path) -> list[str]:
-    """The names of a Parquet or CSV file's columns, by the name's ending; none where it is no such file."""
-    try:
-        if Path(path).suffix == ".parquet":
-            return pq.read_schema(path).names
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
-    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error):
-        return []
 
 
 class _CsvWriter:

@@ -102,12 +102,18 @@ class Examples:
 
 
 def shortened(story: Story, most: int) -> Story:
-    """The story in at most so many words: its longest narratives lose theirs first, at the end."""
+    """The story in at most so many words: its longest narratives end earlier, with a sentence if they can."""
     parts = [part.split() for part in story.parts]
     kept = balanced_lengths([len(part) for part in parts], most)
     if sum(kept) == sum(map(len, parts)):
         return story
-    return replace(story, parts=tuple(" ".join(part[:n]) for part, n in zip(parts, kept)))
+    return replace(story, parts=tuple(" ".join(_ended(part, n)) for part, n in zip(parts, kept)))
+
+
+def _ended(words: list[str], most: int) -> list[str]:
+    """The first words, at most so many, up to the end of a sentence if one ends in their second half."""
+    ends = [n for n in range(most // 2, most) if words[n].rstrip("\"')”’").endswith((".", "!", "?"))]
+    return words[: ends[-1] + 1 if ends and most < len(words) else most]
 
 
 def few_shot(

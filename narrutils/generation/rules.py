@@ -76,7 +76,7 @@ def language(row: Row, reference: Reference) -> str | None:
     view = reference.of_folds(row.folds)
     letters = [c for c in row.everything if c.isalpha()]
     foreign = sum(script(c) not in view.scripts for c in letters) / max(len(letters), 1)
-    if foreign > reference.limits.foreign_letters:
+    if view.scripts and foreign > reference.limits.foreign_letters:
         return f"{foreign:.0%} of the letters are not {', '.join(sorted(view.scripts)).title()}"
     vocabulary = view.domain.vocabulary
     longer = [part for part in row.words.values() if len(part) >= MANY_WORDS]

@@ -1,5 +1,6 @@
 """Generation with transformers, in batches: for platforms that vLLM does not support."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,9 +32,10 @@ class TransformersBackend(Backend):
         dtype = weights_dtype(self.sampling.precision, config_of(self.backbone))
         return load_causal(self.backbone, dtype).eval().to(device)
 
-    @property
+    @cached_property
     def window(self) -> int:
-        return config_of(self.backbone).get_text_config().max_position_embeddings
+        config = config_of(self.backbone).get_text_config()
+        return getattr(config, "max_position_embeddings", sys.maxsize)  # without positions there is no end
 
     def close(self) -> None:
         self.__dict__.pop("model", None)

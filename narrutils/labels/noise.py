@@ -28,7 +28,7 @@ from narrutils.evaluation.calibration import fit_calibration
 from narrutils.labels.noisy_logistic import LEAST, PRIOR, Rates, fit_noisy_logistic
 
 WRONG_CODE, CODE_WEIGHT = 0.02, 100  # prior rate of wrong codes, and the cases that it weighs as much as
-ENOUGH = 4  # cases of a code from which a teacher knows it well enough to be believed
+ENOUGH = 3  # cases of a code from which a teacher knows it well enough to be believed
 
 
 def examples(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
@@ -56,10 +56,11 @@ def examples(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataF
 def most_probable(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
     """The probability that a given label may be called wrong with at most; args as of `examples`.
 
-    It is n / `ENOUGH` where its judge had n < `ENOUGH` examples: without one nobody has a say,
-    and with two or fewer no label is likelier wrong than right. Else it is 1.
+    It is 0 where its judge had no example: nobody has a say. With fewer than `ENOUGH` it is one
+    half: the label may be doubted, and is not likelier wrong than right. Else it is 1.
     """
-    return (examples(schema, labels, folds) / ENOUGH).clip(upper=1.0)
+    found = examples(schema, labels, folds)
+    return (found.gt(0) * 0.5 + found.ge(ENOUGH) * 0.5).where(found.notna())
 
 
 def probability_wrong(

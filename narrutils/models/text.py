@@ -147,7 +147,8 @@ def share_cut(texts: pd.DataFrame, budgets: list[dict], truncation: str) -> pd.D
     for name, max_tokens in ((budget["backbone"], budget["max_tokens"]) for budget in budgets):
         encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)
         rows[name] = {"tokens read at most": max_tokens, "share shortened": encoded.share_cut}
-    return pd.DataFrame(rows).T.astype({"tokens read at most": int})
+    columns = {"tokens read at most": int, "share shortened": float}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns)).astype(columns)
 
 
 #: What may hold such a stop by right: degrees without their last stop, addresses of mail and web.

@@ -6,6 +6,7 @@ last one the code itself, which names what kind of thing was wrong.
 """
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 from narrutils.data.files import atomic
@@ -14,6 +15,8 @@ NOT_SHOWN = "message not shown, it may quote a narrative; to see it: -p show_tex
 PLACE = re.compile(r"File (?P<file>.+):(?P<line>\d+), in .+|Cell In\[\d+\], line \d+")
 #: The line of a frame that failed, and one that follows it.
 CODE, NEXT = re.compile(r"-+> *\d+ (.*\S)"), re.compile(r" *\d+ (.*\S)")
+#: Any line of a frame's code. Compiled code has none: there the message follows, which may look like some.
+NUMBERED = re.compile(r"(-+>)? *\d+( .*)?")
 LIBRARY = re.compile(r".*(?:site|dist)-packages[/\\](.+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -42,7 +45,7 @@ def _place(frame: list[str]) -> str:
     library = LIBRARY.fullmatch(place["file"])
     told = f"in {library[1] if library else place['file']}, line {place['line']}"
     code = ""
-    for line in frame[1:]:
+    for line in takewhile(NUMBERED.fullmatch, frame[1:]):
         found = (NEXT if code else CODE).fullmatch(line)
         code += f" {found[1].strip()}" if found else ""
         if code and (not found or code.count("(") == code.count(")")):

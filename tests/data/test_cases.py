@@ -56,6 +56,16 @@ def test_values_arrive_as_they_were_written(folder):
     assert (found.test.dtypes[SCHEMA.names] == "Int64").all()
 
 
+def test_a_variable_may_be_called_as_python_calls_things(tmp_path):
+    schema = parse_schema({"text": [{"name": "index"}], "variables": [{"name": "self"}]}, "odd.yaml")
+    for split in ("train", "test"):
+        tmp_path.joinpath(f"{split}_features.csv").write_text(f"uid,index\n{split},fell\n")
+    tmp_path.joinpath("train_labels.csv").write_text("uid,self\ntrain,1\n")
+    test = load_data(tmp_path, schema).test
+    assert test["self"].isna().all() and test.dtypes["self"] == "Int64"
+    assert list(test.columns) == ["index", "self"]
+
+
 def test_optional_files_may_be_absent(folder):
     for name in ("test_labels.csv", "submission_format.csv", "truth.csv"):
         folder.joinpath(name).unlink()
@@ -103,6 +113,7 @@ BROKEN = {
         "0012,,,\nNULL,,,NA\nCCCC,,,.\n",
         ["no training case has a label"],
     ),
+    "a number with a point": ("train_labels.csv", "0012", "12.0", ["line 2", "uid 12.0", "such as .0"]),
     "a lost zero": ("train_labels.csv", "0012", "12", ["line 2", "uid 12", "other zeros"]),
     "uid twice": ("train_features.csv", "CCCC", "NULL", ["line 5", "NULL", "line 2"]),
     "uid empty": ("train_features.csv", "CCCC", "", ["line 5", "uid", "empty"]),
@@ -239,6 +250,11 @@ def test_a_code_of_the_schema_for_unknown_is_no_label_and_may_be_refused(folder)
 def test_a_variable_without_any_label_is_said(folder):
     write(folder, "train_labels.csv", "uid,Sad,Note,Place\n0012,,1,3\nNULL,,0,1\nCCCC,,0,2\n")
     assert "train_labels.csv: no case has a label of Sad" in load_data(folder, SCHEMA).notes
+
+
+def test_a_file_that_another_one_stands_before_is_told(folder):
+    folder.joinpath("train.csv").write_text("uid,Old\n")
+    assert "train.csv: not read, as train_features.csv is there" in load_data(folder, SCHEMA).notes
 
 
 @pytest.mark.parametrize("names", [("train_features.csv", "test_features.csv"), ("train.csv", "test.csv")])

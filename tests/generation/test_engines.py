@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from toys import save_tiny_writer
 
 from narrutils.errors import InputError
-from narrutils.generation import generate, vllm_engine
+from narrutils.generation import generate, transformers_engine, vllm_engine
 from narrutils.generation.engines import STOPS, Answer, Backend, Sampling, render
 from narrutils.generation.generate import has_vllm, open_backend
 from narrutils.generation.prompts import Prompt
@@ -307,6 +308,12 @@ def test_the_parts_of_a_completion_each_take_their_share():
     prompt = Prompt("completion", (), (0,), text="x", following=("More:",))
     backend.generate([prompt, prompt], seed=0)
     assert told == [(0.25, 7), (0.75, 9)]
+
+
+def test_a_model_without_numbered_positions_reads_without_end(monkeypatch):
+    config = SimpleNamespace(get_text_config=SimpleNamespace)  # as of BLOOM
+    monkeypatch.setattr(transformers_engine, "config_of", lambda backbone: config)
+    assert TransformersBackend(None, Sampling()).window == sys.maxsize
 
 
 def test_a_prompt_fills_what_the_window_leaves_beside_the_answer():

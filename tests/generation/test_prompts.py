@@ -85,6 +85,9 @@ def test_a_first_example_is_shortened_fairly_and_one_that_fits_stays_whole():
     assert cut.parts[0] == story.parts[0] and cut.settings == story.settings
     assert cut.parts[1].split() == story.parts[1].split()[:20]
     assert shortened(story, 105) is story
+    told = "One ends here. Two goes on and on. Three is long and has no end that is in reach"
+    assert shortened(Story((told,)), 12).parts == ("One ends here. Two goes on and on.",)
+    assert shortened(Story((told,)), 2).parts == ("One ends",)
 
 
 def test_the_same_seed_and_index_give_the_same_prompt_in_any_row_order(cases, folds):

@@ -138,6 +138,7 @@ def test_the_share_of_shortened_cases_is_told(tiny_bert):
     assert encode(texts, BERT, 20).share_cut == 0.5
     table = share_cut(texts, [{"backbone": tiny_bert, "max_tokens": 20}], "balanced")
     assert table.loc[tiny_bert].tolist() == [20, 0.5]
+    assert share_cut(texts, [], "balanced").empty
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,16 @@ def test_places_stay_and_values_go():
     assert SECRET not in "\n".join(traceback)
 
 
+def test_compiled_code_has_no_lines_and_the_message_after_it_stays_hidden():
+    frame = [
+        "File pandas/_libs/index.pyx:12, in get_loc()",
+        f"ValueError: a value\n----> 3 {SECRET}\n 4 {SECRET}",
+    ]
+    said, traceback = redact("ValueError", SECRET, [*TRACEBACK[:3], *frame])
+    assert said == f"in pandas/_libs/index.pyx, line 12; {NOT_SHOWN}"
+    assert SECRET not in "\n".join(traceback)
+
+
 def test_our_own_errors_stay_unless_another_one_led_to_them():
     assert redact("InputError", "cases.csv: line 3", TRACEBACK[:2]) == ("cases.csv: line 3", TRACEBACK[:2])
     said, traceback = redact("InputError", "cases.csv: line 3", TRACEBACK * 2)

@@ -247,6 +247,8 @@ def test_variables_say_on_how_many_labels_they_stand(tmp_path):
     assert "0 cases, of 0 labelled" in told[none] and "nan" not in told[none].lower()
     assert "labelled" not in told[whole]
     assert f", of {places} labelled" in told[place] and places < 60
+    share = labels.loc["a0":"a59", place].value_counts(normalize=True).iloc[0]
+    assert f'data-value="{share}"' in rows[place] and f"{100 * share:.1f}" in told[place]
     missing = labels.loc["a0":"a59"].isna().to_numpy().sum()
     assert f"<b>{missing:,}</b> labels missing" in text
     assert 'scope="col" class="n">Test</th>' in text  # though the first variable has no score there

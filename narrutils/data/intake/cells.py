@@ -18,6 +18,7 @@ WORDS = {
     "written like TRUE": {"true": 1, "t": 1, "false": 0, "f": 0},
     "written like Yes": {"yes": 1, "y": 1, "no": 0, "n": 0},
 }
+NAMES = "given by the names of classes"
 
 #: A code, or None for no label; and its form, "" as the schema has it.
 Reading = tuple[int | None, str]
@@ -67,10 +68,23 @@ def read_codes(sheet: Sheet, variable: Variable) -> tuple[pd.api.extensions.Exte
             try:
                 known[cell] = read_label(cell, variable)
             except ValueError as fault:
-                where = sheet.records.at(sheet.lines[cells.index(cell)], variable.heading)
-                raise InputError(f"{where}: {fault}") from None
+                raise InputError(f"{_where(sheet, variable, cells, cell)}: {fault}") from None
         forms[known[cell][1]] += n
+    titles = _titles(variable) if NAMES in forms else {}  # then 1 may be meant as the name of another class
+    for cell in dict.fromkeys(cells):
+        if any(title == cell and code != known[cell][0] for code, title in titles.items()):
+            fault = _fault(cell, variable, ambiguous=True)
+            raise InputError(f"{_where(sheet, variable, cells, cell)}: {fault}")
     return pd.array([known[cell][0] for cell in cells], dtype="Int64"), forms
+
+
+def _where(sheet: Sheet, variable: Variable, cells: list[str], cell: str) -> str:
+    return sheet.records.at(sheet.lines[cells.index(cell)], variable.heading)
+
+
+def _titles(variable: Variable) -> dict[int, str]:
+    """Code -> name of the class, as cells are compared with it."""
+    return {code: title.strip().casefold() for code, title in (variable.classes or {}).items()}
 
 
 def read_label(cell: str, variable: Variable) -> Reading:
@@ -80,8 +94,7 @@ def read_label(cell: str, variable: Variable) -> Reading:
         ValueError: nothing, or two things; the message quotes numbers only.
     """
     word, number = cell.casefold(), NUMBER.fullmatch(cell)
-    titles = {code: title.strip().casefold() for code, title in (variable.classes or {}).items()}
-    found = {(code, "given by the names of classes") for code, title in titles.items() if title == word}
+    found = {(code, NAMES) for code, title in _titles(variable).items() if title == word}
     if word in variable.missing or (number and str(int(number[1])) in variable.missing):
         found.add((None, ""))
     elif number and int(number[1]) in variable.codes:

@@ -42,6 +42,8 @@ class Folder:
         names = sorted(file.name for file in path.iterdir() if file.is_file())
         found = {known: self._file(names, known) for known in KNOWN}
         for known, together in TOGETHER.items():
+            for name in self._files(names, together) if found[known] else []:
+                self.tell(path / name, f"not read, as {found[known]} is there")
             found[known] = found[known] or self._file(names, together)
             if not found[known]:
                 mend = f"data_dir must hold {', '.join(NEEDED)}, or the same as {', '.join(ENDINGS[1:])}"
@@ -50,11 +52,16 @@ class Folder:
 
     def _file(self, names: list[str], known: str) -> str:
         """The one file of a stem, whatever its ending; "" if there is none."""
-        may_be = [Path(known).stem + ending for ending in ENDINGS]
-        found = [name for name in names if name.lower() in may_be]
+        found = self._files(names, known)
         if len(found) > 1:
             raise InputError(f"{self.path}: {found[0]} and {found[1]} are one; remove one of them")
         return found[0] if found else ""
+
+    @staticmethod
+    def _files(names: list[str], known: str) -> list[str]:
+        """All files of a stem."""
+        may_be = [Path(known).stem + ending for ending in ENDINGS]
+        return [name for name in names if name.lower() in may_be]
 
     def tell(self, file: Path, remark: str) -> None:
         """Note what people should know of a file; what holds of several is said once."""
@@ -122,12 +129,12 @@ def check_known(sheet: Sheet, known: Collection[str], source: str, mend: str) ->
     if odd:
         bare = {_bare(uid) for uid in known}
         if _bare(odd[0]) in bare:
-            mend = "there it is written with other zeros, blanks or capitals; write it alike"
+            mend = "there it is written with other zeros, such as .0, blanks or capitals; write it alike"
         raise InputError(f"{sheet.where(odd[0])}: uid {shown(odd[0])} is not in {source}{_more(odd)}; {mend}")
 
 
 def _bare(uid: str) -> str:
-    return uid.strip().lstrip("0").casefold()
+    return uid.strip().lstrip("0").removesuffix(".0").casefold()
 
 
 def check_uids(sheet: Sheet, uids: Collection[str], source: str) -> None:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narrutils.data.intake.cells import NUMBER, WORDS, read_label
+from narrutils.data.intake.cells import NUMBER, WORDS, read_codes, read_label
+from narrutils.data.intake.sheets import read_sheet
 from narrutils.data.schema import Variable
+from narrutils.errors import InputError
 
 FALL = Variable("Fall", "The person fell.")
 PLACE = Variable("Place", "It was {class}.", {1: "home", 2: "School", 30: "the street"})
@@ -82,3 +84,16 @@ def test_nothing_else_is_read_and_no_word_is_quoted(cell):
         known = {*variable.missing, *(w for words in WORDS.values() for w in words)}
         known |= {title.casefold() for title in (variable.classes or {}).values()}
         assert cell.casefold() in known or (NUMBER.fullmatch(cell) and code in variable.codes)
+
+
+@pytest.mark.parametrize(("cells", "right"), {"1 2 3": [1, 2, 3], "0 0 2+": [1, 1, 3], "0 1 3": None}.items())
+def test_codes_and_names_that_look_like_codes_are_never_mixed(tmp_path, cells, right):
+    falls = Variable("Falls", "There were {class}.", {1: "0", 2: "1", 3: "2+"})
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["uid,Falls", *(f"{n},{cell}" for n, cell in enumerate(cells.split()))]))
+    sheet = read_sheet(path, ["uid", "Falls"], "uid")
+    if right:
+        assert read_codes(sheet, falls)[0].tolist() == right
+    else:
+        with pytest.raises(InputError, match="line 3, column Falls: 1 may mean two things"):
+            read_codes(sheet, falls)

@@ -75,6 +75,7 @@ RUSSIAN, POLISH, CZECH = (
 REFUSED = {
     "cp1251": (RUSSIAN.encode("cp1251"), "line 2 is not UTF-8, line 2 not cp1252"),
     "cp1250, Polish": (POLISH.encode("cp1250"), "line 2 not cp1252"),
+    "cp1250, letters side by side": ("zażółć".encode("cp1250"), "line 2 not cp1252"),
     "cp1250, Czech": (CZECH.encode("cp1250"), "line 2 not cp1252"),
     "cp850": ("école, blessé très fort".encode("cp850"), "line 2 not cp1252"),
     "mac_roman": ("garçon, l'école, blessé".encode("mac_roman"), "line 2 not cp1252"),
