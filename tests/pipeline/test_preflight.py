@@ -25,7 +25,7 @@ def outputs(tmp_path):
 def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
     """What the command says of these `-p` pairs; it ends as a mistake of the user does."""
     words = [word for key, value in pairs for word in ("-p", key, value)]
-    assert main(["run", profile, *words, "--outputs", str(outputs)]) == 2
+    assert main(["run", profile, "--dry-run", *words, "--outputs", str(outputs)]) == 2
     said = capsys.readouterr()
     assert not outputs.exists() and said.out == "" and said.err.count("\n") == 1
     return said.err
