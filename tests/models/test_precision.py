@@ -380,7 +380,7 @@ def test_predict_reads_in_the_runs_own_unless_told(deployed_run, tmp_path, proce
     given = features(tmp_path, TEST)
     tables = {}
     for name in ("", "auto", *BOTH):
-        out = Outputs(tmp_path / "codes.csv", tmp_path / "p.csv")
+        out = Outputs(tmp_path / "codes.csv", tmp_path / "p.csv", overwrite=True)
         predict(deployed_run.folder, given, out, progress=False, precision=name)
         tables[name] = out.probabilities.read_bytes()
         assert ("6 times as fast" in capsys.readouterr().out) == (name in ("", "bfloat16"))

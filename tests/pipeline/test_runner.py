@@ -348,6 +348,12 @@ def test_what_the_system_refuses_the_runner_says_how_to_go_on(bench, monkeypatch
     assert caught.value.code == 2
 
 
+def heeding_signals() -> None:
+    """As a shell starts a command; where tests run in the background some are ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 CALL = """
 import sys
 from functools import partial
@@ -371,7 +377,9 @@ def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind,
     told, said = tmp_path / "told", tmp_path / "said"
     with told.open("w") as out, said.open("w") as errors:
         call = [sys.executable, "-c", CALL, str(notebooks), *words]
-        called = subprocess.Popen(call, stdout=out, stderr=errors, start_new_session=True)
+        called = subprocess.Popen(
+            call, stdout=out, stderr=errors, start_new_session=True, preexec_fn=heeding_signals
+        )
     wanted = {"apart", "one"} | ({"two"} if kind == "workers" else set())
     while not (begun.is_dir() and {path.name for path in begun.iterdir()} == wanted):
         assert called.poll() is None, said.read_text()
