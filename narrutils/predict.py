@@ -113,8 +113,11 @@ def predict(
         write = _writer(outputs, stack)
         bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
         for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
-            codes, flags = code(deployed, texts, lambda share, texts=texts: bar.update(share * len(texts)))
-            counts["blank"] += int(blank(texts).sum())
+            without_words = blank(texts)
+            counts["blank"] += int(without_words.sum())
+            codes, flags = code(
+                deployed, texts, without_words, lambda share, texts=texts: bar.update(share * len(texts))
+            )
             write("codes", deployed.schema.in_file(codes))
             if flags is not None:
                 write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
@@ -144,16 +147,18 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
 
 
 def code(
-    deployed: Deployed, texts: pd.DataFrame, after: Callable[[float], object]
+    deployed: Deployed, texts: pd.DataFrame, flagged: pd.Series, after: Callable[[float], object]
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Codes by uid and, if the run knows them, `flag`, `doubt` and calibrated probabilities."""
+    """Codes by uid and, if the run knows them, `flag` (1 for those `flagged` already, too), `doubt` and
+    calibrated probabilities.
+    """
     probabilities = deployed.read(texts, after)
     codes = deployed.decide(probabilities)
     if not deployed.can_flag:
         return codes, None
     calibrated = deployed.calibration.apply(probabilities)
     flags = deployed.flagging.of(codes, calibrated)
-    flags.loc[blank(texts), "flag"] = 1
+    flags.loc[flagged, "flag"] = 1
     return codes, flags.join(calibrated)
 
 

@@ -344,6 +344,14 @@ def test_an_unheard_of_task_needs_a_schema_and_a_profile_only(
     assert {e["model"] for e in entries if e["optimistic"]} >= {"gemma", "ensemble"}
 
 
+def write_orchard_with_pool(tmp_path: Path, bert, gemma, rows: int) -> None:
+    """The orchard with a labelled pool of `rows` texts by a tiny writer."""
+    pool = {"pool": "w", "backbone": str(save_tiny_writer(tmp_path / "writer")), "rows": rows, "seed": 1}
+    pool |= {"labelled": True, "max_new_tokens": 4, "form": "completion"}
+    names = ["Blight", "Soil", "Frost"]
+    write_orchard_profile(tmp_path, bert, gemma, TEXTS, names, pools=[pool], backend="transformers")
+
+
 EVIL = "<img src=x onerror=run()> $5_000$"
 
 
@@ -370,12 +378,7 @@ def make_odd(folder: Path) -> None:
 
 
 def test_no_input_that_the_checks_let_through_ends_a_stage(tmp_path, tiny_bert, tiny_gemma_folder):
-    writer = save_tiny_writer(tmp_path / "writer")
-    pool = {"pool": "w", "backbone": str(writer), "rows": 4, "seed": 1, "labelled": True}
-    write_orchard_profile(
-        tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, ["Blight", "Soil", "Frost"],
-        pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
-    )  # fmt: skip
+    write_orchard_with_pool(tmp_path, tiny_bert, tiny_gemma_folder, rows=4)
     make_odd(tmp_path)
     done = in_process.called("run", str(tmp_path / "orchard.yaml"), "--outputs", str(tmp_path / "outputs"))
     assert done.returncode == 0, done.stdout
@@ -398,12 +401,7 @@ def test_no_input_that_the_checks_let_through_ends_a_stage(tmp_path, tiny_bert, 
 
 def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, tiny_bert, tiny_gemma_folder):
     """Two runs of the real notebooks by one command: screened, soft-labelled and compared across them."""
-    writer = save_tiny_writer(tmp_path / "writer")
-    pool = {"pool": "w", "backbone": str(writer), "rows": 6, "seed": 1, "labelled": True}
-    write_orchard_profile(
-        tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, ["Blight", "Soil", "Frost"],
-        pools=[pool | {"max_new_tokens": 4, "form": "completion"}], backend="transformers",
-    )  # fmt: skip
+    write_orchard_with_pool(tmp_path, tiny_bert, tiny_gemma_folder, rows=6)
     words = ["--cycles", "1", "-p", "04.soft_epochs", "1"]
     words += ["-p", "screening_model", "tfidf", "-p", "teacher", "tfidf"]
     done = in_process.called(

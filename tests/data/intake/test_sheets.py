@@ -33,6 +33,18 @@ def workbook(folder, rows, name="new.xlsx", sheets=1):
     return folder / name
 
 
+def rewritten(folder, change, name="new.xlsx"):
+    """A workbook of `ROWS` whose sheet is what `change` makes of its bytes."""
+    with (
+        zipfile.ZipFile(workbook(folder, [COLUMNS, *ROWS], "sound.xlsx")) as sound,
+        zipfile.ZipFile(folder / name, "w") as new,
+    ):
+        for part in sound.namelist():
+            content = sound.read(part)
+            new.writestr(part, change(content) if "sheet1" in part else content)
+    return folder / name
+
+
 def parquet(folder, columns, name="new.parquet", **more):
     pq.write_table(pa.table(columns), folder / name, **more)
     return folder / name
@@ -126,27 +138,14 @@ def test_a_damaged_file_is_one_line(tmp_path, name, keep):
 
 
 def test_a_sheet_that_says_too_little_of_its_size_is_read_whole(tmp_path):
-    workbook(tmp_path, [COLUMNS, *ROWS], "sound.xlsx")
-    with (
-        zipfile.ZipFile(tmp_path / "sound.xlsx") as sound,
-        zipfile.ZipFile(tmp_path / "new.xlsx", "w") as new,
-    ):
-        for name in sound.namelist():
-            new.writestr(name, sound.read(name).replace(b'ref="A1:C4"', b'ref="A1:A2"'))
-    assert cells(tmp_path / "new.xlsx") == ROWS
+    path = rewritten(tmp_path, lambda part: part.replace(b'ref="A1:C4"', b'ref="A1:A2"'))
+    assert cells(path) == ROWS
 
 
 def test_a_broken_part_of_a_sheet_is_one_line(tmp_path):
-    workbook(tmp_path, [COLUMNS, *ROWS], "sound.xlsx")
-    with (
-        zipfile.ZipFile(tmp_path / "sound.xlsx") as sound,
-        zipfile.ZipFile(tmp_path / "new.xlsx", "w") as new,
-    ):
-        for name in sound.namelist():
-            content = sound.read(name)
-            new.writestr(name, content[: len(content) // 2] if "sheet1" in name else content)
+    path = rewritten(tmp_path, lambda part: part[: len(part) // 2])
     with pytest.raises(InputError, match="not an Excel file, or damaged"):
-        cells(tmp_path / "new.xlsx")
+        cells(path)
 
 
 def test_an_old_excel_file_is_told_how_to_be_saved(tmp_path):
