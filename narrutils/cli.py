@@ -163,13 +163,20 @@ def _outputs(given: argparse.Namespace) -> str | Path:
 @_command(
     "code new narratives with a finished run",
     RUN,
-    _option("--features", required=True, metavar="CSV", help="the cases to code"),
-    _option("--out", required=True, metavar="CSV", help="the codes, in the competition's format"),
+    _option(
+        "--features", required=True, metavar="FILE", help="the cases to code: a table, or a folder of them"
+    ),
+    _option(
+        "--out",
+        required=True,
+        metavar="CSV",
+        help="the codes, in the competition's format; without an ending, a folder of Parquet files",
+    ),
     _option(
         "--probabilities",
         metavar="FILE",
         help="also write calibrated probabilities, a doubt (how many codes are expected to be wrong) and a "
-        "flag (1 where a person should decide) for each case; .parquet or .csv",
+        "flag (1 where a person should decide) for each case; .parquet, .csv, or a folder",
     ),
     _option(
         "--evidence",
@@ -185,17 +192,41 @@ def _outputs(given: argparse.Namespace) -> str | Path:
         "(default: that of the run, which alone gives its numbers to the last bit)",
     ),
     _option("--show-text", action="store_true", help="quote those sentences; without it no text is written"),
+    _option(
+        "--faults",
+        metavar="CSV",
+        help="leave out rows that cannot be read, or have no text, and list them here by line and reason; "
+        "without it the first of them ends the command",
+    ),
+    _option("--workers", type=int, default=1, metavar="N", help="processes that code the parts (default: 1)"),
+    _option(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="let N workers of this Ray cluster code them; `local` starts one here (narrutils[scale])",
+    ),
+    _option(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of each worker (default: the cores here, divided among the workers)",
+    ),
     OVERWRITE,
 )
 def _predict(given: argparse.Namespace) -> None:
-    """Code every case of a CSV file with the ensemble of a finished run. The file has a
-    column for the uid and one for each narrative, as the run's own test_features.csv. It is read in
-    pieces, so its size does not matter; a fault in it is found before a model is loaded."""
+    """Code every case of a table, or of the tables of a folder, with the ensemble of a finished run.
+    They have a column for the uid and one for each narrative, as the run's own test_features.csv. They
+    are coded in parts, so their size does not matter; killed, the same command codes the parts that are
+    missing. A fault is found before a model is loaded."""
     from narrutils.predict import Outputs, predict, summary
+    from narrutils.workers import Workers
 
     files = (given.out, given.probabilities, given.evidence)
-    outputs = Outputs(*(file and Path(file) for file in files), given.show_text, given.overwrite)
-    counts = predict(given.run, given.features, outputs, precision=given.precision)
+    paths = [file and Path(file) for file in files]
+    outputs = Outputs(*paths, given.show_text, given.overwrite, given.faults and Path(given.faults))
+    workers = Workers(given.workers, given.ray, given.threads)
+    counts = predict(given.run, given.features, outputs, precision=given.precision, workers=workers)
     print(summary(counts, outputs))
 
 

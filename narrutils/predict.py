@@ -1,136 +1,100 @@
-"""Scoring new narratives: a table of any kind in, the competition's format out, in one pass of pieces.
+"""Scoring new narratives: tables of any kind in, the competition's format out, in parts.
 
     narrutils predict --run outputs/demo --features new.csv --out submission.csv
 
-However many rows there are, one piece of the file is in memory, and what is written goes
-to disk with it. Outputs appear whole, or not at all. They hold uids, names of variables and
-numbers; text only where `show_text` asks for it.
+However many rows there are, one part of them is in memory. What is coded lies in parts beside the
+result until all are there: killed anywhere, the same command codes what is missing and ends with the
+bytes of an undisturbed one. Results appear whole, or not at all. They hold uids, names of variables
+and numbers; text only where `show_text` asks for it.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+import shutil
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from tqdm import tqdm
 
+from narrutils.crossfit.coding import COUNTS, Coding, content, part_rows
 from narrutils.crossfit.deployed import Deployed
-from narrutils.data.intake.incoming import Incoming, blank
+from narrutils.data.files import digest, read_json
+from narrutils.data.intake.incoming import Incoming, tables_in
 from narrutils.data.intake.sheets import read_sheet
-from narrutils.data.tables import by_uid, table_writer
+from narrutils.data.outputs import Outputs, link, put
+from narrutils.data.parts import Parts
+from narrutils.data.tables import by_uid, row_groups, table_writer, write_table
 from narrutils.errors import InputError
-from narrutils.evaluation.evidence import leave_one_out
 from narrutils.models.precision import fastest, slow
+from narrutils.paths import code_digest
 
-#: Rows of a piece where all models stay loaded. `reading.BLOCK` divides it, so the pieces change no batch.
-PIECE = 1024
-#: Rows of a piece where every model is loaded anew for each: fewer loads, and more rows in memory.
-LARGE_PIECE = 16 * PIECE
-#: Sentences that are written for each positive code, and cases whose evidence is sought together.
-SENTENCES, EVIDENCE_ROWS = 3, 64
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where results go; None is not wanted.
-
-    Attributes:
-        codes: CSV in the competition's format.
-        probabilities: Parquet or CSV: `uid`, `flag` (1 where a person should decide), `doubt`
-            (expected number of wrong codes), and calibrated probabilities.
-        evidence: CSV: the sentences that moved each positive code most.
-        show_text: whether the evidence quotes its sentences.
-        overwrite: whether files that are there may be replaced: a result looks like labels of a person.
-    """
-
-    codes: Path
-    probabilities: Path | None = None
-    evidence: Path | None = None
-    show_text: bool = False
-    overwrite: bool = False
-
-    def check(self, features: Path) -> "Outputs":
-        """These outputs, if each can be written.
-
-        Raises:
-            InputError: one is a folder, the features themselves, there already, given twice, or of an
-                unknown kind.
-        """
-        files = [file for file in self.files if file is not None]
-        for file in files:
-            if file.is_dir():
-                raise InputError(f"{file}: is a folder; name a file in it")
-            if file.resolve() == features.resolve():
-                raise InputError(f"{file}: is the features file; name another for the result")
-            kinds = (".csv", ".parquet") if file is self.probabilities else (".csv",)
-            if file.suffix not in kinds:
-                raise InputError(f"{file}: unknown kind of file; name it {' or '.join(kinds)}")
-            if file.exists() and file.stat().st_size and not self.overwrite:
-                raise InputError(f"{file}: is there already; name another file, or add --overwrite")
-        if len({file.resolve() for file in files}) < len(files):
-            raise InputError("two results would go to one file; name different files")
-        return self
-
-    @property
-    def files(self) -> tuple[Path | None, ...]:
-        return self.codes, self.probabilities, self.evidence
+if TYPE_CHECKING:
+    from narrutils.workers import Workers
 
 
 def predict(
-    run: str | Path, features: str | Path, outputs: Outputs, progress: bool = True, precision: str = ""
+    run: str | Path,
+    features: str | Path,
+    outputs: Outputs,
+    progress: bool = True,
+    precision: str = "",
+    workers: "Workers | None" = None,
 ) -> dict[str, int]:
-    """Code every case of a file, in its order.
+    """Code every case of a file, or of the tables of a folder, in its order.
 
-    The same file gives the same bytes in the same precision and with the same number of threads.
+    The same input gives the same bytes in the same precision and with the same number of threads,
+    killed and gone on with or not, by one process or by many.
 
     Args:
         precision: in which neural models read, or `auto` for what is fastest here; empty: that of the run.
+        workers: who codes the parts; None: this process.
 
     Returns:
         `rows`, `mended` (narratives with characters that were made harmless), `blank` (cases without
-        a word) and, where the run knows calibration and flags, `flagged`, the blank ones among them.
+        a word), `faults` (rows left out) and, where the run knows calibration and flags, `flagged`, the
+        blank ones among them.
 
     Raises:
-        InputError: the run folder, the features or an output is not what it must be; nothing is written.
+        InputError: the run folder, the features or an output is not what it must be, or parts of another
+            prediction are there; nothing is written.
     """
     features = Path(features)
     outputs.check(features)
+    parts = Parts.beside(outputs.codes)
+    if not parts.begun:
+        outputs.check_free()
     deployed = Deployed.open(run, precision)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
         )
-    incoming = Incoming.check(features, deployed.schema)
-    for note in incoming.notes:
-        print(note, flush=True)
     _settle(deployed)
-    _tell_slow(deployed)
-    counts = {"rows": incoming.rows, "mended": incoming.mended, "blank": 0}
-    with ExitStack() as stack:
-        write = _writer(outputs, stack)
-        bar = stack.enter_context(_bar(incoming.rows, disable=not progress))
-        for texts in incoming.chunks(PIECE if deployed.all_fit else LARGE_PIECE):
-            without_words = blank(texts)
-            counts["blank"] += int(without_words.sum())
-            codes, flags = code(
-                deployed, texts, without_words, lambda share, texts=texts: bar.update(share * len(texts))
-            )
-            write("codes", deployed.schema.in_file(codes))
-            if flags is not None:
-                write("probabilities", flags.rename_axis(deployed.schema.uid).reset_index())
-                counts["flagged"] = counts.get("flagged", 0) + int(flags["flag"].sum())
-            if outputs.evidence is not None:
-                for table in _evidence(deployed, texts, codes, outputs.show_text):
-                    write("evidence", table)
+    folder, held, *files = (
+        path.absolute() for path in (deployed.run.folder, parts.folder, *tables_in(features, deployed.schema))
+    )
+    tables = tuple(outputs.tables)
+    work = Coding(folder, tuple(files), Parts(held), tables, outputs.show_text, precision)
+    with parts.held():
+        incoming = _begin(work, deployed, features, outputs)
+        if parts.missing(len(incoming.places)):
+            outputs.check_free()
+            _tell_slow(deployed)
+        with _bar(incoming.rows, disable=not progress) as bar:
+            _do(work, deployed, incoming, workers, bar)
+        _put_all(work, incoming, outputs)
+        counts = _counts(work, incoming)
+        parts.end()
     return counts
 
 
 def summary(counts: dict[str, int], outputs: Outputs) -> str:
     """What a person is told after `predict`."""
     rows, lines = counts["rows"], [f"{counts['rows']} cases coded: {outputs.codes}"]
+    if outputs.faults is not None:
+        left = counts["faults"]
+        lines = [f"{rows + left} rows: {rows} coded: {outputs.codes}, {left} left out: {outputs.faults}"]
     if "flagged" in counts:
         share = counts["flagged"] / rows
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
@@ -144,22 +108,6 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
             "which were read as spaces and as U+FFFD"
         )
     return "\n".join(lines)
-
-
-def code(
-    deployed: Deployed, texts: pd.DataFrame, flagged: pd.Series, after: Callable[[float], object]
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Codes by uid and, if the run knows them, `flag` (1 for those `flagged` already, too), `doubt` and
-    calibrated probabilities.
-    """
-    probabilities = deployed.read(texts, after)
-    codes = deployed.decide(probabilities)
-    if not deployed.can_flag:
-        return codes, None
-    calibrated = deployed.calibration.apply(probabilities)
-    flags = deployed.flagging.of(codes, calibrated)
-    flags.loc[flagged, "flag"] = 1
-    return codes, flags.join(calibrated)
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
@@ -186,38 +134,82 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
     print(f"{counts['rows']} cases coded, {len(ordered)} written", flush=True)
 
 
-def _writer(outputs: Outputs, stack: ExitStack) -> Callable[[str, pd.DataFrame], None]:
-    """A function that appends a table to an output by its name, and drops what is not wanted."""
-    wanted = {"codes": outputs.codes, "probabilities": outputs.probabilities, "evidence": outputs.evidence}
-    writers = {
-        name: stack.enter_context(table_writer(path, private=name == "evidence" and outputs.show_text))
-        for name, path in wanted.items()
-        if path is not None
+def _begin(work: Coding, deployed: Deployed, features: Path, outputs: Outputs) -> Incoming:
+    """The cases, checked now or when the parts were begun.
+
+    Raises:
+        InputError: there are parts of other work, or the features are faulty.
+    """
+    of = _decides(work, deployed, outputs.faults is not None)
+    if work.parts.goes_on(of, outputs.overwrite):
+        return Incoming.restored(work.files, deployed.schema, work.parts.manifest["found"])
+    incoming = Incoming.check(features, deployed.schema, part_rows(deployed), outputs.faults is not None)
+    for note in incoming.notes:
+        print(note, flush=True)
+    work.parts.begin(of, incoming.found)
+    return incoming
+
+
+def _decides(work: Coding, deployed: Deployed, leave_out: bool) -> dict[str, object]:
+    """All that decides the bytes of the parts, by the names that people know."""
+    return {
+        "the run": content(deployed),
+        "narrutils itself": code_digest(),
+        "--precision": sorted(deployed.precisions),
+        "--probabilities": "probabilities" in work.tables,
+        "--evidence": "evidence" in work.tables,
+        "--show-text": work.show_text,
+        "--faults": leave_out,
+        **{f"the features {path.name}": digest(path) for path in work.files},
     }
-    return lambda name, table: writers[name](table) if name in writers else None
 
 
-def _evidence(
-    deployed: Deployed, texts: pd.DataFrame, codes: pd.DataFrame, show_text: bool
-) -> Iterator[pd.DataFrame]:
-    """The strongest sentences of each positive code of a binary variable, some cases at a time."""
-    schema, names = deployed.schema, [v.name for v in deployed.schema.binary]
-    for start in range(0, len(texts), EVIDENCE_ROWS):
-        part = texts.iloc[start : start + EVIDENCE_ROWS]
-        positive = codes.loc[part.index, names].stack()
-        pairs = positive.index[positive == 1]
-        wanted = pd.DataFrame({"uid": pairs.get_level_values(0), "column": pairs.get_level_values(1)})
-        found = leave_one_out(deployed.read, part, wanted, schema)
-        found = found.groupby(["uid", "column"], sort=False).head(SENTENCES)
-        if show_text:
-            quotes = zip(found["uid"], found["text"], found["start"], found["end"])
-            found = found.assign(sentence=[inert(part.at[u, t][start:end]) for u, t, start, end in quotes])
-        yield found.rename(columns={"uid": schema.uid, "column": "variable"})
+def _do(work: Coding, deployed: Deployed, incoming: Incoming, workers: "Workers | None", bar: tqdm) -> None:
+    """Code the parts that are missing, here or by workers."""
+    missing = work.parts.missing(len(incoming.places))
+    bar.update(sum(map(incoming.rows_of, set(range(len(incoming.places))) - set(missing))))
+    if workers is None:
+        for number in missing:
+            work.coder(deployed, incoming, bar.update)(number)
+        return
+    from narrutils.workers import spread
+
+    for number, _ in spread(work, missing, workers):
+        bar.update(incoming.rows_of(number))
 
 
-def inert(text: str) -> str:
-    """The text, marked as such where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+def _put_all(work: Coding, incoming: Incoming, outputs: Outputs) -> None:
+    """Make one result of the parts, and give it its place."""
+    made, count = work.parts.folder / "results", len(incoming.places)
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    for name, place in outputs.files.items():
+        private = name == "evidence" and outputs.show_text
+        if name == "faults":
+            write_table(
+                made / "faults.csv", pd.DataFrame(incoming.faults, columns=["file", "line", "reason"])
+            )
+            put(made / "faults.csv", place, outputs.overwrite)
+        elif place.suffix:
+            result = made / f"{name}{place.suffix}"
+            with table_writer(result, private) as write:
+                for part in work.parts.files(f"{name}.parquet", count):
+                    for table in row_groups(part):
+                        write(table)
+            put(result, place, outputs.overwrite)
+        else:
+            (made / name).mkdir(mode=0o700 if private else 0o755)
+            for part in work.parts.files(f"{name}.parquet", count):
+                link(part, made / name / f"{part.parent.name}.parquet")
+            put(made / name, place, outputs.overwrite)
+
+
+def _counts(work: Coding, incoming: Incoming) -> dict[str, int]:
+    """What all parts come to."""
+    total = Counter()
+    for part in work.parts.files(COUNTS, len(incoming.places)):
+        total.update(read_json(part))
+    return dict(total) | {"mended": incoming.mended, "faults": len(incoming.faults)}
 
 
 def _settle(deployed: Deployed) -> None:

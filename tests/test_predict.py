@@ -9,13 +9,15 @@ import pytest
 from deployments import TEST, features
 from toys import TOY, word_texts
 
-from narrutils import predict as module
+from narrutils.crossfit import coding as module
+from narrutils.crossfit.coding import inert
 from narrutils.crossfit.deployed import Deployed
+from narrutils.data.parts import Parts
 from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.flags import Flagging
-from narrutils.predict import Outputs, inert, predict, predict_format, summary
+from narrutils.predict import Outputs, predict, predict_format, summary
 
 SECRET = "zebra crossing at dawn"
 
@@ -155,23 +157,146 @@ def test_nothing_is_written_where_a_row_is_faulty(tfidf_run, tmp_path):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_an_interrupted_prediction_leaves_old_files_as_they_were(tfidf_run, tmp_path, monkeypatch):
-    old = "uid,Sad,Place,Note,Tool\nold,0,1,0,0\n"
-    (tmp_path / "out.csv").write_text(old)
+@pytest.fixture
+def small_parts(monkeypatch):
+    """15 cases are four parts."""
     monkeypatch.setattr(module, "PIECE", 4)
+    monkeypatch.setattr(module, "LARGE_PART", 4)
+
+
+def stopping(monkeypatch, after: int) -> list:
+    """Let a prediction be interrupted at the reading after so many; the list of what was read."""
     read, calls = Deployed.read, []
 
     def stop(*given):
-        calls.append(given)
-        if len(calls) > 1:
+        if len(calls) == after:
+            monkeypatch.setattr(Deployed, "read", read)
             raise KeyboardInterrupt
+        calls.append(list(given[1].index))
         return read(*given)
 
     monkeypatch.setattr(Deployed, "read", stop)
+    return calls
+
+
+def stopped(run, folder, monkeypatch, after: int = 2, **more) -> Outputs:
+    """The outputs of a prediction that was interrupted."""
+    stopping(monkeypatch, after)
     with pytest.raises(KeyboardInterrupt):
-        run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
-    assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
+        run_on(run, folder, **more)
+    return Outputs(folder / "out.csv", overwrite=True, **more)
+
+
+def test_an_interrupted_prediction_leaves_old_files_and_goes_on(
+    tfidf_run, tmp_path, monkeypatch, small_parts
+):
+    """What is done is not read again, and the end is the undisturbed one, file by file."""
+    (tmp_path / "whole").mkdir()
+    whole = run_on(tfidf_run, tmp_path / "whole", probabilities=tmp_path / "whole" / "p.parquet")
+    old = "uid,Sad,Place,Note,Tool\nold,0,1,0,0\n"
+    (tmp_path / "out.csv").write_text(old)
+    stopped(tfidf_run, tmp_path, monkeypatch, probabilities=tmp_path / "p.parquet")
+    assert sorted(os.listdir(tmp_path)) == [".out.csv.parts", "new.csv", "out.csv", "whole"]
+    assert (tmp_path / ".out.csv.parts").stat().st_mode & 0o077 == 0
     assert (tmp_path / "out.csv").read_text() == old
+    calls = stopping(monkeypatch, 9)
+    counts, outputs = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
+    assert calls == [list(TEST.index[8:12]), list(TEST.index[12:])]
+    assert counts == whole[0]
+    assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv", "p.parquet", "whole"]
+    for one, other in zip(outputs.files.values(), whole[1].files.values()):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_changed_since_a_prediction_stopped_is_named(tfidf_run, tmp_path, monkeypatch, small_parts):
+    outputs = stopped(tfidf_run, tmp_path, monkeypatch)
+    other = Run(shutil.copytree(tfidf_run.folder, tmp_path / "run"), "06_test")
+    other.write("ensemble.json", other.read("ensemble.json") | {"thresholds": 0.4})
+    again = Outputs(outputs.codes)
+    for run, features_changed, wanted, said in (
+        (other, False, again, "differs in the run; "),
+        (tfidf_run, False, Outputs(outputs.codes, tmp_path / "p.csv"), "differs in --probabilities; "),
+        (tfidf_run, False, Outputs(outputs.codes, faults=tmp_path / "f.csv"), "differs in --faults; "),
+        (tfidf_run, True, again, "differs in the features new.csv; .* or add --overwrite"),
+    ):
+        path = features(tmp_path, TEST[::-1] if features_changed else TEST)
+        with pytest.raises(InputError, match=said):
+            predict(run.folder, path, wanted, progress=False)
+    counts = predict(tfidf_run.folder, path, outputs, progress=False)  # given up, and all coded anew
+    assert counts["rows"] == 15
+    assert codes_of(outputs.codes).index.tolist() == list(TEST.index[::-1])
+
+
+def test_two_predictions_do_not_work_on_the_same_parts(tfidf_run, tmp_path):
+    with (
+        Parts.beside(tmp_path / "out.csv").held(),
+        pytest.raises(InputError, match="another process is at work there"),
+    ):
+        run_on(tfidf_run, tmp_path)
+
+
+def test_a_result_whose_place_was_taken_meanwhile_is_not_put_there(
+    tfidf_run, tmp_path, monkeypatch, small_parts
+):
+    path, out = features(tmp_path, TEST), tmp_path / "out.csv"
+    stopping(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        predict(tfidf_run.folder, path, Outputs(out), progress=False)
+    out.write_text("uid\nmine\n")
+    with pytest.raises(InputError, match="out.csv: is there already"):
+        predict(tfidf_run.folder, path, Outputs(out), progress=False)
+    assert out.read_text() == "uid\nmine\n"
+    out.unlink()
+    assert predict(tfidf_run.folder, path, Outputs(out), progress=False)["rows"] == 15
+
+
+def test_a_folder_of_tables_is_one_table_and_results_may_be_folders(tfidf_run, tmp_path, small_parts):
+    whole = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    table = TEST.rename_axis("uid").reset_index()
+    table[:5].to_parquet(folder / "1.parquet")
+    table[5:6].to_csv(folder / "2.csv", index=False)
+    table[6:6].to_csv(folder / "3.csv", index=False)
+    table[6:].to_csv(folder / "4.tsv.gz", index=False, sep="\t")
+    (folder / "README.md").write_text("of three sites")
+    outputs = Outputs(tmp_path / "codes", tmp_path / "probabilities")
+    assert predict(tfidf_run.folder, folder, outputs, progress=False) == whole[0]
+    assert sorted(os.listdir(outputs.codes)) == [f"part{n:06d}.parquet" for n in range(4)]
+    for found, right in zip((outputs.codes, outputs.probabilities), whole[1].files.values()):
+        right = pd.read_csv(right) if right.suffix == ".csv" else pd.read_parquet(right)
+        pd.testing.assert_frame_equal(pd.read_parquet(found), right, check_dtype=False)
+    with pytest.raises(InputError, match="codes: is there already"):
+        predict(tfidf_run.folder, folder, outputs, progress=False)
+    predict(tfidf_run.folder, folder, Outputs(*outputs.tables.values(), overwrite=True), progress=False)
+    (outputs.codes / "mine.txt").write_text("")
+    with pytest.raises(InputError, match="codes: is a folder of other files"):
+        predict(tfidf_run.folder, folder, Outputs(*outputs.tables.values(), overwrite=True), progress=False)
+    with pytest.raises(InputError, match="lies among the features"):
+        predict(tfidf_run.folder, folder, Outputs(folder / "codes.csv"), progress=False)
+
+
+def test_a_faulty_row_costs_itself(tfidf_run, tmp_path, small_parts):
+    """The others are coded as in a file without it, byte for byte; each is listed, without text."""
+    right = run_on(tfidf_run, tmp_path)[1].codes.read_bytes()
+    lines = (tmp_path / "new.csv").read_text().splitlines()
+    lines[3:3] = [f"t900,{SECRET}", f" ,{SECRET},x", "t901, ,", f"t000,{SECRET},x", f't902,"{SECRET}"x,y']
+    lines[18:18] = [f"t010,{SECRET},x", f"t903,x,y,{SECRET}"]
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    outputs = Outputs(tmp_path / "out.csv", overwrite=True, faults=tmp_path / "f.csv")
+    counts = predict(tfidf_run.folder, tmp_path / "new.csv", outputs, progress=False)
+    listed = pd.read_csv(outputs.faults)
+    assert (counts["rows"], counts["faults"]) == (15, 7) and counts["blank"] == 0
+    assert listed["line"].tolist() == [4, 5, 6, 7, 8, 19, 20]
+    assert set(listed["file"]) == {"new.csv"} and SECRET not in outputs.faults.read_text()
+    for reason, said in zip(
+        listed["reason"], ("2 fields", "uid is empty", "no narrative", "line 2", "not valid")
+    ):
+        assert said in reason
+    assert outputs.codes.read_bytes() == right
+    assert summary(counts, outputs).startswith(f"22 rows: 15 coded: {outputs.codes}, 7 left out")
+    with pytest.raises(InputError, match="line 4 has 2 fields"):
+        predict(tfidf_run.folder, tmp_path / "new.csv", Outputs(tmp_path / "o.csv"), progress=False)
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path):
@@ -181,7 +306,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything(tfidf_run, tmp_path
     for outputs, said in {
         Outputs(kept): "is a folder",
         Outputs(path): "is the features file",
-        Outputs(tmp_path / "x.parquet"): "x.parquet: unknown kind of file; name it .csv$",
+        Outputs(tmp_path / "x.parquet"): "x.parquet: unknown kind of file; name it .csv, or as a folder",
         Outputs(
             tmp_path / "x.csv", tmp_path / "p.txt"
         ): "p.txt: unknown kind of file; name it .csv or .parquet",

@@ -151,7 +151,7 @@ def altered(folder: Path) -> list[Path]:
 
     Weights are read whole for it, a gigabyte in about a second, once a process.
     """
-    return [folder / name for name, known in _noted(folder).items() if _digest_now(folder / name) != known]
+    return [folder / name for name, known in _noted(folder).items() if digest_now(folder / name) != known]
 
 
 def gone(folder: Path) -> list[Path]:
@@ -174,7 +174,8 @@ def _noted(folder: Path) -> dict[str, str]:
     return read_json(folder / CONTENTS) if (folder / CONTENTS).exists() else {}
 
 
-def _digest_now(path: Path) -> str:
+def digest_now(path: Path) -> str:
+    """Digest of a file as it is now, read once a process; "" where there is none."""
     return _digest_at(path, path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ""
 
 
@@ -191,9 +192,17 @@ def digest(*values: object) -> str:
             total.update(repr(list(value.columns)).encode())
             total.update(pd.util.hash_pandas_object(value).to_numpy().tobytes())
         elif isinstance(value, Path):
-            with value.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            total.update(_sha256(value))
         else:
             total.update(json.dumps(_plain(value), sort_keys=True, default=str).encode())
         total.update(b"\0")
     return total.hexdigest()[:16]
+
+
+def _sha256(path: Path) -> bytes:
+    """As `hashlib.file_digest`, which Python 3.10 of a bundle has not."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            total.update(block)
+    return total.digest()

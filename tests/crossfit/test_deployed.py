@@ -8,6 +8,7 @@ from deployments import FOLDS, LABELS, TEST, TEXTS
 from toys import TOY, HashLearner
 
 from narrutils.crossfit import deployed
+from narrutils.crossfit.coding import LARGE_PART, PIECE
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
@@ -16,7 +17,6 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models import reading
-from narrutils.predict import LARGE_PIECE, PIECE
 
 
 def same(one, other):
@@ -53,7 +53,7 @@ def test_the_run_reads_its_test_split_by_itself(tmp_path):
 
 
 def test_batches_are_the_same_whole_in_pieces_and_in_another_order(monkeypatch):
-    assert PIECE % reading.BLOCK == LARGE_PIECE % reading.BLOCK == 0
+    assert PIECE % reading.BLOCK == LARGE_PART % reading.BLOCK == 0
     monkeypatch.setattr(reading, "BLOCK", 6)
     lengths = TEST["First"].str.split().str.len().tolist()
     batches = lambda texts, lengths: [  # noqa: E731

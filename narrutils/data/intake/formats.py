@@ -9,13 +9,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from itertools import count
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from narrutils.data.intake.text_files import BLOCK, Record, open_text
+from narrutils.data.intake.text_files import BLOCK, Place, Reading, Record, open_text
 from narrutils.errors import InputError
 
 #: How names of files of cases may end.
@@ -39,14 +39,15 @@ class Table:
 
     Attributes:
         header: the headings, without blanks around them; "" where a column has none.
-        rows: given the places of columns, their cells, row by row.
+        rows: given the places of columns, and of the first record that is wanted (None: of all), their
+            cells, record by record; in place of the cells of a faulty record, its fault.
         unit: what a record is counted in: `line` of a text, `row` of another table.
         start: the line or row of the headings; 0 where they are in none.
         remarks: what was found and is not the rule.
     """
 
     header: list[str]
-    rows: Callable[[list[int]], Iterator[Record]]
+    rows: Callable[[list[int], Place | None], Reading]
     unit: str
     start: int
     remarks: list[str]
@@ -71,14 +72,30 @@ def open_table(path: Path, wanted: list[str], lenient: bool = False) -> Table:
     if begin.startswith(b"PK\3\4") or path.suffix == ".xlsx":
         return _workbook(path)
     text = open_text(path, wanted, lenient)
-    return _table(path, text.records, "line", text.remarks, text.separators)
+    return _table(path, text.read, "line", text.remarks, text.separators)
 
 
 def _workbook(path: Path) -> Table:
     """The first sheet of an Excel file, as its values are shown."""
-    rows = _sound(path, "an Excel file", _sheet_rows(path))
-    remarks = next(rows)
-    return _table(path, rows, "row", remarks)
+    remarks = next(_sheet(path))
+    return _table(path, lambda at: _numbered(islice(_sheet(path), 1, None), at), "row", remarks)
+
+
+def _sheet(path: Path) -> Iterator:
+    return _sound(path, "an Excel file", _sheet_rows(path))
+
+
+def _numbered(records: Iterator[Record], at: int | None) -> Reading:
+    """Records that are counted one by one, from the one after number `at` on."""
+    last = at or 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal last
+        for last, cells in records:  # noqa: B020
+            if last > (at or 0):
+                yield last, cells
+
+    return Reading(counted(), lambda: last)
 
 
 def _sheet_rows(path: Path) -> Iterator:
@@ -111,24 +128,34 @@ def _parquet(path: Path, lenient: bool) -> Table:
         with pq.ParquetFile(path) as file:
             yield file.schema_arrow.names
 
-    def batches(columns: list[str]) -> Iterator[Record]:
-        counter = count(1)
+    def batches(columns: list[str], at: int) -> Iterator[Record]:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BLOCK) as file:  # not whole row groups
-            for batch in file.iter_batches(BATCH, columns=columns):
-                texts = [_texts(path, name, batch.column(name).to_pylist()) for name in columns]
-                for n, cells in zip(counter, zip(*texts)):
-                    if not lenient and any("\0" in cell for cell in cells):
-                        raise InputError(f"{path}: row {n} holds NUL characters; take them out")
-                    if any(map(str.strip, cells)):
-                        yield n, list(cells)
+            n, groups = _groups_from(file, at)
+            for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
+                if n + len(batch) > at:
+                    texts = [_texts(path, name, batch.column(name).to_pylist()) for name in columns]
+                    for row, cells in enumerate(zip(*texts), n + 1):
+                        if not lenient and any("\0" in cell for cell in cells):
+                            raise InputError(f"{path}: row {row} holds NUL characters; take them out")
+                        if any(map(str.strip, cells)):
+                            yield row, list(cells)
+                n += len(batch)
 
     (names,) = _sound(path, "a Parquet file", headings())
     header = ["" if name.startswith("__index_level_") else name.strip() for name in names]
 
-    def rows(places: list[int]) -> Iterator[Record]:
-        return _sound(path, "a Parquet file", batches([names[i] for i in places]))
+    def rows(places: list[int], at: int | None) -> Reading:
+        return _numbered(_sound(path, "a Parquet file", batches([names[i] for i in places], at or 0)), at)
 
     return Table(header, rows, "row", 0, [])
+
+
+def _groups_from(file: pq.ParquetFile, at: int) -> tuple[int, list[int]]:
+    """The row groups that hold the rows after number `at`, and how many rows stand before them."""
+    before, groups = 0, list(range(file.num_row_groups))
+    while groups and before + (rows := file.metadata.row_group(groups[0]).num_rows) <= at:
+        before, groups = before + rows, groups[1:]
+    return before, groups
 
 
 def _texts(path: Path, name: str, values: list) -> list[str]:
@@ -173,18 +200,26 @@ def _sound(path: Path, what: str, rows: Iterator) -> Iterator:
 
 
 def _table(
-    path: Path, records: Iterator[Record], unit: str, remarks: list[str], separators: str = ""
+    path: Path,
+    read: Callable[[Place | None], Reading],
+    unit: str,
+    remarks: list[str],
+    separators: str = "",
 ) -> Table:
     """A table of records, the first of which are the headings.
 
     Empty records are left out. So are columns without a heading: an index, and what is empty.
 
     Args:
+        read: the records from a place on.
         separators: what a text's cells are separated by, in words; none of other tables, which may
             write nothing for empty cells at the end.
     """
-    records = ((n, cells) for n, cells in records if any(map(str.strip, cells)))
-    start, header = next(records, (0, []))
+    reading = read(None)
+    start, header = next(filter(_filled, reading), (0, []))
+    if isinstance(header, InputError):
+        raise header
+    body = reading.place()
     header, full = [name.strip() for name in header], len(header)
     while header and not header[-1]:
         header.pop()
@@ -193,18 +228,34 @@ def _table(
         remarks = [*remarks, "column 1, an index without a name, is passed over"]
     width, nameless = len(header), [i for i, name in enumerate(header) if not name]
 
-    def rows(places: list[int]) -> Iterator[Record]:
-        whole = places == list(range(width))
-        for n, cells in records:
-            if len(cells) != width:
-                cells = _fitted(f"{path}: {unit} {n}", cells, width, full, separators)
-            for i in nameless:
-                if cells[i].strip() and not (i == 0 and INDEX.fullmatch(cells[i])):
-                    where = f"{path}: {unit} {n}, column {i + 1}"
-                    raise InputError(f"{where}: the column has no name in {unit} {start}; name or remove it")
-            yield n, cells if whole else [cells[i] for i in places]
+    def checked(n: int, cells: list[str]) -> list[str]:
+        if len(cells) != width:
+            cells = _fitted(f"{path}: {unit} {n}", cells, width, full, separators)
+        for i in nameless:
+            if cells[i].strip() and not (i == 0 and INDEX.fullmatch(cells[i])):
+                where = f"{path}: {unit} {n}, column {i + 1}"
+                raise InputError(f"{where}: the column has no name in {unit} {start}; name or remove it")
+        return cells
+
+    def rows(places: list[int], at: Place | None) -> Reading:
+        found, whole = read(at or body), places == list(range(width))
+
+        def chosen() -> Iterator[Record]:
+            for n, cells in filter(_filled, found):
+                try:
+                    cells = cells if isinstance(cells, InputError) else checked(n, cells)
+                except InputError as fault:
+                    cells = fault
+                yield n, cells if whole or isinstance(cells, InputError) else [cells[i] for i in places]
+
+        return Reading(chosen(), found.place)
 
     return Table(header, rows, unit, start, remarks)
+
+
+def _filled(record: Record) -> bool:
+    """Whether anything stands in a record, be it a fault."""
+    return isinstance(record[1], InputError) or any(map(str.strip, record[1]))
 
 
 def _fitted(where: str, cells: list[str], width: int, full: int, separators: str) -> list[str]:

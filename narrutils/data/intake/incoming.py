@@ -1,8 +1,8 @@
-"""Narratives that come in to be coded: one table of any kind and length.
+"""Narratives that come in to be coded: a table of any kind and length, or a folder of them, in parts.
 
-The file is read twice. `check` goes through all of it, so that a fault in the last line
-is found before the first model is loaded; `chunks` then gives the cases piece by piece.
-Between the two, eight bytes a case are remembered, no text.
+All is read twice. `check` goes through it, so that a fault in the last line is found before the
+first model is loaded; `part` then gives so many cases from their place on. Between the two, eight
+bytes a case are remembered and where each part begins, no text.
 
 What no text should hold, and some do, is made harmless in the narratives: NUL
 characters are read as spaces, halves of surrogate pairs as U+FFFD. A uid is never changed.
@@ -10,8 +10,8 @@ Columns that the schema does not name are passed over.
 """
 
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -19,81 +19,201 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from narrutils.data.intake.formats import ENDINGS
 from narrutils.data.intake.sheets import Records, open_records, shown
-from narrutils.data.intake.text_files import Record
+from narrutils.data.intake.text_files import Place, Reading
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 
+#: Number of a file, line or row, and there the uid and the narratives of a case, or what is wrong with it.
+Found = tuple[int, int, list[str] | InputError]
 
-@dataclass(frozen=True)
+
+@dataclass
 class Incoming:
-    """A checked file of cases without labels.
+    """Tables of cases without labels, read as one.
 
     Attributes:
-        rows: how many cases it holds.
-        mended: how many narratives held NUL characters or surrogates.
-        notes: how the file is read, where that is not the rule; a line each.
+        part_rows: cases of a part; the last one may have fewer.
+        leave_out: whether a faulty row, and one without any text, is left out and listed; else it is an
+            error, and a case without text a case.
+        rows: how many cases there are.
+        mended: how many narratives of them held NUL characters or surrogates.
+        places: of each part, the number of the file where it begins, and the place in it.
+        repeated: number of the file and line of each row that is left out since its uid stands before it.
+        faults: name of the file, line and reason of every row that is left out.
     """
 
-    path: Path
+    files: tuple[Path, ...]
     schema: Schema
-    rows: int
-    mended: int
-    notes: tuple[str, ...] = ()
+    part_rows: int
+    leave_out: bool = False
+    rows: int = 0
+    mended: int = 0
+    places: list[tuple[int, Place | None]] = field(default_factory=lambda: [(0, None)])
+    repeated: set[tuple[int, int]] = field(default_factory=set)
+    faults: list[tuple[str, int, str]] = field(default_factory=list)
+    _told: dict[str, dict[str, None]] = field(default_factory=dict, repr=False)  # remark -> files
+    _open: dict[int, Records] = field(default_factory=dict, repr=False)
+    _reading: Reading | None = field(default=None, repr=False)
+    _going: tuple[int, Iterator[Found]] | None = field(default=None, repr=False)
 
     @classmethod
-    def check(cls, path: str | Path, schema: Schema) -> "Incoming":
-        """Read a file to its end and hold nothing of it.
+    def check(cls, path: str | Path, schema: Schema, part_rows: int, leave_out: bool = False) -> "Incoming":
+        """Read everything to its end and hold nothing of it.
 
         Raises:
-            InputError: there is no such file, it is no table or has no rows, a column is
-                missing or repeated, or a uid is empty, repeated or broken; the line
-                names file, line and column, and quotes no text.
+            InputError: there is no such file, it is no table or there are no rows, a column is
+                missing or repeated, or (unless faulty rows are left out) a row has too many cells, or a
+                uid is empty, repeated or broken; the line names file, line and column, and quotes no text.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; name a CSV file with {', '.join(_columns(schema))}")
-        records = _open(path, schema)
-        place = records.header.index(schema.uid)
-        hashes, mended = array("Q"), 0
-        for line, record in records.rows:
-            uid = record.pop(place)
-            _check_uid(uid, records.at(line, schema.uid))
-            hashes.append(_hash(uid))
-            mended += sum(mend(text) != text for text in record)
-        if not hashes:
-            raise InputError(f"{path}: no rows under the header; add the cases")
-        cls._check_distinct(path, schema, np.frombuffer(hashes, dtype=np.uint64))
-        further = ", ".join(records.further)
-        told = [*records.remarks, *([f"further columns are not read: {further}"] if further else [])]
-        return cls(path, schema, len(hashes), mended, tuple(f"{path.name}: {remark}" for remark in told))
+        files = tables_in(Path(path), schema)
+        incoming = cls(files, schema, part_rows, leave_out)
+        hashes = np.sort(np.frombuffer(incoming._scan(set()), dtype=np.uint64))
+        suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+        if suspects:  # only where two hashes are the same are the uids themselves compared
+            incoming = cls(files, schema, part_rows, leave_out)
+            incoming._scan(suspects)
+        if not incoming.rows:
+            left = f" ({len(incoming.faults)} rows are faulty)" if incoming.faults else ""
+            raise InputError(f"{path}: no rows under the header; add the cases{left}")
+        return incoming
 
-    def chunks(self, size: int) -> Iterator[pd.DataFrame]:
-        """The cases in file order, at most `size` at a time: the text columns, indexed by uid."""
-        records = _open(self.path, self.schema)
-        while part := list(islice(records.rows, size)):
-            yield self._table(records.header, part)
+    def rows_of(self, number: int) -> int:
+        """How many cases a part has."""
+        return min(self.part_rows, self.rows - number * self.part_rows)
 
-    def _table(self, header: list[str], records: list[Record]) -> pd.DataFrame:
-        columns = dict(zip(header, zip(*(record for _, record in records))))
-        index = pd.Index(columns[self.schema.uid], name="uid", dtype=str)
-        texts = {t.name: [mend(text) for text in columns[t.heading]] for t in self.schema.text}
-        return pd.DataFrame(texts, index=index, dtype=str)
+    @property
+    def found(self) -> dict:
+        """What `check` found out, in plain values."""
+        names = ("part_rows", "leave_out", "rows", "mended", "places", "faults")
+        return {name: getattr(self, name) for name in names} | {"repeated": sorted(self.repeated)}
 
-    @staticmethod
-    def _check_distinct(path: Path, schema: Schema, hashes: np.ndarray) -> None:
-        """Only where two hashes are the same are the uids themselves compared."""
-        ordered = np.sort(hashes)
-        suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-        if not suspects:
-            return
-        records = _open(path, schema)
-        place, first = records.header.index(schema.uid), {}
-        for line, record in records.rows:
-            uid = record[place]
-            if _hash(uid) in suspects and first.setdefault(uid, line) != line:
-                fault = f"{shown(uid)} is in {records.unit} {first[uid]} already"
-                raise InputError(f"{records.at(line, schema.uid)}: {fault}; remove or rename one")
+    @classmethod
+    def restored(cls, files: tuple[Path, ...], schema: Schema, found: Mapping) -> "Incoming":
+        """The same tables once more, by what was `found` in them."""
+        return cls(files, schema, **(found | {"repeated": {tuple(row) for row in found["repeated"]}}))
+
+    def part(self, number: int) -> pd.DataFrame:
+        """The cases of a part in file order: the text columns, indexed by uid.
+
+        Raises:
+            InputError: the files have changed meanwhile.
+        """
+        going, self._going = self._going, None
+        found = going[1] if going and going[0] == number else self._found(*self.places[number])
+        sound = (cells for n, line, cells in found if not isinstance(cells, InputError))
+        cells = list(islice(sound, self.part_rows))
+        self._going = number + 1, found  # who asks for the next part next need not seek it
+        if len(cells) != self.rows_of(number):
+            raise InputError(f"{self.files[0]}: changed while it was read; start again")
+        uids, *texts = zip(*cells)
+        columns = {t.name: [mend(text) for text in column] for t, column in zip(self.schema.text, texts)}
+        return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype=str), dtype=str)
+
+    def _scan(self, suspects: set[int]) -> array:
+        """Find out all that one pass can tell; a hash of every uid.
+
+        Args:
+            suspects: hashes whose uids themselves are compared.
+        """
+        hashes, known = array("Q"), {}  # uid of a suspect -> where it stands
+        for n, line, cells in self._found(0, None):
+            number = 0 if isinstance(cells, InputError) else _hash(cells[0])
+            if number in suspects and (before := known.setdefault(cells[0], (n, line))) != (n, line):
+                self.repeated.add((n, line))
+                cells = self._repeats(n, line, cells[0], before)
+            if isinstance(cells, InputError):
+                if not self.leave_out:
+                    raise cells
+                path = self.files[n]
+                self.faults.append((path.name, line, str(cells).removeprefix(f"{path}: ")))
+                continue
+            self._count(n, cells)
+            hashes.append(number)
+        if self.rows % self.part_rows == 0:
+            self.places.pop()  # nothing begins at the end
+        return hashes
+
+    def _count(self, n: int, cells: list[str]) -> None:
+        self.rows += 1
+        self.mended += sum(mend(text) != text for text in cells[1:])
+        if self.rows % self.part_rows == 0:
+            self.places.append((n, self._reading.place()))
+
+    def _found(self, first: int, at: Place | None) -> Iterator[Found]:
+        """Every row from a place in a file on, through the files after it."""
+        for n in range(first, len(self.files)):
+            records = self._opened(n)
+            order = [records.header.index(name) for name in _columns(self.schema)]
+            self._reading = records.read(at if n == first else None)
+            for line, cells in self._reading:
+                if not isinstance(cells, InputError):
+                    cells = [cells[i] for i in order]
+                    cells = self._fault(n, line, cells, records) or cells
+                yield n, line, cells
+
+    def _fault(self, n: int, line: int, cells: list[str], records: Records) -> InputError | None:
+        """What is wrong with a row, if anything is."""
+        uid, *texts = cells
+        if not uid.strip():
+            said = f"{records.at(line, self.schema.uid)}: the uid is empty; every case needs one"
+        elif mend(uid) != uid:
+            said = f"{records.at(line, self.schema.uid)}: the uid holds a NUL or a broken character; mend it"
+        elif (n, line) in self.repeated:
+            said = f"{records.at(line, self.schema.uid)}: the uid stands before"
+        elif self.leave_out and not any(map(str.strip, texts)):
+            said = f"{records.at(line)}: no narrative has a word; there is nothing to read"
+        else:
+            return None
+        return InputError(said)
+
+    def _repeats(self, n: int, line: int, uid: str, before: tuple[int, int]) -> InputError:
+        file, other = before
+        records = self._opened(n)
+        there = f"{records.unit} {other}" + (f" of {self.files[file].name}" if file != n else "")
+        fault = f"{shown(uid)} is in {there} already; remove or rename one"
+        return InputError(f"{records.at(line, self.schema.uid)}: {fault}")
+
+    def _opened(self, n: int) -> Records:
+        """A file, its headings read; how it is read is noted."""
+        if n not in self._open:
+            self._open.clear()  # of a folder of many files one is open
+            path = self.files[n]
+            records = open_records(path, _columns(self.schema), further="ignore", lenient=True)
+            self._open[n] = records
+            further = (
+                [f"further columns are not read: {', '.join(records.further)}"] if records.further else []
+            )
+            for remark in (*records.remarks, *further):
+                self._told.setdefault(remark, {})[path.name] = None
+        return self._open[n]
+
+    @property
+    def notes(self) -> list[str]:
+        """How the files are read, where that is not the rule; a line each."""
+        return [f"{_listed(list(names))}: {remark}" for remark, names in self._told.items()]
+
+
+def tables_in(path: Path, schema: Schema) -> tuple[Path, ...]:
+    """The file, or the tables of a folder in the order of their names.
+
+    Raises:
+        InputError: there is no such file, or no table in the folder.
+    """
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.name.lower().endswith(ENDINGS))
+        found = [file for file in found if file.is_file() and not file.name.startswith(".")]
+        if not found:
+            raise InputError(f"{path}: no table in it; its files end in {', '.join(ENDINGS)}")
+        return tuple(found)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name a CSV file with {', '.join(_columns(schema))}")
+    return (path,)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def mend(text: str) -> str:
@@ -114,17 +234,6 @@ def blank(texts: pd.DataFrame) -> pd.Series:
 
 def _columns(schema: Schema) -> list[str]:
     return [schema.uid, *(t.heading for t in schema.text)]
-
-
-def _open(path: Path, schema: Schema) -> Records:
-    return open_records(path, _columns(schema), further="ignore", lenient=True)
-
-
-def _check_uid(uid: str, where: str) -> None:
-    if not uid.strip():
-        raise InputError(f"{where}: the uid is empty; every case needs one")
-    if mend(uid) != uid:
-        raise InputError(f"{where}: the uid holds a NUL or a broken character; mend it")
 
 
 def _hash(uid: str) -> int:

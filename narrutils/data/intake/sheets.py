@@ -5,12 +5,13 @@ its first line. A heading that could be a piece of narrative is told by its numb
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from narrutils.data.intake.formats import open_table
-from narrutils.data.intake.text_files import Record
+from narrutils.data.intake.text_files import Place, Reading
 from narrutils.errors import InputError, did_you_mean
 
 
@@ -21,7 +22,8 @@ class Records:
     Attributes:
         header: headings of the columns that are read, in the order of the file.
         further: other columns, as they are told to people.
-        rows: the cells of these columns, read as they are asked for.
+        read: the cells of these columns from a place on (None: of all), read as they are asked for; in
+            place of the cells of a faulty record, its fault.
         unit: `line` or `row`.
         remarks: how it is read, one line each.
     """
@@ -29,9 +31,21 @@ class Records:
     path: Path
     header: list[str]
     further: list[str]
-    rows: Iterator[Record]
+    read: Callable[[Place | None], Reading]
     unit: str
     remarks: list[str]
+
+    @property
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """All records.
+
+        Raises:
+            InputError: for a faulty one when it is reached.
+        """
+        for n, cells in self.read(None):
+            if isinstance(cells, InputError):
+                raise cells
+            yield n, cells
 
     def at(self, n: int, column: str = "") -> str:
         return f"{self.path}: {self.unit} {n}{column and f', column {column}'}"
@@ -126,7 +140,7 @@ def open_records(
         told = repeated if repeated in known else shown(repeated)
         raise InputError(f"{where}: column {told} stands twice; remove one")
     told = [_told(n, table.header[n]) for n in others]
-    return Records(path, header, told, table.rows(places), table.unit, table.remarks)
+    return Records(path, header, told, partial(table.rows, places), table.unit, table.remarks)
 
 
 def _check_header(where: str, header: list[str], columns: list[str], others: list[int], further: str) -> None:

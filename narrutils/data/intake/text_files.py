@@ -1,7 +1,8 @@
 """Text files of cells, packed or not: encoding and separator found, the line of every record kept.
 
-The encoding is told by all bytes, the separator by the headings that are wanted. A cell's
-text is never repeated in an error: what stands in a broken file may be narrative.
+The encoding is told by all bytes, the separator by the headings that are wanted. Reading may
+begin at any record whose place is known. A cell's text is never repeated in an error: what
+stands in a broken file may be narrative.
 """
 
 import codecs
@@ -11,9 +12,8 @@ import io
 import re
 import string
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from narrutils.errors import InputError
@@ -38,40 +38,82 @@ NOT_WESTERN = re.compile(
     rb"|([\xc2-\xdf][\x80-\xbf]){2}|([\xe0-\xef][\x80-\xbf]{2}){2}"
 )
 
-Record = tuple[int, list[str]]  # the line or row where it begins, and its cells
+#: The line or row where it begins, and its cells, or what is wrong with it.
+Record = tuple[int, list[str] | InputError]
+Place = int | tuple[int, int]  # where a record begins, as its file counts; JSON-able
+
+
+@dataclass
+class Reading:
+    """The records of a table, read as they are asked for; `place` tells where the next one begins."""
+
+    records: Iterator[Record]
+    place: Callable[[], Place]
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records
 
 
 @dataclass(frozen=True)
 class Text:
-    """The records of a text file, the headings among them.
+    """A text file of cells.
 
     Attributes:
-        separators: what stands between cells, in words.
+        start: place of the headings.
+        separator: what stands between cells, and `separators` in words.
+        lenient: whether NUL characters and surrogates stay in the cells.
         remarks: what was found and is not the rule.
     """
 
-    records: Iterator[Record]
-    separators: str
+    path: Path
+    encoding: str
+    start: tuple[int, int]
+    separator: str
+    lenient: bool
     remarks: list[str]
+
+    @property
+    def separators(self) -> str:
+        return SEPARATORS[self.separator]
+
+    def read(self, at: Place | None = None) -> Reading:
+        """The records from a place on, or from the headings.
+
+        A record that is no valid CSV is its fault in place of its cells, if it ends where its line does:
+        where it does not, nobody can tell the next one.
+
+        Raises:
+            InputError: for such a record when it is reached.
+        """
+        file, (begin, first) = _opened_text(self.path, self.encoding, self.lenient), at or self.start
+        file.seek(begin)
+        reader = csv.reader(_lines(self, file, begin, first), delimiter=self.separator, strict=True)
+        return Reading(_records(self.path, reader, first), lambda: (file.tell(), first + reader.line_num))
 
 
 def open_text(path: Path, wanted: list[str], lenient: bool = False) -> Text:
-    """The records of a text file; see `formats.open_table`.
+    """A text file of cells; see `formats.open_table`.
 
     Raises:
-        InputError: at once for its bytes; for a record when it is reached.
+        InputError: its bytes are no text, or of two encodings.
     """
     encoding = encoding_of(path, lenient)
-    lines, begin, first = _lines(path, encoding, lenient), 1, ""
-    for begin, first in enumerate(lines, 1):  # noqa: B007
-        if first.strip(BLANK) and not EXCEL_SEPARATOR.fullmatch(first):
-            break
-    separator = _separator(first, wanted)
+    place, line = 0, 0
+    with _opened_text(path, encoding, lenient) as file:
+        for words in iter(file.readline, ""):
+            line += 1
+            words = words.removeprefix("\ufeff") if line == 1 else words
+            if words.strip(BLANK) and not EXCEL_SEPARATOR.fullmatch(words):
+                break
+            place = file.tell()
+        else:
+            words = ""
+    separator = _separator(words, wanted)
     usual = "\t" if ".tsv" in path.suffixes else ","
     read_as = {"utf-8": "", "cp1252": "cp1252 (Western European)"}.get(encoding, "UTF-16")
     remarks = [f"read as {read_as}"] if read_as else []
     remarks += [f"columns are separated by {SEPARATORS[separator]}"] if separator != usual else []
-    return Text(_records(path, chain([first], lines), separator, begin), SEPARATORS[separator], remarks)
+    return Text(path, encoding, (place, max(line, 1)), separator, lenient, remarks)
 
 
 def _separator(line: str, wanted: list[str]) -> str:
@@ -89,26 +131,30 @@ def _separator(line: str, wanted: list[str]) -> str:
     return max(SEPARATORS, key=found)
 
 
-def _records(path: Path, lines: Iterable[str], separator: str, begin: int) -> Iterator[Record]:
-    """Every record with the line where it begins, the first of them in line `begin`."""
-    before, reader = begin - 1, csv.reader(lines, delimiter=separator, strict=True)
-    try:
-        for record in reader:
-            yield begin, record
-            begin = before + reader.line_num + 1
-    except csv.Error as error:
-        fault = f"the record that begins in line {begin} is not valid CSV ({error})"
-        raise InputError(f"{path}: {fault}; mend its quotes") from None
+def _records(path: Path, reader: Iterator[list[str]], first: int) -> Iterator[Record]:
+    """Every record with the line where it begins, the first of them in line `first`."""
+    while True:
+        begin = first + reader.line_num
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            said = (
+                f"{path}: the record that begins in line {begin} is not valid CSV ({error}); mend its quotes"
+            )
+            if first + reader.line_num > begin + 1:
+                raise InputError(said) from None
+            record = InputError(said)
+        yield begin, record
 
 
-def _lines(path: Path, encoding: str, lenient: bool) -> Iterator[str]:
+def _lines(text: Text, file: io.TextIOWrapper, begin: int, first: int) -> Iterator[str]:
     """The lines of a text, ends included; a lone carriage return ends a line too."""
-    errors = "surrogatepass" if lenient and encoding != "cp1252" else "strict"
-    with io.TextIOWrapper(_opened(path), encoding, errors, newline="") as file:
-        for n, line in enumerate(file, 1):
-            if "\0" in line and not lenient:
-                raise InputError(f"{path}: line {n} holds NUL characters; save the file as UTF-8")
-            yield line.removeprefix("\ufeff") if n == 1 else line
+    for n, line in enumerate(iter(file.readline, ""), first):
+        if "\0" in line and not text.lenient:
+            raise InputError(f"{text.path}: line {n} holds NUL characters; save the file as UTF-8")
+        yield line.removeprefix("\ufeff") if n == first and not begin else line
 
 
 def encoding_of(path: Path, lenient: bool = False) -> str:
@@ -158,6 +204,11 @@ def _block(path: Path, file) -> bytes:
         return file.read(BLOCK)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"{path}: the packed file is damaged; pack it again") from None
+
+
+def _opened_text(path: Path, encoding: str, lenient: bool) -> io.TextIOWrapper:
+    errors = "surrogatepass" if lenient and encoding != "cp1252" else "strict"
+    return io.TextIOWrapper(_opened(path), encoding, errors, newline="")
 
 
 def _opened(path: Path):

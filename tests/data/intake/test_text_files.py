@@ -25,7 +25,7 @@ def written(folder, content: bytes, name="new.csv"):
 
 
 def found(path):
-    return list(open_text(path, COLUMNS).records)
+    return list(open_text(path, COLUMNS).read())
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -143,13 +143,13 @@ def test_a_cut_character_at_the_end_is_named(tmp_path, cut):
 def test_lenient_reading_keeps_halves_of_surrogate_pairs(tmp_path):
     for encoding in ("utf-8", "utf-16-le"):
         path = written(tmp_path, "uid,First,Second\na,\ud83d,\0\n".encode(encoding, "surrogatepass"))
-        assert list(open_text(path, COLUMNS, lenient=True).records)[1][1] == ["a", "\ud83d", "\0"]
+        assert list(open_text(path, COLUMNS, lenient=True).read())[1][1] == ["a", "\ud83d", "\0"]
 
 
 def test_a_file_is_read_line_by_line(tmp_path, monkeypatch):
     """What is held of a packed file of any length is little."""
     path = written(tmp_path, gzip.compress(b"uid,First,Second\n" + b"a,b,c\n" * 100_000), "new.csv.gz")
-    records = open_text(path, COLUMNS).records
+    records = iter(open_text(path, COLUMNS).read())
     read = []
     inner = gzip.GzipFile.read1
     monkeypatch.setattr(gzip.GzipFile, "read1", lambda self, n: read.append(n) or inner(self, n))

@@ -1,0 +1,163 @@
+"""Parts of new cases, coded by the deployed ensemble: what one worker does, the only one or one of many."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from narrutils.crossfit.deployed import CALIBRATION, ENSEMBLE, FLAGS, SCHEMA, Deployed
+from narrutils.data.files import digest, digest_now, write_json
+from narrutils.data.intake.incoming import Incoming, blank
+from narrutils.data.parts import Parts
+from narrutils.data.tables import table_writer
+from narrutils.errors import InputError
+from narrutils.evaluation.evidence import leave_one_out
+
+#: Rows that are read together where all models stay loaded. `reading.BLOCK` divides it, so no batch differs.
+PIECE = 1024
+#: Rows of a part where reading is quick, or every model is loaded anew for each part.
+LARGE_PART = 16 * PIECE
+#: Sentences that are written for each positive code, and cases whose evidence is sought together.
+SENTENCES, EVIDENCE_ROWS = 3, 64
+#: Types of the columns of evidence, also in a part without any.
+EVIDENCE = {"uid": str, "column": str, "text": str, "start": int, "end": int, "effect": float}
+#: Files beside a model that reading needs nothing of.
+UNREAD = ("predictions.parquet", "README.md")
+#: What a part comes to, beside its tables.
+COUNTS = "counts.json"
+
+Watch = Callable[[float], object]  # is told how many cases more are read, in fractions too
+
+
+@dataclass(frozen=True)
+class Coding:
+    """All that a worker is told: where things are. The manifest of the parts says the rest.
+
+    It can be pickled, and holds no text.
+
+    Attributes:
+        run, files: the run folder, and the tables of the cases.
+        tables: what is made of every part, of `codes`, `probabilities` and `evidence`.
+        show_text: whether evidence quotes its sentences.
+        precision: in which neural models read; empty: that of the run.
+    """
+
+    run: Path
+    files: tuple[Path, ...]
+    parts: Parts
+    tables: tuple[str, ...]
+    show_text: bool
+    precision: str
+
+    def __call__(self) -> Callable[[int], dict[str, int]]:
+        """The function that codes a part by its number, on any machine that sees the same files.
+
+        Raises:
+            InputError: the run folder is another one here.
+        """
+        deployed = Deployed.open(self.run, self.precision)
+        manifest = self.parts.manifest
+        if manifest["of"]["the run"] != content(deployed):
+            raise InputError(f"{self.run}: has changed; start again")
+        return self.coder(deployed, Incoming.restored(self.files, deployed.schema, manifest["found"]))
+
+    def coder(
+        self, deployed: Deployed, incoming: Incoming, watch: Watch = lambda cases: None
+    ) -> Callable[[int], dict[str, int]]:
+        """The same with what this process has opened."""
+
+        def code(number: int) -> dict[str, int]:
+            texts = incoming.part(number)
+            with self.parts.write(number) as folder:
+                counts = self._write(deployed, texts, folder, watch)
+                write_json(folder / COUNTS, counts)
+            return counts
+
+        return code
+
+    def _write(self, deployed: Deployed, texts: pd.DataFrame, folder: Path, watch: Watch) -> dict[str, int]:
+        """The tables of some cases, and what they count."""
+        counts = {"rows": len(texts), "blank": 0} | ({"flagged": 0} if deployed.can_flag else {})
+        with ExitStack() as stack:
+            private = {name: name == "evidence" and self.show_text for name in self.tables}
+            write = {
+                name: stack.enter_context(table_writer(folder / f"{name}.parquet", hidden))
+                for name, hidden in private.items()
+            }
+            piece = PIECE if deployed.all_fit else len(texts)
+            for start in range(0, len(texts), piece):
+                some = texts.iloc[start : start + piece]
+                for name, table in self._tables(deployed, some, counts, watch):
+                    write[name](table)
+        return counts
+
+    def _tables(
+        self, deployed: Deployed, texts: pd.DataFrame, counts: dict[str, int], watch: Watch
+    ) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Name and rows of what is wanted; what they count is added up."""
+        without_words = blank(texts)
+        counts["blank"] += int(without_words.sum())
+        codes, flags = code(deployed, texts, without_words, watch)
+        yield "codes", deployed.schema.in_file(codes)
+        if flags is not None:
+            counts["flagged"] += int(flags["flag"].sum())
+        if "probabilities" in self.tables:
+            yield "probabilities", flags.rename_axis(deployed.schema.uid).reset_index()
+        if "evidence" in self.tables:
+            yield from (("evidence", table) for table in evidence(deployed, texts, codes, self.show_text))
+
+
+def part_rows(deployed: Deployed) -> int:
+    """Cases of a part: what a kill may cost, and what loading is paid for."""
+    return PIECE if deployed.all_fit and deployed.precisions else LARGE_PART
+
+
+def content(deployed: Deployed) -> str:
+    """One digest of all in a run folder that decides what it says of a case."""
+    folders = [*deployed.models, *{deployed.base_folder(name) for name in deployed.bases}]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files += [deployed.run.path(name) for name in (SCHEMA, ENSEMBLE, CALIBRATION, FLAGS)]
+    names = {path.relative_to(deployed.run.folder).as_posix(): path for path in files}
+    return digest({n: digest_now(path) for n, path in sorted(names.items()) if path.name not in UNREAD})
+
+
+def code(
+    deployed: Deployed, texts: pd.DataFrame, flagged: pd.Series, watch: Watch
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Codes by uid and, if the run knows them, `flag` (1 for those `flagged` already, too), `doubt` and
+    calibrated probabilities.
+    """
+    probabilities = deployed.read(texts, lambda share: watch(share * len(texts)))
+    codes = deployed.decide(probabilities)
+    if not deployed.can_flag:
+        return codes, None
+    calibrated = deployed.calibration.apply(probabilities)
+    flags = deployed.flagging.of(codes, calibrated)
+    flags.loc[flagged, "flag"] = 1
+    return codes, flags.join(calibrated)
+
+
+def evidence(
+    deployed: Deployed, texts: pd.DataFrame, codes: pd.DataFrame, show_text: bool
+) -> Iterator[pd.DataFrame]:
+    """The strongest sentences of each positive code of a binary variable, some cases at a time."""
+    schema, names = deployed.schema, [v.name for v in deployed.schema.binary]
+    for start in range(0, len(texts), EVIDENCE_ROWS):
+        part = texts.iloc[start : start + EVIDENCE_ROWS]
+        positive = codes.loc[part.index, names].stack()
+        pairs = positive.index[positive == 1]
+        wanted = pd.DataFrame({"uid": pairs.get_level_values(0), "column": pairs.get_level_values(1)})
+        found = leave_one_out(deployed.read, part, wanted, schema)
+        found = found.groupby(["uid", "column"], sort=False).head(SENTENCES).astype(EVIDENCE)
+        if show_text:
+            quotes = zip(found["uid"], found["text"], found["start"], found["end"])
+            found = found.assign(sentence=[inert(part.at[u, t][start:end]) for u, t, start, end in quotes])
+            found = found.astype({"sentence": str})
+        yield found.rename(columns={"uid": schema.uid, "column": "variable"})
+
+
+def inert(text: str) -> str:
+    """The text, marked as such where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
