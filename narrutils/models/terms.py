@@ -7,7 +7,7 @@ word: each beginning of a term has a number, and with the next word makes a key 
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -94,8 +94,10 @@ class _Vocabulary:
 class Words(_Vocabulary):
     """A vocabulary of words and of terms of several words.
 
-    `levels[n]` holds the keys of all beginnings of n + 1 words, ascending, and the term that each is,
-    or -1. A key is (place of the beginning of n words) * `base` + (number of the last word).
+    A word is its number, 0 where no term has it. `single[word]` is the term that it is, or -1. Of
+    longer beginnings of terms, of 2 words and so on, `longer` has the keys in ascending order, and
+    the term that each is, or -1: a key is (place of the beginning without its last word) * `base` +
+    (last word), the place of a single word being its number.
 
     Args:
         terms: in the order of their columns.
@@ -106,17 +108,16 @@ class Words(_Vocabulary):
         self.tokens = CountVectorizer(lowercase=False).build_tokenizer()
         split = [term.split(" ") for term in terms]
         known = dict.fromkeys(chain.from_iterable(split))
-        self.numbers = {word: n for n, word in enumerate(known, start=1)}  # 0 is a word of no term
-        self.width, self.base, self.levels = len(terms), len(known) + 1, []
+        self.numbers = {word: n for n, word in enumerate(known, start=1)}
+        self.width, self.base, self.longer = len(terms), len(known) + 1, []
         sizes = np.array([len(words) if ngrams[0] <= len(words) <= ngrams[1] else 0 for words in split], int)
-        places = np.zeros(len(terms), dtype=np.int64)
-        for n in range(max(sizes, default=0)):
+        places = np.array([self.numbers[words[0]] for words in split], np.int64)
+        self.single = _terms(self.base, places, np.flatnonzero(sizes == 1))
+        for n in range(1, max(sizes, default=0)):
             longer = np.flatnonzero(sizes > n)
             last = np.array([self.numbers[split[term][n]] for term in longer])
             keys, places[longer] = np.unique(places[longer] * self.base + last, return_inverse=True)
-            whole, ended = np.full(len(keys), -1, dtype=np.int32), np.flatnonzero(sizes == n + 1)
-            whole[places[ended]] = ended
-            self.levels.append((keys, whole))
+            self.longer.append((keys, _terms(len(keys), places, np.flatnonzero(sizes == n + 1))))
 
     def of(self, piece: str) -> list[int]:
         return [0] if piece == END else [self.numbers.get(word, 0) for word in self.tokens(piece)]
@@ -125,19 +126,37 @@ class Words(_Vocabulary):
         values, ends = np.asarray(self.values), np.asarray(self.ends)
         starts, sizes = ends[pieces], ends[pieces + 1] - ends[pieces]
         words = values[_runs(starts, sizes)]
+        at, columns = (np.concatenate(parts) for parts in zip(*self._found(words), strict=True))
         texts = np.repeat(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths), sizes)
-        at, places, found = np.arange(len(words)), np.zeros(len(words), dtype=np.int64), []
-        for n, (keys, whole) in enumerate(self.levels):
-            wanted = places * self.base + words[at + n]
+        counts = coo_matrix((np.ones(len(at), np.int32), (texts[at], columns)), (len(lengths), self.width))
+        return counts.tocsc().tocsr()  # sorts in linear time
+
+    def _found(self, words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Where terms of 1, 2, … words begin, and which; the texts stand one behind the other, 0 between."""
+        at = np.flatnonzero(words)
+        places = words[at].astype(np.int64)
+        yield _those(at, self.single[places])
+        for n, (keys, terms) in enumerate(self.longer, start=1):
+            goes_on = np.flatnonzero(words[at + n])
+            at = at[goes_on]
+            wanted = places[goes_on] * self.base + words[at + n]
             places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             hit = np.flatnonzero(keys[places] == wanted)
             at, places = at[hit], places[hit]
-            term = whole[places]
-            is_one = np.flatnonzero(term >= 0)
-            found.append((texts[at[is_one]], term[is_one]))
-        rows, columns = map(np.concatenate, zip(*found, strict=True)) if found else ([], [])
-        counts = coo_matrix((np.ones(len(rows), np.int32), (rows, columns)), (len(lengths), self.width))
-        return counts.tocsc().tocsr()  # sorts in linear time
+            yield _those(at, terms[places])
+
+
+def _those(at: np.ndarray, terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both without what is no term, -1."""
+    known = np.flatnonzero(terms >= 0)
+    return at[known], terms[known]
+
+
+def _terms(width: int, places: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """Of each of so many beginnings, the one of these terms that stands there, or -1."""
+    found = np.full(width, -1, dtype=np.int32)
+    found[places[terms]] = terms
+    return found
 
 
 class Letters(_Vocabulary):
