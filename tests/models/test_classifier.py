@@ -5,15 +5,8 @@ import torch
 from toys import TOY, bert_tokenizer, gemma_tokenizer, word_texts
 
 from narrutils.models.backbones import is_encoder, load_tokenizer, resolve
-from narrutils.models.classifier import (
-    base_name,
-    build,
-    load_classifier,
-    pool_last,
-    pool_mean,
-    save_base,
-    save_classifier,
-)
+from narrutils.models.bases import base_name, save_base
+from narrutils.models.classifier import build, load_classifier, pool_last, pool_mean, save_classifier
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 

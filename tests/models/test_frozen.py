@@ -16,7 +16,7 @@ from narrutils.errors import InputError
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models import frozen
 from narrutils.models.backbones import load_tokenizer, resolve
-from narrutils.models.classifier import base_name
+from narrutils.models.bases import base_name
 from narrutils.models.frozen import FrozenLearner, cheap_models
 from narrutils.models.learner import Phase
 from narrutils.models.linear import NEVER, by_column
