@@ -16,6 +16,7 @@ from toys import TOY
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
+from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
