@@ -29,6 +29,8 @@ MAIN = PACKAGE / "report" / "templates" / "main.py"
 LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 #: What `load_model` imports for members that read with torch.
 NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
+#: What `predict` imports where several processes share the work, as none does there.
+ALONE = ("narrutils.workers", "narrutils.cluster")
 #: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
 RUNTIME = "Python 3.10, torch 2.1.2, transformers 4.44.2, no peft"
 #: Model types that its transformers does not know, of those that this project names.
@@ -74,7 +76,8 @@ def _is_bundle(path: Path) -> bool:
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     """Name in the archive -> the file, or its content."""
     linear = not any(map(is_neural, deployed.models))
-    modules = list(modules_behind("narrutils.predict", without=NEURAL if linear else ()).values())
+    without = (*ALONE, *(NEURAL if linear else ()))
+    modules = list(modules_behind("narrutils.predict", without=without).values())
     files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, linear)}
     files |= {f"narrutils/{path.relative_to(PACKAGE).as_posix()}": path for path in modules}
     for path in _run_files(deployed):

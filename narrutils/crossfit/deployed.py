@@ -1,7 +1,8 @@
 """The deployed ensemble: what a finished run knows about narratives that it never saw.
 
-A run folder is enough. Every fold model of every member reads a case; the folds are
-averaged, the members blended, and the run's thresholds make codes of the probabilities.
+A run folder is enough. Every fold model of every member reads a case, and what several have
+in common is loaded and computed once; the folds are averaged, the members blended, and the
+run's thresholds make codes of the probabilities.
 Codes come from the probabilities as the run scored them; calibrated, they say how far a
 code can be trusted.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_model
+from narrutils.crossfit.stored import free, load_models
 from narrutils.data.files import read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
@@ -25,7 +26,7 @@ from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.ensemble import combine
 from narrutils.evaluation.flags import Flagging
-from narrutils.models.learner import Model
+from narrutils.models.learner import Model, in_groups
 from narrutils.models.precision import resolved
 
 SCHEMA, ENSEMBLE, CALIBRATION, FLAGS = "schema.json", "ensemble.json", "calibration.json", "flags.json"
@@ -36,7 +37,8 @@ class Deployed:
     """The ensemble of a run folder, ready to read.
 
     Models stay loaded if all of them fit into half of the memory that is free, on the GPU
-    where there is one. Otherwise one is held at a time, and `read` is best given many cases.
+    where there is one. Otherwise as many are held at a time as fit, one at least, and `read` is
+    best given many cases.
 
     Attributes:
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
@@ -51,7 +53,7 @@ class Deployed:
     folds: dict[str, list[int]]
     bases: dict[str, str]
     precision: str = ""
-    _kept: dict[Path, Model] = field(default_factory=dict, repr=False)
+    _kept: list[Model] = field(default_factory=list, repr=False)
 
     @classmethod
     def open(cls, folder: str | Path, precision: str = "") -> "Deployed":
@@ -89,7 +91,10 @@ class Deployed:
     @property
     def models(self) -> list[Path]:
         """The folders of all fold models."""
-        return [self.model_folder(name, k) for name in self.members for k in self.folds[name]]
+        return [folder for name in self.members for folder in self._siblings(name)]
+
+    def _siblings(self, member: str) -> list[Path]:
+        return [self.model_folder(member, fold) for fold in self.folds[member]]
 
     def model_folder(self, member: str, fold: int) -> Path:
         return StoredModel(self.run, member).path((fold,))
@@ -102,17 +107,37 @@ class Deployed:
 
         Args:
             texts: the text columns, indexed by uid; a uid may not stand twice.
-            after: called after each model with the share of the whole reading that it was.
+            after: called after each reading with the share of the whole that it was.
         """
         texts = texts[self.schema.text_columns]
+        found: list[pd.DataFrame] = []
+        for batch in self.batches:
+            found += self._read_batch(batch, texts, after)
         readings = {}
         for name in self.members:
-            parts = []
-            for fold in self.folds[name]:
-                parts.append(self._read_one(self.model_folder(name, fold), texts))
-                after(1 / len(self.models))
+            parts = [found.pop(0) for _ in self.folds[name]]
             readings[name] = sum(parts) / len(parts)
         return combine(self.schema, readings, self.made)
+
+    def _read_batch(self, folders: list[Path], texts: pd.DataFrame, after) -> list[pd.DataFrame]:
+        """What the models of these folders read, those of one class together."""
+
+        def read(models: list[Model]) -> list[pd.DataFrame]:
+            found = type(models[0]).predict_together(models, texts)
+            after(len(models) / len(self.models))
+            return found
+
+        try:
+            return in_groups(self._loaded(folders), type, read)
+        finally:
+            if not self.all_fit:
+                free()
+
+    def _loaded(self, folders: list[Path]) -> list[Model]:
+        models = self._kept or load_models(folders, self.schema, self.precision)
+        if self.all_fit:
+            self._kept = models
+        return models
 
     def decide(self, probabilities: pd.DataFrame) -> pd.DataFrame:
         """Integer codes, one column a variable."""
@@ -135,17 +160,46 @@ class Deployed:
     @property
     def needs_hub(self) -> bool:
         """Whether a base is not in the run folder but in the hub cache, or on the hub."""
-        bases = map(self.base_folder, self.bases)
-        return any((base / "hub.json").exists() and not (base / "config.json").exists() for base in bases)
+        return any(_on_hub(self.base_folder(name)) for name in self.bases)
 
     @cached_property
     def all_fit(self) -> bool:
         """Whether all models may stay loaded."""
-        copies = [self.base_folder(name) for name in self.bases for _ in self.folds[name]]
-        if self.needs_hub:
+        return len(self.batches) == 1
+
+    @cached_property
+    def batches(self) -> list[list[Path]]:
+        """The folders of all models in their order, those that are held at a time in one list.
+
+        Members share a list where they fit together, the folds of one member where these do.
+        """
+        batches: list[list[Path]] = []
+        held: list[str] = []  # members of the last list
+        for name in self.members:
+            if held and self._fit([*held, name]):
+                batches[-1] += self._siblings(name)
+                held.append(name)
+            elif self._fit([name]):
+                batches.append(self._siblings(name))
+                held = [name]
+            else:
+                batches += [[folder] for folder in self._siblings(name)]
+                held = []
+        return batches
+
+    def _fit(self, members: list[str]) -> bool:
+        """Whether the models of these members may be held at a time.
+
+        Each fold of a member needs its base, so the largest one is there in any case; what comes on
+        top of it may take half of the memory that it leaves.
+        """
+        bases = {self.base_folder(name) for name in members if name in self.bases}
+        if len(members) > 1 and any(map(_on_hub, bases)):
             return False  # how large they are is not known here, and they are large
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
-        return sum(map(_bytes, [*self.models, *copies])) * wider <= _free_bytes() / 2
+        *others, largest = sorted([0, *map(_bytes, bases)])
+        own = [_bytes(folder) for name in members for folder in self._siblings(name)]
+        return sum([*own, *others]) * wider <= (_free_bytes() - largest * wider) / 2
 
     @property
     def precisions(self) -> set[str]:
@@ -154,15 +208,10 @@ class Deployed:
         parts = [config.get("recipe", config.get("body", {})) for config in configs]
         return {self.precision or part["precision"] for part in parts if "precision" in part}
 
-    def _read_one(self, folder: Path, texts: pd.DataFrame) -> pd.DataFrame:
-        if self.all_fit:
-            if folder not in self._kept:
-                self._kept[folder] = load_model(folder, self.schema, self.precision)
-            return self._kept[folder].predict(texts)
-        try:
-            return load_model(folder, self.schema, self.precision).predict(texts)
-        finally:
-            free()
+
+def _on_hub(base: Path) -> bool:
+    """Whether a base is told by its name on the hub alone."""
+    return (base / "hub.json").exists() and not (base / "config.json").exists()
 
 
 def _bytes(folder: Path) -> int:

@@ -1,10 +1,11 @@
-"""Stored models of a run folder, of either kind, read back one at a time.
+"""Stored models of a run folder, of either kind, read back one at a time or several over one base.
 
 What a folder holds decides how it is read. torch is imported for neural models alone.
 """
 
 import gc
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from narrutils.data.files import check_contents
@@ -13,11 +14,18 @@ from narrutils.errors import InputError
 from narrutils.models.learner import Model
 
 
-def load_model(folder: Path, schema: Schema, precision: str = "") -> Model:
+def load_models(folders: Iterable[Path], schema: Schema, precision: str = "") -> list[Model]:
+    """The models of some folders, as `load_model` loads them; those on one frozen base hold it together."""
+    shared: dict = {}
+    return [load_model(folder, schema, precision, shared) for folder in folders]
+
+
+def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict | None = None) -> Model:
     """The model of a folder such as `models/tfidf/fold0`, on the GPU where there is one.
 
     Args:
         precision: in which a neural one reads; the one that it was trained in if empty.
+        shared: what neural ones loaded before it and can share, a `bases.Shared`.
 
     Raises:
         InputError: the folder holds no model, a damaged one, or one that this version cannot read.
@@ -31,11 +39,11 @@ def load_model(folder: Path, schema: Schema, precision: str = "") -> Model:
         if (folder / "frozen.json").exists():
             from narrutils.models.frozen import FrozenModel
 
-            return FrozenModel.load(folder, schema, precision)
+            return FrozenModel.load(folder, schema, precision, shared)
         if (folder / "classifier.json").exists():
             from narrutils.models.reading import NeuralModel
 
-            return NeuralModel.load(folder, schema, precision)
+            return NeuralModel.load(folder, schema, precision, shared)
     except (TypeError, KeyError):  # settings are made of what the folder names
         raise InputError(f"{folder}: was stored by another version; run its notebooks again") from None
     raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")

@@ -207,9 +207,9 @@ class Schema:
                 variable is 1 where its probability is *above* its threshold. A
                 categorical variable takes its most probable class.
         """
-        codes = {}
-        for v in self.variables:
-            values = probabilities[list(v.columns)].to_numpy()
+        codes, table = {}, probabilities[self.columns].to_numpy()
+        for v, columns in zip(self.variables, self.slices.values()):
+            values = table[:, columns]
             if v.is_binary:
                 cut = thresholds[v.name] if isinstance(thresholds, Mapping) else thresholds
                 codes[v.name] = (values[:, 0] > cut).astype(int)

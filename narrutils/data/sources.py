@@ -15,12 +15,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: Modules that change no result though others import them, each with its reason.
 NEUTRAL = {
     "narrutils": "nothing is done there but to quieten a warning",
+    "narrutils.cluster": "where workers run",
     "narrutils.errors": "what a fault says",
     "narrutils.paths": "where files lie; their content is in every key",
     "narrutils.data.files": "how bytes are kept, not which",
     "narrutils.data.settings": "what a value may be; what became of it is in the key of all that it decides",
     "narrutils.data.sources": "this list and the digests themselves",
     "narrutils.data.stages": "whether a run folder may be read at all",
+    "narrutils.workers": "who makes a part; what it is, is in the keys of those who ask for it",
     "narrutils.models.speed": "what `auto` stands for; the precision itself is in every key",
 }
 

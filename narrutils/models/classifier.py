@@ -5,9 +5,8 @@ model its last real token, found from the attention mask, whatever the padding s
 pools the mean of each narrative beside that of the whole.
 """
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +14,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from transformers import AutoTokenizer
 
-from narrutils.data.files import (
-    check_contents,
-    digest,
-    intact,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from narrutils.data.files import intact, read_json, read_tensors, write_json, write_tensors
 from narrutils.data.settings import restored
-from narrutils.data.store import base_beside
 from narrutils.errors import InputError
-from narrutils.models.backbones import config_of, is_encoder, layer_lists, load_body, quiet, resolve
+from narrutils.models.backbones import is_encoder, layer_lists, quiet
+from narrutils.models.bases import Shared, load, load_base, stored_tokenizer, twin
 from narrutils.models.lower import above
-from narrutils.models.precision import weights_dtype
 from narrutils.models.settings import Body, Lora
 
 #: The layers that learned, of a body whose others are a frozen base.
@@ -199,7 +188,7 @@ def build(
     Raises:
         InputError: too many top layers.
     """
-    model = _load(body, trained=not lora.lora_rank)
+    model = load(body, trained=not lora.lora_rank)
     cut = first_learning(model, body)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -252,24 +241,6 @@ def freeze_below(model: nn.Module, cut: int) -> None:
         layers[cut:].requires_grad_(True)
 
 
-def _load(body: Body, trained: bool, stored: bool = False) -> nn.Module:
-    backbone = resolve(body.backbone)
-    dtype = torch.float32 if trained else weights_dtype(body.precision, config_of(backbone))
-    if stored and dtype is torch.float32:
-        dtype = "auto"  # as its files have it: often 16 bits, which give the same float32 again
-    model = load_body(backbone, dtype, layers=body.layers or None, quantization=body.quantization or None)
-    model.config.use_cache = False  # keys and values of a text that is read once are of no further use
-    return set_dropout(model, body.dropout)
-
-
-def set_dropout(model: nn.Module, dropout: float | None) -> nn.Module:
-    """The model with this dropout everywhere in it, in place; None leaves its own."""
-    for module in model.modules() if dropout is not None else ():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
-    return model
-
-
 def has_dropout(modules: Iterable[nn.Module]) -> bool:
     """Whether two passes in training differ; some bodies keep their attention's dropout as a number."""
     rates = [m.p if isinstance(m, nn.Dropout) else getattr(m, "attention_dropout", 0) for m in modules]
@@ -285,42 +256,9 @@ def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, f
     write_json(folder / "classifier.json", described | head)
 
 
-def base_name(body: Body) -> str:
-    """Folder name of a frozen base: readable, and another for other weights, layers or precision."""
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", body.backbone.rstrip("/").split("/")[-1])
-    weights = (body.backbone, body.layers, body.quantization, body.precision)
-    return f"{name}-{digest(weights)[:6]}"
-
-
-def save_base(body: Body, folder: Path) -> None:
-    """The frozen base that models share; of a hub model only its id and revision."""
-    backbone = resolve(body.backbone)
-    if backbone.kind == "hub":
-        write_json(folder / "hub.json", {"id": backbone.path_or_id, "revision": backbone.revision})
-    else:
-        with quiet():
-            _load(body, trained=False, stored=True).save_pretrained(folder)
-
-
-def load_base(folder: Path, body: Body, precision: str = "") -> nn.Module:
-    """The frozen base of the model in `folder`: the one that its run folder holds, if it does.
-
-    Args:
-        precision: to load it in; its own if empty.
-    """
-    base = base_beside(folder, base_name(body))
-    check_contents(base)
-    body = replace(body, precision=precision or body.precision)
-    if (base / "hub.json").exists():  # a bundle holds the hub's files beside it, uncut
-        here = (base / "config.json").exists()
-        hub = "{id}@{revision}".format(**read_json(base / "hub.json"))
-        body = replace(body, backbone=str(base) if here else hub)
-    elif (base / "config.json").exists():
-        body = replace(body, backbone=str(base), layers=0)
-    return _load(body, trained=False)
-
-
-def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, object]:
+def load_classifier(
+    folder: Path, precision: str = "", shared: Shared | None = None
+) -> tuple[Classifier, object]:
     """A saved classifier of a run folder, in evaluation mode, and its tokenizer.
 
     The base of a LoRA model is taken from the run's `models/base/`, so that a run
@@ -328,32 +266,27 @@ def load_classifier(folder: Path, precision: str = "") -> tuple[Classifier, obje
 
     Args:
         precision: of a frozen base; the one that it was trained on if empty.
+        shared: what other models loaded, of which it takes what it needs too.
     """
     described = read_json(folder / "classifier.json")
     body, lora = restored(Body, described["body"]), restored(Lora, described["lora"])
     if lora.lora_rank:
-        base = load_base(folder, body, precision)
+        base = load_base(folder, body, precision, shared)
+        cut = first_learning(base, body)
         with intact(folder / "body"):
-            model = PeftModel.from_pretrained(base, folder / "body")
+            model = PeftModel.from_pretrained(twin(base), folder / "body")
     elif body.top_layers:
-        model = load_base(folder, body)
-        freeze_below(model, first_learning(model, body))
+        base = load_base(folder, body, shared=shared)
+        cut = first_learning(base, body)
+        model = twin(base, [layer for _, _, layers in layer_lists(base) for layer in layers[cut:]])
+        freeze_below(model, cut)
         take_over(model, {n: torch.tensor(w) for n, w in read_tensors(folder / "body" / TOP).items()})
     else:
-        model = _load(Body(str(folder / "body")), trained=True)
-    classifier = Classifier(model, described["width"], body.pooling, narratives=described["narratives"])
+        model, cut = load(Body(str(folder / "body")), trained=True), 0
+    width, narratives = described["width"], described["narratives"]
+    classifier = Classifier(model, width, body.pooling, cut=cut, narratives=narratives)
     classifier.head.take(read_tensors(folder / "head.safetensors"))
-    return classifier.eval(), stored_tokenizer(folder)
-
-
-def stored_tokenizer(folder: Path):
-    """The tokenizer that was stored with a model.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    with intact(folder / "tokenizer"):
-        return AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return classifier.eval(), stored_tokenizer(folder, shared)
 
 
 def learned(classifier: nn.Module) -> dict[str, Tensor]:

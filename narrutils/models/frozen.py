@@ -6,6 +6,7 @@ every text serves all folds without a leak.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ from narrutils.data.files import read_json, read_tensors, write_json, write_tens
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Companion, fitting, restored
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
-from narrutils.models.classifier import base_name, load_base, pool_mean, save_base, stored_tokenizer
-from narrutils.models.learner import Learner, Model, Phase
+from narrutils.models.bases import Shared, base_name, load_base, save_base, stored_tokenizer
+from narrutils.models.classifier import pool_mean
+from narrutils.models.learner import BLOCK, Learner, Model, Phase, in_groups
 from narrutils.models.linear import fit_probe
 from narrutils.models.precision import weights_dtype
 from narrutils.models.settings import Body
@@ -54,10 +56,18 @@ class Reader:
         Args:
             texts: one column a narrative. An empty one has the states of the special tokens.
         """
+        return np.vstack([self._block(block) for block in blocks(texts)])
+
+    def _block(self, texts: pd.DataFrame) -> np.ndarray:
         columns = [self._column(texts[name].tolist()) for name in texts.columns]
         if not self.keep:
             self.known.clear()
         return np.hstack(columns)
+
+    @property
+    def reads_as(self) -> tuple:
+        """What is equal of two readers that give the same states."""
+        return id(self.body), id(self.tokenizer), self.window
 
     def _column(self, narratives: list[str]) -> np.ndarray:
         keys = [hashlib.sha256(text.encode()).hexdigest() for text in narratives]
@@ -94,6 +104,11 @@ class Reader:
             windows += [start + ids[a:b] + end for a, b in zip(cuts, cuts[1:])]
             owner += [number] * parts
         return windows, owner
+
+
+def blocks(texts: pd.DataFrame) -> list[pd.DataFrame]:
+    """The texts, `BLOCK` rows at a time; one block where there are none."""
+    return [texts.iloc[start : start + BLOCK] for start in range(0, max(1, len(texts)), BLOCK)]
 
 
 def _by_owner(values: np.ndarray, owner: list[int], owners: int) -> np.ndarray:
@@ -159,8 +174,12 @@ class FrozenModel(Model):
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
-        logits = self.reader.states(texts) @ self.weights + self.bias
-        return self.schema.from_logits(logits, texts.index)
+        return self.predict_together([self], texts)[0]
+
+    @classmethod
+    def predict_together(cls, models: Sequence["FrozenModel"], texts: pd.DataFrame) -> list[pd.DataFrame]:
+        """What each model reads, in their order; those that stand on one base share its states."""
+        return in_groups(models, lambda model: model.reader.reads_as, lambda alike: _heads(alike, texts))
 
     def save(self, folder: Path) -> None:
         """Write `frozen.json`, `weights.safetensors` and the tokenizer; the backbone stands apart."""
@@ -169,15 +188,33 @@ class FrozenModel(Model):
         self.reader.tokenizer.save_pretrained(folder / "tokenizer")
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema, precision: str = "") -> "FrozenModel":
-        """The model of a folder; its backbone in `precision`, or in its own where that is empty."""
+    def load(
+        cls, folder: Path, schema: Schema, precision: str = "", shared: Shared | None = None
+    ) -> "FrozenModel":
+        """The model of a folder; its backbone in `precision`, or in its own where that is empty.
+
+        Args:
+            shared: what other models loaded, of which it takes what it needs too.
+        """
         described, tensors = read_json(folder / "frozen.json"), read_tensors(folder / "weights.safetensors")
         body = restored(Body, described["body"])
-        tokenizer = stored_tokenizer(folder)
+        tokenizer = stored_tokenizer(folder, shared)
         with quiet():
-            base = load_base(folder, body, precision).eval()
+            base = load_base(folder, body, precision, shared).eval()
+        if torch.cuda.is_available():
+            base.to("cuda")
         reader = Reader(base, tokenizer, described["window"], keep=False)
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
+
+
+def _heads(models: Sequence[FrozenModel], texts: pd.DataFrame) -> list[pd.DataFrame]:
+    """What several models read in the states of one reader."""
+    logits: list[list[np.ndarray]] = [[] for _ in models]
+    for block in blocks(texts):
+        states = models[0].reader.states(block)
+        for model, parts in zip(models, logits):
+            parts.append(states @ model.weights + model.bias)
+    return [model.schema.from_logits(np.vstack(parts), texts.index) for model, parts in zip(models, logits)]
 
 
 def cheap_models(

@@ -1,13 +1,16 @@
 """What `crossfit` trains: a learner, the model that it makes, and the phases that it learns from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from narrutils.data.files import digest
+
+#: Rows that are read together: what a model gives of them depends on no further row.
+BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,27 @@ class Model(ABC):
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
 
+    @classmethod
+    def predict_together(cls, models: Sequence["Model"], texts: pd.DataFrame) -> list[pd.DataFrame]:
+        """What each of some models of this class reads, in their order; what they share is done once."""
+        return [model.predict(texts) for model in models]
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write into an existing folder what `stored.load_model` reads."""
+
+
+def in_groups(
+    models: Sequence[Model], key: Callable[[Model], Hashable], read: Callable[[list[Model]], Sequence]
+) -> list:
+    """What `read` gives of the models of each key, one for each of them, in the order of all the models."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, model in enumerate(models):
+        groups.setdefault(key(model), []).append(number)
+    found: dict[int, object] = {}
+    for numbers in groups.values():
+        found |= zip(numbers, read([models[n] for n in numbers]), strict=True)
+    return [found[number] for number in range(len(models))]
 
 
 class Learner(ABC):

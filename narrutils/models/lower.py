@@ -83,6 +83,12 @@ def modules_below(body: nn.Module, cut: int) -> list[nn.Module]:
     return [module for part in parts for module in part.modules()]
 
 
+def frozen_below(body: nn.Module, cut: int) -> list[int]:
+    """Identities of all weights but those of the layers from `cut` on, in the order of the body."""
+    learning = {id(w) for _, _, layers in layer_lists(body) for w in layers[cut:].parameters()}
+    return [id(weight) for weight in body.parameters() if id(weight) not in learning]
+
+
 def splits_cleanly(body: nn.Module, cut: int, ids: Sequence[int]) -> bool:
     """Whether both halves of the body give what the whole gives of a case, as not every kind does."""
     batch = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}

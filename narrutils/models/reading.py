@@ -10,7 +10,7 @@ states that they gave of it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,13 @@ from transformers import PreTrainedTokenizerBase
 from narrutils.data.files import read_json
 from narrutils.data.schema import Schema
 from narrutils.data.settings import restored
+from narrutils.models.bases import Shared
 from narrutils.models.classifier import Classifier, load_classifier, save_classifier
-from narrutils.models.learner import Model
-from narrutils.models.lower import LowerStates, states_below
-from narrutils.models.precision import autocast
+from narrutils.models.learner import BLOCK, Model, in_groups
+from narrutils.models.lower import LowerStates, frozen_below, splits_cleanly, states_below
+from narrutils.models.precision import autocast, suited
 from narrutils.models.settings import Body, Lora, Reading
 from narrutils.models.text import encode, pad
-
-#: Rows that are sorted by length together.
-BLOCK = 1024
 
 
 class Inputs:
@@ -104,6 +102,43 @@ def read_logits(
     one precision and with one number of threads.
     """
     return _table(classifier, classifier, classifier.head.out_features, tokenizer, texts, reading, lower)
+
+
+@torch.inference_mode()
+def read_side_by_side(models: Sequence["NeuralModel"], texts: pd.DataFrame) -> list[np.ndarray]:
+    """Logits of each of some models that are given the same batches, `[len(texts), width]`.
+
+    To the last bit those that each gives alone.
+    """
+    for model in models:
+        model.classifier.eval()
+    first, ends = models[0], np.cumsum([model.classifier.head.out_features for model in models])
+    what = partial(_side_by_side, models)
+    table = _table(first.classifier, what, ends[-1], first.tokenizer, texts, first.reading, first.lower)
+    return [np.ascontiguousarray(part) for part in np.split(table, ends[:-1], axis=1)]
+
+
+def _side_by_side(models: Sequence["NeuralModel"], **batch: torch.Tensor) -> torch.Tensor:
+    """Logits of all models side by side."""
+    return torch.cat(in_groups(models, lambda model: model.below, partial(_above_one, batch=batch)), 1)
+
+
+def _above_one(models: list["NeuralModel"], batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Logits of models that stand on the same frozen layers, which read the batch once."""
+    if "states" not in batch and models[0].splits:
+        batch = told_by_states(models[0].classifier, batch)
+    return [model.classifier(**batch) for model in models]
+
+
+def told_by_states(classifier: Classifier, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A batch whose token ids are replaced by the states that the frozen layers give of them."""
+    given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    if "told" in batch:
+        given = {name: values.flatten(0, 1) for name, values in given.items()}
+    states = states_below(classifier.body, classifier.cut, **given)
+    if "told" in batch:
+        states = states.unflatten(0, batch["told"].shape)
+    return {name: values for name, values in batch.items() if name != "input_ids"} | {"states": states}
 
 
 @torch.inference_mode()
@@ -183,25 +218,56 @@ class NeuralModel(Model):
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
-        logits = read_logits(self.classifier, self.tokenizer, texts, self.reading, self.lower)
-        return self.schema.from_logits(logits, texts.index)
+        return self.predict_together([self], texts)[0]
+
+    @classmethod
+    def predict_together(cls, models: Sequence["NeuralModel"], texts: pd.DataFrame) -> list[pd.DataFrame]:
+        """What each model reads, in their order.
+
+        Those that read alike share token ids and batches; of these, those that stand on the same
+        frozen layers share what these give of a batch.
+        """
+        logits = in_groups(models, NeuralModel._reads_as, lambda alike: read_side_by_side(alike, texts))
+        return [model.schema.from_logits(found, texts.index) for model, found in zip(models, logits)]
+
+    def _reads_as(self) -> tuple:
+        """What is equal of two models that can be given the same batches."""
+        settings = tuple(getattr(self.reading, f.name) for f in fields(Reading))
+        computes = suited(self.reading.precision, self.classifier.body.config)
+        device = str(self.classifier.head.weight.device)
+        return id(self.tokenizer), id(self.lower), computes, device, *settings
+
+    @cached_property
+    def below(self) -> tuple:
+        """What is equal of two models that stand on the same frozen layers: cut and weights."""
+        cut = self.classifier.cut
+        return (cut, *frozen_below(self.classifier.body, cut)) if cut else (id(self),)
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether the frozen layers can be computed apart from those above them."""
+        cut, ids = self.classifier.cut, self.tokenizer("\n.")["input_ids"]
+        return bool(cut) and splits_cleanly(self.classifier.body, cut, ids)
 
     def pooled(self, texts: pd.DataFrame) -> np.ndarray:
         """What the head reads of each case, `[cases, hidden]`."""
         return read_pooled(self.classifier, self.tokenizer, texts, self.reading, self.lower)
 
     @classmethod
-    def load(cls, folder: Path, schema: Schema, precision: str = "") -> "NeuralModel":
+    def load(
+        cls, folder: Path, schema: Schema, precision: str = "", shared: Shared | None = None
+    ) -> "NeuralModel":
         """A classifier that reads as it did when it was trained: the same length and truncation.
 
         Args:
             precision: in which it reads; the one that it was trained in if empty.
+            shared: what other models loaded, of which it takes what it needs too.
         """
         config = read_json(folder / "training.json")["config"]
         settings = {f.name: config["recipe"][f.name] for f in fields(Reading)}
         reading = restored(Reading, settings | ({"precision": precision} if precision else {}))
         parts = restored(Body, config["body"]), restored(Lora, config["lora"])
-        classifier, tokenizer = load_classifier(folder, precision)
+        classifier, tokenizer = load_classifier(folder, precision, shared)
         classifier.to("cuda" if torch.cuda.is_available() else "cpu")
         return cls(schema, classifier, tokenizer, reading, *parts)
 

@@ -12,8 +12,10 @@ All are stored and read alike: scales and selections end up in the weights.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ from narrutils.data.files import read_json, read_tensors, write_json, write_tens
 from narrutils.data.schema import Schema
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import NEVER, by_column
+from narrutils.models.term_heads import Heads, join
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def ratios(features: csr_matrix, answers: np.ndarray) -> np.ndarray:
     return np.abs(np.log(yes / no))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone: `_KEPT` knows them by that
 class TfidfModel(Model):
     """A fitted model: vocabulary, inverse document frequencies, one linear head."""
 
@@ -130,14 +133,16 @@ class TfidfModel(Model):
 
     def predict(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities, `schema.columns` wide, in the order of `texts`."""
-        if texts.empty or not self.vocabulary:  # scikit-learn refuses to transform nothing, or by nothing
-            return self.schema.from_logits(np.tile(self.bias, (len(texts), 1)), texts.index)
-        vectorizer = TfidfVectorizer(
-            analyzer=self.analyzer, ngram_range=self.ngrams, sublinear_tf=True, vocabulary=self.vocabulary
-        )
-        vectorizer.idf_ = self.idf
-        logits = vectorizer.transform(join(texts)) @ self.weights + self.bias
-        return self.schema.from_logits(logits, texts.index)
+        return self.predict_together([self], texts)[0]
+
+    @classmethod
+    def predict_together(cls, models: Sequence["TfidfModel"], texts: pd.DataFrame) -> list[pd.DataFrame]:
+        """What each model reads, in their order: each text is analysed once, whatever their number.
+
+        The probabilities are, bit for bit, those of scikit-learn's TfidfVectorizer and a product.
+        """
+        logits = _together(models).logits(texts)
+        return [m.schema.from_logits(own, texts.index) for m, own in zip(models, logits, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Write `vocabulary.json`, `terms.json` and `weights.safetensors`."""
@@ -155,9 +160,16 @@ class TfidfModel(Model):
         return cls(schema, vocabulary, **tensors, analyzer=terms["analyzer"], ngrams=tuple(terms["ngrams"]))
 
 
-def join(texts: pd.DataFrame) -> list[str]:
-    """All narratives of a case in one string."""
-    return ["\n".join(parts) for parts in texts.itertuples(index=False)]
+#: First of some models -> all of them, weakly, and what reads with them; it goes when the first goes.
+_KEPT: WeakKeyDictionary[TfidfModel, tuple[list[ref], Heads]] = WeakKeyDictionary()
+
+
+def _together(models: Sequence[TfidfModel]) -> Heads:
+    """What reads with these models, made on first use and kept while the first model is there."""
+    refs = [ref(model) for model in models]
+    if models[0] not in _KEPT or _KEPT[models[0]][0] != refs:
+        _KEPT[models[0]] = refs, Heads(models)
+    return _KEPT[models[0]][1]
 
 
 #: Of the companions of the baseline, what all share.

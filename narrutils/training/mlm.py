@@ -34,7 +34,8 @@ from narrutils.data.sources import source_digest
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.models.backbones import config_of, is_encoder, load_masked, load_tokenizer, quiet, resolve
-from narrutils.models.classifier import Start, set_dropout
+from narrutils.models.bases import set_dropout
+from narrutils.models.classifier import Start
 from narrutils.models.precision import training_flags
 from narrutils.models.text import special_ids, token_ids
 from narrutils.training.neural import NeuralLearner

@@ -13,15 +13,8 @@ from narrutils.data.files import digest
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
 from narrutils.models.backbones import load_tokenizer, resolve
-from narrutils.models.classifier import (
-    Classifier,
-    Start,
-    base_name,
-    build,
-    has_dropout,
-    save_base,
-    take_over,
-)
+from narrutils.models.bases import base_name, save_base
+from narrutils.models.classifier import Classifier, Start, build, has_dropout, take_over
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly

@@ -12,11 +12,14 @@ from narrutils.crossfit.coding import LARGE_PART, PIECE
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
+from narrutils.crossfit.stored import load_model, load_models
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
-from narrutils.models import reading
+from narrutils.evaluation.evidence import leave_one_out
+from narrutils.models import frozen, reading
+from narrutils.models.learner import in_groups
 
 
 def same(one, other):
@@ -67,34 +70,100 @@ def test_batches_are_the_same_whole_in_pieces_and_in_another_order(monkeypatch):
 
 def test_models_stay_loaded_only_where_all_fit(deployed_run, monkeypatch):
     loaded = []
-    load = deployed.load_model
-    monkeypatch.setattr(deployed, "load_model", lambda *given: loaded.append(given) or load(*given))
+    load = deployed.load_models
+    monkeypatch.setattr(deployed, "load_models", lambda *given: loaded.append(given[0]) or load(*given))
     roomy, tight = Deployed.open(deployed_run.folder), Deployed.open(deployed_run.folder)
     first = roomy.read(TEST)
     same(roomy.read(TEST), first)
-    assert len(loaded) == len(roomy.models) == 12
+    assert loaded == [roomy.models] and len(roomy.models) == 15
     monkeypatch.setattr(deployed, "_free_bytes", lambda: 10_000)
     assert not tight.all_fit
     same(tight.read(TEST), first)
     tight.read(TEST[:2])
-    assert len(loaded) == 3 * 12
+    assert loaded[1:] == 2 * [[path] for path in tight.models]
     assert not tight._kept
 
 
-def test_every_copy_of_a_base_counts(deployed_run, monkeypatch):
+def test_folds_of_a_member_are_held_together_where_they_fit(deployed_run, monkeypatch):
+    """With any memory each model is loaded once, in order, and the readings are the same to the last bit."""
+    ready = Deployed.open(deployed_run.folder)
+    first, parts = ready.read(TEST), {}
+    for free in range(10_000, 3_000_000, 100_000):
+        monkeypatch.setattr(deployed, "_free_bytes", lambda free=free: free)
+        other = Deployed.open(deployed_run.folder)
+        assert sum(other.batches, []) == ready.models
+        for name in other.members:
+            own = [batch for batch in other.batches if set(batch) & set(other._siblings(name))]
+            assert len(own) == 1 or all(len(batch) == 1 for batch in own)
+        parts[len(other.batches)] = other
+    assert {1, 15} < set(parts)
+    for other in parts.values():
+        same(other.read(TEST), first)
+
+
+def test_a_base_counts_once_and_the_largest_only_as_what_it_takes(deployed_run, monkeypatch):
     ready = Deployed.open(deployed_run.folder)
     sizes = [deployed._bytes(path) for path in ready.models]
-    bases = [deployed._bytes(ready.base_folder(name)) for name in ("adapters", "frozen")]
-    assert min(bases) > 0
-    monkeypatch.setattr(deployed, "_free_bytes", lambda: 2 * (sum(sizes) + 3 * sum(bases)) - 2)
+    *others, largest = sorted(deployed._bytes(ready.base_folder(name)) for name in ready.bases)
+    assert len(others) == 2 and min(others) > 0
+    needed = largest + 2 * (sum(sizes) + sum(others))
+    for free in (needed - 1, needed):
+        monkeypatch.setattr(deployed, "_free_bytes", lambda free=free: free)
+        assert Deployed.open(deployed_run.folder).all_fit == (free == needed)
+    monkeypatch.setattr(deployed, "_free_bytes", lambda: 2 * needed - 1)
+    assert not Deployed.open(deployed_run.folder, "float32").all_fit  # a base that is stored in 16 bits
+
+
+def test_a_base_of_unknown_size_is_held_with_nothing_but_its_own_folds(deployed_run, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(deployed_run.folder, tmp_path / "run"))
+    ready = Deployed.open(run.folder)
+    base = ready.base_folder("adapters")
+    (base / "config.json").unlink()
+    write_json(base / "hub.json", {"id": "someone/tiny", "revision": "abc"})
+    monkeypatch.setattr(deployed, "_free_bytes", lambda: 10**12)
+    alone = ready._siblings("adapters")
     assert not ready.all_fit
+    assert ready.batches == [ready.models[:9], alone, ready.models[12:]]
 
 
-def test_progress_adds_up_to_one(deployed_run):
+@pytest.mark.parametrize("memory", [10**12, 10_000])
+def test_progress_adds_up_to_one(deployed_run, memory, monkeypatch):
     shares = []
+    monkeypatch.setattr(deployed, "_free_bytes", lambda: memory)
     Deployed.open(deployed_run.folder).read(TEST, shares.append)
-    assert len(shares) == 12
+    assert len(shares) == (3 if memory > 10_000 else 15)  # one for each class of models that are held
     assert sum(shares) == pytest.approx(1)
+
+
+def test_together_gives_what_each_model_gives_alone(deployed_run):
+    """Every kind of model, whoever stands beside it, to the last bit; twice the same."""
+    ready = Deployed.open(deployed_run.folder)
+    folders = ready.models[::2] + ready.models[1::2]  # folds of a member stand apart
+    models = load_models(folders, TOY)
+    read = lambda: in_groups(models, type, lambda some: type(some[0]).predict_together(some, TEST))  # noqa: E731
+    for folder, found, again in zip(folders, read(), read(), strict=True):
+        same(found, load_model(folder, TOY).predict(TEST))
+        same(found, again)
+
+
+def test_pieces_of_whole_blocks_are_read_as_the_whole(deployed_run, monkeypatch):
+    for module in (reading, frozen):
+        monkeypatch.setattr(module, "BLOCK", 4)
+    ready = Deployed.open(deployed_run.folder)
+    whole = ready.read(TEST)
+    same(pd.concat([ready.read(TEST[n : n + 8]) for n in (0, 8)]), whole)
+
+
+def test_sentences_that_moved_a_code_are_sought_as_before(deployed_run):
+    """`leave_one_out` reads few cases in many calls; each of its readings is one of the whole ensemble."""
+    texts = TEST[:3].assign(First="w1 w2. w3 w4. w5 w6.")
+    ready, wanted = Deployed.open(deployed_run.folder), pd.DataFrame({"uid": TEST.index[:3], "column": "Sad"})
+    found = leave_one_out(ready.read, texts, wanted, TOY)
+    uid, column, start, end = found.loc[0, ["uid", "text", "start", "end"]]
+    told = texts.loc[[uid]]
+    without = told.assign(**{column: told.at[uid, column][:start] + told.at[uid, column][end:]})
+    moved = ready.read(told)["Sad"] - ready.read(without)["Sad"]
+    assert found.loc[0, "effect"] == pytest.approx(float(moved.iloc[0]), abs=1e-3)
 
 
 def test_folds_of_an_earlier_draw_take_no_part(tfidf_run, tmp_path):

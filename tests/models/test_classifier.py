@@ -5,15 +5,8 @@ import torch
 from toys import TOY, bert_tokenizer, gemma_tokenizer, word_texts
 
 from narrutils.models.backbones import is_encoder, load_tokenizer, resolve
-from narrutils.models.classifier import (
-    base_name,
-    build,
-    load_classifier,
-    pool_last,
-    pool_mean,
-    save_base,
-    save_classifier,
-)
+from narrutils.models.bases import base_name, save_base
+from narrutils.models.classifier import build, load_classifier, pool_last, pool_mean, save_classifier
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 
@@ -178,15 +171,7 @@ def test_the_head_starts_small_and_follows_the_seed(tiny_bert):
     assert heads[0].weight.abs().max() < 0.15
 
 
-def test_fewer_layers_make_another_base(tiny_bert, tiny_gemma_folder):
+def test_fewer_layers_may_be_kept(tiny_bert):
     classifier = made(tiny_bert, layers=1)
     assert classifier.body.config.num_hidden_layers == 1
     assert is_encoder(classifier.body.config)
-    assert base_name(Body(tiny_gemma_folder)) != base_name(Body(tiny_gemma_folder, layers=1))
-    assert base_name(Body("google/gemma-2-9b-it")).startswith("gemma-2-9b-it-")
-
-
-def test_another_precision_or_place_makes_another_base():
-    """Else the second model of a run is loaded onto the first one's base."""
-    bodies = [Body("a/tiny"), Body("a/tiny", precision="bfloat16"), Body("/elsewhere/tiny")]
-    assert len({base_name(body) for body in bodies}) == 3

@@ -1,5 +1,7 @@
 """Cheap companions: they learn, are stored without a pickle, and read nothing twice and nothing cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +11,14 @@ from toys import TOY, random_labels, with_holes, word_texts
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
-from narrutils.crossfit.stored import load_model
+from narrutils.crossfit.stored import load_model, load_models
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models import frozen
 from narrutils.models.backbones import load_tokenizer, resolve
-from narrutils.models.classifier import base_name
+from narrutils.models.bases import base_name
 from narrutils.models.frozen import FrozenLearner, cheap_models
 from narrutils.models.learner import Phase
 from narrutils.models.linear import NEVER, by_column
@@ -126,6 +128,47 @@ def test_a_text_is_read_once(reader, monkeypatch):
     first = reader[1].states(texts)
     monkeypatch.setattr(reader[1], "_read", lambda narratives: pytest.fail("read twice"))
     np.testing.assert_array_equal(reader[1].states(texts[::-1])[::-1], first)
+
+
+@pytest.fixture
+def folds(tiny_bert, tmp_path):
+    """Three stored models on one base."""
+    texts, labels = word_texts(TOY, 30), random_labels(TOY, 30)
+    parts = pd.Series(np.arange(30) % 3, index=texts.index)
+    learner = FrozenLearner(TOY, Body(str(tiny_bert)), 4)
+    model = CrossFit(Study(Run(tmp_path, "01_eda"), TOY, texts, parts, texts[:0]), "frozen", learner)
+    model.fit(given_labels(model.study, labels=labels)).publish("frozen")
+    return load_models([tmp_path / f"models/frozen/fold{k}" for k in range(3)], TOY)
+
+
+def test_folds_stand_on_one_base_and_read_a_text_once(folds, monkeypatch):
+    texts = word_texts(TOY, 9, seed=5)
+    alone, read, seen = [model.predict(texts) for model in folds], frozen.Reader._read, []
+    assert len({id(model.reader.body) for model in folds}) == 1
+    monkeypatch.setattr(frozen.Reader, "_read", lambda self, new: seen.append(len(new)) or read(self, new))
+    for found, expected in zip(frozen.FrozenModel.predict_together(folds, texts), alone, strict=True):
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert seen == [9, 9]  # of each text column
+    assert not alone[0].equals(alone[1])
+
+
+def test_another_window_is_read_for_itself(folds):
+    texts = word_texts(TOY, 9, seed=5)
+    other = replace(folds[1], reader=replace(folds[1].reader, window=2))
+    found = frozen.FrozenModel.predict_together([folds[0], other, folds[2]], texts)
+    for model, table in zip([folds[0], other, folds[2]], found, strict=True):
+        pd.testing.assert_frame_equal(table, model.predict(texts), check_exact=True)
+    assert not found[1].equals(folds[1].predict(texts))
+
+
+def test_a_block_of_rows_is_read_by_itself(folds, monkeypatch):
+    """Whatever rows come before and after it."""
+    monkeypatch.setattr(frozen, "BLOCK", 4)
+    texts = pd.concat([word_texts(TOY, 3, seed=n, words=2 + 3 * n) for n in range(4)]).set_axis(range(12))
+    whole = folds[0].predict(texts)
+    pieces = [folds[0].predict(texts[n : n + 4]) for n in (0, 4, 8)]
+    pd.testing.assert_frame_equal(pd.concat(pieces), whole, check_exact=True)
+    assert len(folds[0].predict(texts[:0])) == 0
 
 
 def test_the_stored_model_reads_alike_from_its_run_folder(tiny_bert, tmp_path):

@@ -16,6 +16,7 @@ from toys import TOY
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
+from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -369,7 +370,7 @@ def test_every_kind_of_model_reads_in_what_is_asked(deployed_run, member):
     for each in BOTH:
         deployed = Deployed.open(deployed_run.folder, each)
         deployed.made = {**deployed.made, "members": [member], "weights": {member: 1.0}}
-        read[each] = deployed._read_one(deployed.model_folder(member, 0), TEST)
+        read[each] = load_model(deployed.model_folder(member, 0), TOY, each).predict(TEST)
     assert not np.array_equal(read["float32"], read["bfloat16"])
     pd.testing.assert_frame_equal(read["float32"], read["bfloat16"], atol=0.05, rtol=0)
 

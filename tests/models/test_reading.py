@@ -5,13 +5,16 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from deployments import siblings
 from toys import TOY, bert_tokenizer, gemma_tokenizer, random_labels, uids, word_texts
 
-from narrutils.crossfit.stored import load_model
+from narrutils.crossfit.stored import load_model, load_models
 from narrutils.data.files import write_json
 from narrutils.errors import InputError
+from narrutils.models import lower, reading
+from narrutils.models.backbones import layer_lists
 from narrutils.models.learner import Phase
-from narrutils.models.reading import Inputs, read_logits, told
+from narrutils.models.reading import Inputs, NeuralModel, read_logits, told
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import encode, pad
 from narrutils.training.neural import NeuralLearner
@@ -82,6 +85,101 @@ def test_a_stored_model_reads_the_same(model, tmp_path):
     parts = (("body", "body"), ("lora", "lora"), ("recipe", "reading"))
     write_json(folder / "training.json", {"config": {name: vars(getattr(model, was)) for name, was in parts}})
     pd.testing.assert_frame_equal(load_model(folder, TOY).predict(TEXTS), model.predict(TEXTS), atol=1e-6)
+
+
+def top_of(kind, backbone, causal, recipe=SEPARATE) -> NeuralLearner:
+    """A learner of the upper of two layers."""
+    lora = Lora(2, 4) if kind == "causal" else Lora()
+    return NeuralLearner(TOY, Body(causal if kind == "causal" else backbone, top_layers=1), lora, recipe)
+
+
+def whole(model, texts=TEXTS) -> pd.DataFrame:
+    """What a model reads with all its layers, one after the other."""
+    return TOY.from_logits(read_logits(model.classifier, model.tokenizer, texts, model.reading), texts.index)
+
+
+def calls_of(module) -> list[int]:
+    """The rows of each batch that a module reads from now on."""
+    calls: list[int] = []
+    module.register_forward_hook(lambda _, given, out: calls.append(len(out)))
+    return calls
+
+
+@pytest.mark.parametrize("inputs", ["joined", "separate"])
+@pytest.mark.parametrize("kind", ["encoder", "causal"])
+def test_what_lies_below_the_cut_is_computed_once_for_all_folds(
+    kind, inputs, tiny_bert, tiny_gemma_folder, tmp_path
+):
+    learner = top_of(kind, tiny_bert, tiny_gemma_folder, replace(SEPARATE, inputs=inputs))
+    models = load_models(siblings(learner, tmp_path), TOY)
+    ((_, _, layers),) = layer_lists(models[0].classifier.body)
+    assert all(model.classifier.cut == 1 and model.splits for model in models)
+    lower, upper = (calls_of([*layer.modules()][-1]) for layer in layers)
+    found = NeuralModel.predict_together(models, TEXTS)
+    batches = [*reading._batches(TEXTS, Inputs(TEXTS, models[0].tokenizer, learner.recipe).lengths, 4)]
+    rows = 2 if inputs == "separate" else 1
+    assert lower == [len(batch) * rows for batch in batches]
+    shared_leaf = (
+        kind == "causal"
+    )  # a norm of the base; the encoder's layer learned, so it is the first's own
+    assert len(upper) == len(batches) * (len(models) if shared_leaf else 1)
+    for model, table in zip(models, found, strict=True):
+        pd.testing.assert_frame_equal(table, whole(model), atol=1e-5, rtol=0)
+        pd.testing.assert_frame_equal(table, model.predict(TEXTS), check_exact=True)
+
+
+def test_models_that_read_otherwise_are_each_read_in_their_own_way(tiny_bert, tiny_gemma_folder, tmp_path):
+    """Another length, kind of inputs, tokenizer or base in one call: what each gives alone."""
+    learners = [
+        top_of("causal", tiny_bert, tiny_gemma_folder),
+        top_of("causal", tiny_bert, tiny_gemma_folder, replace(SEPARATE, max_tokens=5)),
+        top_of("causal", tiny_bert, tiny_gemma_folder, replace(SEPARATE, inputs="joined")),
+        top_of("encoder", tiny_bert, tiny_gemma_folder),
+        NeuralLearner(TOY, Body(tiny_bert), recipe=SEPARATE),
+    ]
+    folders = [siblings(one, tmp_path / str(n), 2) for n, one in enumerate(learners)]
+    models = [model for pair in zip(*folders) for model in load_models(pair, TOY)]
+    for model, table in zip(models, NeuralModel.predict_together(models, TEXTS), strict=True):
+        pd.testing.assert_frame_equal(table, whole(model), atol=1e-5, rtol=0)
+        pd.testing.assert_frame_equal(table, model.predict(TEXTS), check_exact=True)
+
+
+def test_texts_become_tokens_once_for_all_folds(tiny_bert, tmp_path, monkeypatch):
+    models = load_models(siblings(NeuralLearner(TOY, Body(tiny_bert), recipe=SEPARATE), tmp_path), TOY)
+    seen = []
+    monkeypatch.setattr(reading, "encode", lambda *given: seen.append(len(given[0])) or encode(*given))
+    NeuralModel.predict_together(models, TEXTS)
+    assert seen == [len(TEXTS)] * 2  # narratives are read each on its own
+
+
+def test_folds_of_a_body_that_cannot_be_cut_are_read_whole(tiny_bert, tmp_path, monkeypatch):
+    class Stray(lower._Given):
+        def forward(self, *args, inputs_embeds, **kwargs):
+            return inputs_embeds + 1
+
+    models = load_models(siblings(top_of("encoder", tiny_bert, ""), tmp_path), TOY)
+    monkeypatch.setattr(lower, "_Given", Stray)
+    assert not models[0].splits
+    for model, table in zip(models, NeuralModel.predict_together(models, TEXTS)):
+        pd.testing.assert_frame_equal(table, whole(model), check_exact=True)
+
+
+def test_frozen_layers_that_differ_are_not_shared(tiny_bert, tmp_path):
+    """Two models of one kind, loaded apart: the lower layers of each are its own."""
+    folders = siblings(top_of("encoder", tiny_bert, ""), tmp_path, 2)
+    one, other = (load_model(folder, TOY) for folder in folders)
+    other.tokenizer = one.tokenizer
+    with torch.no_grad():
+        other.classifier.body.encoder.layer[0].output.dense.weight.mul_(3)
+    expected = [model.predict(TEXTS) for model in (one, other)]
+    for table, alone_ in zip(NeuralModel.predict_together([one, other], TEXTS), expected):
+        pd.testing.assert_frame_equal(table, alone_, check_exact=True)
+
+
+def test_no_texts_give_no_rows_of_any_model(tiny_bert, tmp_path):
+    models = load_models(siblings(top_of("encoder", tiny_bert, ""), tmp_path, 2), TOY)
+    assert [len(table) for table in NeuralModel.predict_together(models, TEXTS[:0])] == [0, 0]
+    assert NeuralModel.predict_together([], TEXTS) == []
 
 
 def test_each_narrative_has_the_whole_length_to_itself():

@@ -1,11 +1,16 @@
 """The TF-IDF baseline: it learns, means its probabilities, and is stored without a pickle."""
 
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks.terms import by_scikit_learn
 from toys import TOY, random_labels, uids, with_holes
 
 from narrutils.evaluation.metrics import average_f1
+from narrutils.models import tfidf
 from narrutils.models.learner import Phase
 from narrutils.models.tfidf import LINEAR, TfidfLearner, TfidfModel
 
@@ -141,3 +146,63 @@ def test_its_settings_are_its_key():
 def test_uids_play_no_part(model):
     renamed = model.predict(TEXTS.set_axis(uids(150, "z")))
     np.testing.assert_array_equal(renamed.to_numpy(), model.predict(TEXTS).to_numpy())
+
+
+#: Some that no model knows, longer than a block, and none at all.
+ODD = [
+    "",
+    "\0",
+    "wholly unknown",
+    "Sad1,sad1 SAD1\u3000noise3\u200bnoise3",
+    "noise1 " * 500 + "sad1\x85place2",
+    "ΣΑΣ",
+]
+FURTHER = pd.concat([told(random_labels(TOY, 300, seed=7), 9).iloc[: 300 - len(ODD)], TEXTS[: len(ODD)]])
+FURTHER = FURTHER.set_axis(uids(300)).assign(First=[*FURTHER["First"].iloc[: 300 - len(ODD)], *ODD])
+
+
+@pytest.fixture(scope="module")
+def members():
+    """Models of each kind on two thirds of the cases each, one of them with a vocabulary of one word."""
+    thirds = [[n for n in range(len(TEXTS)) if n % 3 != k] for k in range(3)]
+    phases = [Phase(TEXTS.iloc[rows], TARGETS.iloc[rows]) for rows in thirds]
+    models = [TfidfLearner(TOY, **how).fit([phase]) for _, how in LINEAR.values() for phase in phases]
+    few = replace(models[0], vocabulary={"sad1": 0}, idf=np.ones(1), weights=models[0].weights[:1])
+    return [*models, few, TfidfLearner(TOY, ngrams=(2, 3)).fit(phases[:1])]
+
+
+def test_probabilities_are_those_of_scikit_learn_to_the_last_bit(members):
+    for model, table in zip(members, TfidfModel.predict_together(members, FURTHER), strict=True):
+        pd.testing.assert_frame_equal(table, by_scikit_learn(model, FURTHER), check_exact=True)
+
+
+def test_together_they_read_as_alone(members):
+    for texts in (FURTHER, FURTHER[::-1], FURTHER[:1], FURTHER[:0]):
+        for model, table in zip(members, TfidfModel.predict_together(members, texts), strict=True):
+            pd.testing.assert_frame_equal(table, model.predict(texts), check_exact=True)
+
+
+def test_stored_models_read_as_scikit_learn_reads_with_what_was_stored(members, tmp_path):
+    for number, model in enumerate(members):
+        half = replace(
+            model, **{name: getattr(model, name).astype(np.float32) for name in ("weights", "bias")}
+        )
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        half.save(folder)
+        back = TfidfModel.load(folder, TOY)
+        pd.testing.assert_frame_equal(back.predict(FURTHER), by_scikit_learn(half, FURTHER), check_exact=True)
+
+
+def test_what_reads_is_made_once_and_goes_with_its_first_model(members):
+    one, two, right = replace(members[0]), replace(members[1]), members[2].predict(TEXTS)
+    before = len(tfidf._KEPT)
+    TfidfModel.predict_together([one, two], TEXTS)
+    kept = tfidf._KEPT[one]
+    TfidfModel.predict_together([one, two], TEXTS[:3])
+    assert tfidf._KEPT[one] is kept
+    found = TfidfModel.predict_together([one, members[2]], TEXTS)[1]  # of the same first, another second
+    pd.testing.assert_frame_equal(found, right, check_exact=True)
+    del one, kept
+    gc.collect()
+    assert len(tfidf._KEPT) == before

