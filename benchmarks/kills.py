@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from narrutils.crossfit import coding
 from narrutils.data.files import digest
 from narrutils.predict import Outputs, predict
 
@@ -34,6 +35,8 @@ CHANGES = ("os.rename", "os.remove", "os.link", "os.truncate", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR
 #: Files that hold times, or digests of such, of which only the name is compared.
 TIMED = (".ipynb", ".html", "run.json", "report/files.json", "report/.key.json", ".lock")
+#: Cases of a part: several parts of the task's cases.
+PART_ROWS = 8
 #: What the works import when they need it, imported once for all of them.
 AHEAD = ("crossfit.fit", "models.tfidf", "evaluation.stacking", "evaluation.flags", "report.sections")
 
@@ -125,8 +128,9 @@ def works(task: Task) -> dict[str, Callable[[Path], object]]:
     """What is killed: the run of the task, and the coding of its test cases with the finished run."""
 
     def code(place: Path) -> None:
-        files = place / "codes.csv", place / "probabilities.parquet", place / "evidence.csv"
-        outputs = Outputs(*files, overwrite=True)
+        files = place / "codes.csv", place / "probabilities", place / "evidence.csv"
+        outputs = Outputs(*files, faults=place / "faults.csv", overwrite=True)
+        coding.PIECE = coding.LARGE_PART = PART_ROWS
         predict(task.run.folder, task.features, outputs, progress=False)
 
     return {"run": task.carry_out, "predict": code}

@@ -1,109 +1,149 @@
-"""Peak memory of `narrutils predict`, by the number of rows.
+"""`narrutils predict` as a command: rows a second, peak memory, and what a kill costs, by the number of rows.
 
-    python -m benchmarks.predict [--rows 1000 100000] [--piece 1024]
+    python -m benchmarks.predict [outputs/demo] [--rows 10000 1000000] [--kills 2] [--workers 2]
+        [--ray local] [--every-member] [--folder DIR]
 
-The run folder holds TF-IDF models alone, so that reading is fast and what is measured is
-everything around it: checking the file, its pieces, codes, flags, and the written files. Each
-measurement has a process of its own, whose resident memory is sampled every 10 ms. `ratio` is
-the peak over that of the smallest number of rows; `ready` is what the process held before the
-first row, libraries and all.
+The cases are made ones of several seeds, no two of them alike, a file a seed, CSV and Parquet by
+turns. Of the run's members the linear ones code, unless every member is asked for. `seconds` are
+those of the command, start and checking included, over all its starts; `MB` the most that its
+processes held together, sampled ten times a second; `kills` how often it was ended by SIGKILL at a
+random moment and called again. The results of all ways of one number of rows must be equal, byte for byte.
 """
 
 import argparse
-import multiprocessing
+import random
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 import psutil
 
-from narrutils import predict as predicting
-from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import given_labels
-from narrutils.data.run import Run
-from narrutils.data.study import Study
-from narrutils.data.tables import table_writer
-from narrutils.evaluation import flags
-from narrutils.evaluation.calibration import cross_fitted_calibration, fit_calibration
-from narrutils.evaluation.thresholds import decide_cross_fitted, search
-from narrutils.models.tfidf import TfidfLearner
+from narrutils.data.demo.corpus import draw_corpus, tell_corpus
+from narrutils.data.files import atomic, digest, read_json, write_json
+from narrutils.data.intake.schema_file import load_schema
+from narrutils.data.parts import MANIFEST
+from narrutils.models.tfidf import LINEAR
 
 from .demo_corpus import show
-from .world import World
+from .world import NVDRS
+
+#: Made cases of a seed, and the first seed: not that of a demo run.
+CASES, SEED = 20_000, 1001
 
 
 def main() -> None:
-    """Measure every number of rows in a process of its own and print one table."""
+    """Let the command code every number of rows in every way, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000])
-    parser.add_argument("--piece", type=int, default=predicting.PIECE, help="rows in memory at a time")
-    parser.add_argument("--cases", type=int, default=2000, help="cases of the made corpus")
+    parser.add_argument("run", nargs="?", default="outputs/demo")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--kills", type=int, nargs="+", default=[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--ray", nargs="+", default=[""], help="addresses; '' is without Ray")
+    parser.add_argument("--every-member", action="store_true")
+    parser.add_argument("--folder", type=Path, help="where made cases are kept")
     given = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        world = World.open(folder, given.cases)
-        deploy(world)
+    with TemporaryDirectory() as scratch:
+        run = Path(given.run) if given.every_member else linear_only(Path(given.run), Path(scratch) / "run")
         lines = []
-        for rows in sorted(given.rows):
-            write_features(world, Path(folder) / "new.csv", rows)
-            lines.append({"rows": rows, **alone(folder, given.piece)})
-    table = pd.DataFrame(lines).set_index("rows")
-    table["ratio"] = table["peak MB"] / table["peak MB"].iloc[0]
-    show(f"pieces of {given.piece} rows, TF-IDF models", table.round(2))
+        for rows in given.rows:
+            features, ends = made_cases(given.folder or Path(scratch), rows), set()
+            for workers, ray, kills in ways(given):
+                out = Path(scratch) / "codes.csv"
+                words = ["--run", run, "--features", features, "--out", out, "--workers", workers]
+                words += ["--ray", ray] if ray else []
+                told = coded([str(word) for word in words], out, kills)
+                lines.append({"rows": rows, "workers": workers, "ray": ray, "kills": kills, **told})
+                ends.add(digest(out))
+                out.unlink()
+            assert len(ends) == 1, "the results of these rows differ"
+    show("narrutils predict", pd.DataFrame(lines).set_index("rows"))
 
 
-def deploy(world: World) -> None:
-    """Make the world's run folder one that `predict` can read."""
-    run, schema = Run(world.run.folder, "benchmark"), world.schema
-    model = CrossFit(
-        Study(run, schema, world.texts, world.folds, world.texts[:0]), "tfidf", TfidfLearner(schema)
-    )
-    model.fit(given_labels(model.study, labels=world.labels)).publish("TF-IDF")
-    found = model.out_of_fold()
-    thresholds = search(schema, world.labels, found)
-    run.write("schema.json", schema.to_dict())
-    run.write("ensemble.json", {"members": ["tfidf"], "weights": {"tfidf": 1.0}, "thresholds": thresholds})
-    run.write("calibration.json", fit_calibration(schema, world.labels, found).to_dict())
-    codes = decide_cross_fitted(schema, world.labels, found, world.folds)
-    calibrated = cross_fitted_calibration(schema, world.labels, found, world.folds)
-    run.write("flags.json", flags.summarise(schema, world.labels, codes, calibrated, world.folds, share=0.25))
+def ways(given: argparse.Namespace) -> Iterator[tuple[int, str, int]]:
+    return ((w, r, k) for w in given.workers for r in given.ray for k in given.kills)
 
 
-def write_features(world: World, path: Path, rows: int) -> None:
-    """So many cases, the world's own over and over, each under a uid of its own."""
-    with table_writer(path) as write:
-        for start in range(0, rows, len(world.texts)):
-            part = world.texts[world.schema.text_columns].head(rows - start)
-            uids = [f"case{n:07d}" for n in range(start, start + len(part))]
-            write(part.set_axis(pd.Index(uids, name=world.schema.uid)).reset_index())
+def linear_only(run: Path, target: Path) -> Path:
+    """A copy of a run folder whose ensemble is that of its linear members, as if they were all."""
+    shutil.copytree(run, target, ignore=shutil.ignore_patterns(".stages", "*.ipynb", "report", "generated"))
+    made = read_json(target / "ensemble.json")
+    members = [name for name in made["members"] if name in LINEAR]
+    whole = sum(made["weights"][name] for name in members)
+    made |= {"members": members, "weights": {name: made["weights"][name] / whole for name in members}}
+    made.pop("by_variable", None)
+    write_json(target / "ensemble.json", made)
+    return target
 
 
-def alone(folder: str, piece: int) -> dict:
-    """What `measure` finds in a fresh process, which knows no earlier peak."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(measure, folder, piece).result()
+def made_cases(folder: Path, rows: int) -> Path:
+    """A folder of features files of so many made cases, each with a uid of its own."""
+    target = folder / f"made-{rows}"
+    if not target.is_dir():
+        with atomic(target) as part:
+            for seed, left in zip(count(SEED), range(rows, 0, -CASES)):
+                write_seed(part, seed, min(left, CASES))
+    return target
 
 
-def measure(folder: str, piece: int) -> dict:
-    """Code `new.csv` with the run folder; seconds and peak resident memory in MB."""
-    predicting.PIECE = piece
-    folder = Path(folder)
-    outputs = predicting.Outputs(folder / "codes.csv", folder / "probabilities.parquet")
-    with Sampled() as memory:
-        counts = predicting.predict(folder, folder / "new.csv", outputs)
-    with (folder / "codes.csv").open() as lines:
-        assert sum(1 for _ in islice(lines, 1, None)) == counts["rows"]
-    return {
-        "file MB": (folder / "new.csv").stat().st_size / 1e6,
-        "seconds": memory.seconds,
-        "rows a second": counts["rows"] / memory.seconds,
-        "ready MB": memory.ready / 1e6,
-        "peak MB": memory.peak / 1e6,
-    }
+def write_seed(folder: Path, seed: int, rows: int) -> None:
+    schema = load_schema(NVDRS)
+    texts = tell_corpus(schema, draw_corpus(schema, max(rows, 10), seed), seed).head(rows)
+    texts.index = [f"{seed}-{uid}" for uid in texts.index]
+    table = texts.rename_axis(schema.uid).reset_index()
+    folder.mkdir(exist_ok=True)
+    if seed % 2:
+        table.to_csv(folder / f"{seed}.csv", index=False)
+    else:
+        table.to_parquet(folder / f"{seed}.parquet", index=False)
+
+
+def coded(words: list[str], out: Path, kills: int) -> dict[str, float]:
+    """What the command takes, killed so many times before it may end."""
+    parts, rng, seconds, peak = out.with_name(f".{out.name}.parts"), random.Random(kills), 0.0, 0.0
+    stops = sorted(rng.random() for _ in range(kills))
+    while not out.exists():
+        begun, command = time.monotonic(), [sys.executable, "-m", "narrutils", "predict", *words]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            peak = max(peak, held(process.pid))
+            if stops and share_done(parts) >= stops[0]:
+                time.sleep(rng.random() / 2)
+                process.kill()
+                stops.pop(0)
+            time.sleep(0.1)
+        seconds += time.monotonic() - begun
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"narrutils predict ended with {process.returncode}")
+    with out.open() as lines:
+        rows = sum(1 for _ in lines) - 1
+    return {"seconds": round(seconds, 1), "rows a second": round(rows / seconds), "MB": round(peak / 1e6)}
+
+
+def share_done(parts: Path) -> float:
+    """Share of the parts that are there, 0 before they are begun."""
+    if not (parts / MANIFEST).exists():
+        return 0.0
+    return len(list(parts.glob("part*"))) / len(read_json(parts / MANIFEST)["found"]["places"])
+
+
+def held(pid: int) -> int:
+    """Bytes that a process and those that it started hold."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return total
 
 
 class Sampled:

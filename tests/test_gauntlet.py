@@ -32,7 +32,7 @@ def test_what_is_damaged_is_read_right_or_refused_in_one_line(task, damage):
 
 @pytest.mark.slow
 def test_a_prediction_that_was_killed_ends_as_if_it_had_not_been():
-    words = ["-m", "benchmarks.kills", "--works", "predict", "--step", "2", "--moments", "1"]
+    words = ["-m", "benchmarks.kills", "--works", "predict", "--step", "3", "--moments", "20"]
     done = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "another end" not in done.stdout and "predict" in done.stdout
