@@ -66,7 +66,8 @@ def predict(
     parts = Parts.beside(outputs.codes)
     if not parts.begun:
         outputs.check_free()
-    deployed = Deployed.open(run, precision)
+    sharers = workers.count if workers else 1
+    deployed = Deployed.open(run, precision, sharers)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
@@ -76,7 +77,7 @@ def predict(
         path.absolute() for path in (deployed.run.folder, parts.folder, *tables_in(features, deployed.schema))
     )
     tables = tuple(outputs.tables)
-    work = Coding(folder, tuple(files), Parts(held), tables, outputs.show_text, precision)
+    work = Coding(folder, tuple(files), Parts(held), tables, outputs.show_text, precision, sharers)
     with parts.held():
         threads = _threads(work, deployed, workers)
         incoming = _begin(work, deployed, features, outputs, threads)

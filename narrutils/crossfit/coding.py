@@ -42,6 +42,7 @@ class Coding:
         tables: what is made of every part, of `codes`, `probabilities` and `evidence`.
         show_text: whether evidence quotes its sentences.
         precision: in which neural models read; empty: that of the run.
+        sharers: how many such workers there are, who may share one memory.
     """
 
     run: Path
@@ -50,6 +51,7 @@ class Coding:
     tables: tuple[str, ...]
     show_text: bool
     precision: str
+    sharers: int = 1
 
     def __call__(self) -> Callable[[int], dict[str, int]]:
         """The function that codes a part by its number, on any machine that sees the same files.
@@ -57,7 +59,7 @@ class Coding:
         Raises:
             InputError: the run folder is another one here.
         """
-        deployed = Deployed.open(self.run, self.precision)
+        deployed = Deployed.open(self.run, self.precision, self.sharers)
         manifest = self.parts.manifest
         if manifest["of"]["the run"] != content(deployed):
             raise InputError(f"{self.run}: has changed; start again")

@@ -45,6 +45,7 @@ class Deployed:
         folds: model -> its folds.
         bases: model -> name of its frozen base under `models/base/`; those without one left out.
         precision: in which the neural models read; each in the one of its training if empty.
+        sharers: processes that share the memory, this one among them.
     """
 
     run: Run
@@ -53,10 +54,11 @@ class Deployed:
     folds: dict[str, list[int]]
     bases: dict[str, str]
     precision: str = ""
+    sharers: int = 1
     _kept: list[Model] = field(default_factory=list, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, precision: str = "") -> "Deployed":
+    def open(cls, folder: str | Path, precision: str = "", sharers: int = 1) -> "Deployed":
         """What stands in a run folder; no model is loaded yet.
 
         Args:
@@ -78,7 +80,7 @@ class Deployed:
                 raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
         folds = {name: about["folds"] for name, about in abouts.items()}
         bases = {name: about["base"] for name, about in abouts.items() if about["base"]}
-        deployed = cls(run, schema, made, folds, bases, resolved(precision) if precision else "")
+        deployed = cls(run, schema, made, folds, bases, resolved(precision) if precision else "", sharers)
         for path in deployed.models:
             if not path.is_dir():
                 raise InputError(f"{path} is missing; run the notebooks of its run to the end")
@@ -199,7 +201,7 @@ class Deployed:
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
         *others, largest = sorted([0, *map(_bytes, bases)])
         own = [_bytes(folder) for name in members for folder in self._siblings(name)]
-        return sum([*own, *others]) * wider <= (_free_bytes() - largest * wider) / 2
+        return sum([*own, *others]) * wider <= (_free_bytes() / self.sharers - largest * wider) / 2
 
     @property
     def precisions(self) -> set[str]:
