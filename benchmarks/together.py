@@ -8,8 +8,9 @@ run, in turn, a piece at a time, and what else the machine does falls on both. L
 apart, best of two, with the files in memory.
 
 A line a member that reads with torch: folds K, layers L and the cut, below which layers are
-shared; seconds of reading and loading, and `ratio`, old over new; `possible`, the ratio
-K·L / (cut + K·(L − cut)) of the layers that are computed; `reached`, the share of it; `most`, the
+shared; seconds of reading and loading, and `ratio`, old over new, of seconds and, on a machine
+with other work, of the processor's seconds; `possible`, the ratio K·L / (cut + K·(L − cut)) of the
+layers that are computed; `reached`, the share of it by processor seconds; `most`, the
 largest difference between probabilities of a fold; `codes`, how many codes of the member's mean
 differ, which are listed with how far the old probability lies from where the code turns.
 
@@ -47,7 +48,7 @@ from .demo_corpus import show
 from .world import NVDRS
 
 #: Rows of a piece, which the old and the new way read in turn; one block of `read_logits` at most.
-PIECE = 100
+PIECE = 50
 
 
 def old(models: list[Model], texts: pd.DataFrame) -> list[pd.DataFrame]:
@@ -74,19 +75,21 @@ def measure(folders: list[Path], schema: Schema, texts: pd.DataFrame, precision:
     models = load_models(folders, schema, precision)
     for way in (old, new):  # what the first call prepares is not timed
         way(models, texts[:4])
-    seconds, found = [0.0, 0.0], [[], []]
+    seconds, busy, found = [0.0, 0.0], [0.0, 0.0], [[], []]
     for number, start in enumerate(range(0, len(texts), PIECE)):
         for way in ((0, 1), (1, 0))[number % 2]:  # neither is always the first
+            began = time.process_time()
             took, read = timed(lambda way=way, start=start: (old, new)[way](models, texts[start:][:PIECE]))
             seconds[way] += took
+            busy[way] += time.process_time() - began
             found[way].append(read)
     tables = [[pd.concat(parts) for parts in zip(*pieces)] for pieces in found]
     most = max(float((a - b).abs().to_numpy().max()) for a, b in zip(*tables))
     layers, cut = depths(models[0])
     possible = len(models) * layers / (cut + len(models) * (layers - cut))
-    ratio = seconds[0] / seconds[1]
+    ratio, cpu = seconds[0] / seconds[1], busy[0] / busy[1]
     told = {"K": len(models), "L": layers, "cut": cut, "old s": seconds[0], "new s": seconds[1]}
-    told |= {"ratio": ratio, "possible": possible, "reached": ratio / possible}
+    told |= {"ratio": ratio, "cpu ratio": cpu, "possible": possible, "reached": cpu / possible}
     told |= {"old load s": loading[0], "new load s": loading[1], "load ratio": loading[0] / loading[1]}
     return told | {"most": f"{most:.1e}"}, tables
 
@@ -180,7 +183,7 @@ def main() -> None:
             rows[name], tables = measure(folders, schema, texts, given.precision)
             turned = differing(schema, deployed.made["thresholds"], tables, name)
             rows[name]["codes"], told = len(turned), [*told, *turned]
-            print(f"{name} read", flush=True)
+            show(name, pd.DataFrame({name: rows[name]}).T)
     threads = torch.get_num_threads()
     show(f"{len(texts)} rows, {given.precision or 'as trained'}, {threads} threads", pd.DataFrame(rows).T)
     print("\n".join(told))

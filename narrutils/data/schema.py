@@ -60,7 +60,7 @@ class Variable:
         Args:
             codes: `[n]`, each one of `codes` or null, in the order of the table.
         """
-        p = table[list(self.columns)].to_numpy(dtype=float)
+        p = np.column_stack([table[column] for column in self.columns]).astype(float)
         p = np.hstack([1 - p, p]) if self.is_binary else p
         at = pd.Index(self.codes).get_indexer(codes)
         return np.where(at < 0, np.nan, p[np.arange(len(table)), at])

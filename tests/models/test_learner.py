@@ -3,7 +3,7 @@
 import pytest
 from toys import TOY, HashModel, word_texts
 
-from narrutils.models.learner import Phase, in_groups
+from narrutils.models.learner import in_groups
 
 TEXTS = word_texts(TOY, 5)
 
@@ -26,9 +26,3 @@ def test_what_groups_give_comes_back_in_the_order_of_the_models():
     with pytest.raises(ValueError):  # one too few
         in_groups(models, lambda model: 0, lambda some: ["only"])
     assert in_groups([], id, read) == []
-
-
-def test_texts_and_targets_of_a_phase_are_of_the_same_cases():
-    targets = HashModel(TOY, "a").predict(TEXTS)
-    with pytest.raises(ValueError):
-        Phase(TEXTS, targets[::-1])
