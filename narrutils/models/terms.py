@@ -168,7 +168,9 @@ class Letters(_Vocabulary):
     """
 
     def __init__(self, terms: Sequence[str], ngrams: tuple[int, int]):
-        self.analyze = CountVectorizer(analyzer="char_wb", ngram_range=ngrams, lowercase=False).build_analyzer()
+        self.analyze = CountVectorizer(
+            analyzer="char_wb", ngram_range=ngrams, lowercase=False
+        ).build_analyzer()
         self.numbers, self.width = {term: n for n, term in enumerate(terms)}, len(terms)
 
     def of(self, piece: str) -> list[int]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.terms import by_scikit_learn
 from toys import TOY, random_labels, uids, with_holes
 
+from benchmarks.terms import by_scikit_learn
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models import tfidf
 from narrutils.models.learner import Phase
@@ -149,7 +149,14 @@ def test_uids_play_no_part(model):
 
 
 #: Some that no model knows, longer than a block, and none at all.
-ODD = ["", "\0", "wholly unknown", "Sad1,sad1 SAD1\u3000noise3\u200bnoise3", "noise1 " * 500 + "sad1\x85place2", "ΣΑΣ"]
+ODD = [
+    "",
+    "\0",
+    "wholly unknown",
+    "Sad1,sad1 SAD1\u3000noise3\u200bnoise3",
+    "noise1 " * 500 + "sad1\x85place2",
+    "ΣΑΣ",
+]
 FURTHER = pd.concat([told(random_labels(TOY, 300, seed=7), 9).iloc[: 300 - len(ODD)], TEXTS[: len(ODD)]])
 FURTHER = FURTHER.set_axis(uids(300)).assign(First=[*FURTHER["First"].iloc[: 300 - len(ODD)], *ODD])
 
@@ -177,7 +184,9 @@ def test_together_they_read_as_alone(members):
 
 def test_stored_models_read_as_scikit_learn_reads_with_what_was_stored(members, tmp_path):
     for number, model in enumerate(members):
-        half = replace(model, **{name: getattr(model, name).astype(np.float32) for name in ("weights", "bias")})
+        half = replace(
+            model, **{name: getattr(model, name).astype(np.float32) for name in ("weights", "bias")}
+        )
         folder = tmp_path / str(number)
         folder.mkdir()
         half.save(folder)
