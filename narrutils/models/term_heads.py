@@ -103,7 +103,7 @@ def _grouped(heads: dict[int, Head], terms: list[str]) -> list[_Group]:
         rows = np.array([head.vocabulary.get(term, -1) for term in terms], dtype=int)
         own, idf = np.flatnonzero(rows >= 0), np.zeros(len(terms))
         idf[own] = head.idf[rows[own]]
-        group = groups.setdefault((own.tobytes(), idf.tobytes()), _Group(own, idf))
+        group = groups.setdefault(idf.tobytes(), _Group(own, idf))  # a term's own is 1 or more
         group.add(n, head.weights[rows[own]])
     return list(groups.values())
 

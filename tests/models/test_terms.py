@@ -1,4 +1,4 @@
-"""Terms are counted as scikit-learn counts them, whatever the texts are made of and whatever is remembered."""
+"""Terms are counted as scikit-learn counts them, whatever texts hold and whatever is remembered."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from narrutils.models.terms import Letters, Terms, Words
 
-#: Blanks of all kinds, NUL, joiners, marks, letters whose lower case depends on their neighbours or is longer.
+#: Blanks of all kinds, NUL, joiners, marks, letters whose lower case is longer or depends on their place.
 LETTERS = "aabbÉßΣΑσİ\u0307Жщ漢👩\u200d٣7_'-.\0 \t\n\r\x1c\x85\xa0\u2003\u2028\u200b\u3000"
 WORDS = [
     "the",
@@ -46,12 +46,13 @@ KINDS = {
 
 
 def counter(kind: str, texts: list[str]) -> CountVectorizer | None:
-    """scikit-learn's, with every second term of some texts; none where they have no term."""
+    """scikit-learn's, with every second term of some texts and two more; none where they have no term."""
     _, analyzer, ngrams = KINDS[kind]
     counter = CountVectorizer(analyzer=analyzer, ngram_range=ngrams)
     analyze = counter.build_analyzer()
     terms = sorted({term for text in texts for term in analyze(text)})[::2]
-    return counter.set_params(vocabulary=terms) if terms else None
+    further = {"dog", "the dog fell off the bicycle"}  # too short or too long for some
+    return counter.set_params(vocabulary=sorted({*terms, *further})) if terms else None
 
 
 def assert_same(counts, right) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.terms import by_scikit_learn
 from toys import TOY, random_labels, uids, with_holes
 
+from benchmarks.terms import by_scikit_learn
 from narrutils.evaluation.metrics import average_f1
 from narrutils.models import tfidf
 from narrutils.models.learner import Phase
