@@ -139,7 +139,7 @@ def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_
     neural = [m for m in deployed.members if module.is_neural(deployed.model_folder(m, deployed.folds[m][0]))]
     assert [line.split()[0] for line in lines] == neural and 0 < len(neural) < len(deployed.members)
     assert all("transformers" in line for line in lines)
-    assert ["peft" in line for line in lines] == [name == "adapters" for name in neural]
+    assert ["peft" in line for line in lines] == [name in ("adapters", "top") for name in neural]
 
 
 @pytest.mark.slow
