@@ -35,7 +35,7 @@ from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.files import write_json
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.models.backbones import layer_lists, load_tokenizer, resolve
+from narrutils.models.backbones import layer_lists, load_tokenizer, quiet, resolve
 from narrutils.models.classifier import build
 from narrutils.models.frozen import FrozenModel
 from narrutils.models.learner import Model
@@ -135,7 +135,8 @@ def toy(folder: Path, schema: Schema, folds: int = 5) -> list[Path]:
     heads = {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 64}
     tokenizer = load_tokenizer(resolve("gemma3-270m", weights=False))
     config = Gemma3TextConfig(**size, **heads, vocab_size=len(tokenizer))
-    AutoModel.from_config(config).save_pretrained(folder / "backbone")
+    with quiet():
+        AutoModel.from_config(config).save_pretrained(folder / "backbone")
     tokenizer.save_pretrained(folder / "backbone")
     body, lora = Body(str(folder / "backbone"), top_layers=6, pooling="parts"), Lora(16, 32)
     learner = NeuralLearner(schema, body, lora, Recipe(max_tokens=192, precision="float32"))

@@ -165,7 +165,11 @@ def test_a_block_of_rows_is_read_by_itself(folds, monkeypatch):
     """Whatever rows come before and after it."""
     monkeypatch.setattr(frozen, "BLOCK", 4)
     texts = pd.concat([word_texts(TOY, 3, seed=n, words=2 + 3 * n) for n in range(4)]).set_axis(range(12))
+    read, seen = frozen.Reader._read, []
+    monkeypatch.setattr(frozen.Reader, "_read", lambda self, new: seen.append(list(new)) or read(self, new))
     whole = folds[0].predict(texts)
+    columns = [texts[start : start + 4][name].tolist() for start in (0, 4, 8) for name in texts]
+    assert seen == columns
     pieces = [folds[0].predict(texts[n : n + 4]) for n in (0, 4, 8)]
     pd.testing.assert_frame_equal(pd.concat(pieces), whole, check_exact=True)
     assert len(folds[0].predict(texts[:0])) == 0
