@@ -15,9 +15,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +50,10 @@ class Workers:
     def alone(self) -> bool:
         """Whether this process does the work itself."""
         return self.count == 1 and not self.ray and not self.threads
+
+
+#: This process.
+ALONE = Workers()
 
 
 def spread(
@@ -99,20 +105,27 @@ def _in_processes(make: Callable, parts: Sequence[int], workers: Workers) -> Ite
 
 def _round(make: Callable, parts: list[int], workers: Workers) -> Iterator[tuple[int, T]]:
     """The parts that processes finish before one of them dies."""
-    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
+    from joblib.externals.loky import FIRST_COMPLETED, BrokenProcessPool, ProcessPoolExecutor, wait
 
     threads = workers.threads or max(1, _cores() // workers.count)
-    pool = ProcessPoolExecutor(
-        min(workers.count, len(parts)),
-        env=dict.fromkeys(THREADS, str(threads)),
-        initializer=_begin,
-        initargs=(os.getpid(), pickle.dumps(make), threads, versions()),
-    )
+    count = min(workers.count, len(parts))
+    begin = (os.getpid(), pickle.dumps(make), threads, versions())
+    pool = ProcessPoolExecutor(count, env=_limits(threads), initializer=_begin, initargs=begin)
+    waiting, asked, whole = iter(parts), {}, True
     try:
-        asked = {pool.submit(_do, part): part for part in parts}
-        for done in as_completed(asked):
-            if not isinstance(done.exception(), BrokenProcessPool):
-                yield asked[done], done.result()
+        while True:
+            if whole:  # two parts a worker: the second is at hand when the first is done
+                asked |= {pool.submit(_do, part): part for part in islice(waiting, 2 * count - len(asked))}
+            if not asked:
+                return
+            for done in wait(asked, return_when=FIRST_COMPLETED).done:
+                part = asked.pop(done)
+                if isinstance(done.exception(), BrokenProcessPool):
+                    whole = False
+                else:
+                    yield part, done.result()
+    except BrokenProcessPool:  # between two parts: it takes no more
+        return
     finally:
         pool.shutdown(kill_workers=True)
 
@@ -125,25 +138,24 @@ def _on_ray(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[
         gpus = int("GPU" in ray.cluster_resources())
         threads = _threads(ray.nodes(), workers, gpus)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # `max_task_retries`: Ray 2.60 has no other way
+            warnings.simplefilter("ignore")  # Ray 2.60 deprecates `max_task_retries`, and has nothing else
             done = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
                 Actor,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
-                fn_constructor_args=(pickle.dumps(make), threads, versions()),
+                fn_constructor_args=(pickle.dumps(make), threads, versions(), sys.path),
                 num_cpus=threads,
                 num_gpus=gpus,
                 max_task_retries=TRIES - 1,
                 runtime_env={"env_vars": _environment(threads)},
             )
         try:
-            for row in done.iter_rows():
-                told, error = pickle.loads(row["told"])
-                if error is not None:
-                    raise error
-                yield row["part"], told
+            with closing(iter(done.iter_rows())) as rows:  # left early, it gives the actors back
+                for row in rows:
+                    told, error = pickle.loads(row["told"])
+                    if error is not None:
+                        raise error
+                    yield row["part"], told
         except ray.exceptions.RayError as error:
             raise InputError(
                 f"Ray gave up a part whose worker died {TRIES} times, or could start none "
@@ -178,7 +190,12 @@ def _threads(nodes: list[dict], workers: Workers, gpus: int) -> int:
 
 def _environment(threads: int) -> dict[str, str]:
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-    return dict.fromkeys(THREADS, str(threads)) | passed
+    return _limits(threads) | passed
+
+
+def _limits(threads: int) -> dict[str, str]:
+    """Threads of a worker's libraries. vLLM would bind its own to cores, those of all workers to the same."""
+    return dict.fromkeys(THREADS, str(threads)) | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
 def _cores() -> int:
@@ -221,8 +238,9 @@ class Worker:
         InputError: it has fewer cores than threads that it should use, or other versions than the driver.
     """
 
-    def __init__(self, make: bytes, threads: int, wanted: dict[str, str]):
+    def __init__(self, make: bytes, threads: int, wanted: dict[str, str], path: Sequence[str] = ()):
         self.error = None
+        sys.path += [place for place in path if place not in sys.path]  # Ray leaves some of the driver's out
         try:
             _check(threads, wanted)
             self.score = pickle.loads(make)()
