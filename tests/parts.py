@@ -51,8 +51,10 @@ def _threads() -> dict:
 
 
 if __name__ == "__main__":  # what a test interrupts or kills
+    import parts  # workers find it by this name
+
     from narrutils.workers import Workers, spread
 
     folder, count, ray = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    for done in spread(partial(squares, folder, seconds=0.5), range(1000), Workers(count, ray, 1)):
+    for done in spread(partial(parts.squares, folder, seconds=0.5), range(1000), Workers(count, ray, 1)):
         print(done, flush=True)

@@ -167,7 +167,7 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone
 
 OPEN = """
 import ray, narrutils.cluster as cluster
-with cluster._own_folder() as folder, cluster._environment(cluster.QUIET | cluster.LOOPBACK):
+with cluster._own_folder() as folder, cluster._environment(cluster.QUIET | cluster.OWN):
     cluster.os.environ["RAY_AUTH_MODE"] = "disabled"
     with cluster._connected("local", num_cpus=1, **cluster._local(folder)) as ray:
         cluster._check_strangers("here", ray.get_runtime_context().gcs_address)
