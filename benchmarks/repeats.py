@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 from datasketch import LeanMinHash, MinHashLSH
 
-from narrutils.data.clusters import PERMUTATIONS, mark, triples
+from narrutils.data.clusters import BLANK, PERMUTATIONS, mark, triples
 from narrutils.generation.repeats import NearDuplicates
 
 from .demo_corpus import show
@@ -34,12 +34,12 @@ class Datasketch:
         self.known: dict[str, tuple[int, LeanMinHash]] = {}
 
     def add(self, uid: str, mark: np.ndarray) -> None:
-        lean = LeanMinHash(seed=1, hashvalues=mark)
+        lean = LeanMinHash(seed=1, hashvalues=mark, scheme=BLANK.scheme)
         self.index.insert(uid, lean)
         self.known[uid] = (len(self.known), lean)
 
     def find(self, mark: np.ndarray, other_than: str) -> str | None:
-        lean = LeanMinHash(seed=1, hashvalues=mark)
+        lean = LeanMinHash(seed=1, hashvalues=mark, scheme=BLANK.scheme)
         near = {uid: self.known[uid] for uid in self.index.query(lean) if uid != other_than}
         alike = [(lean.jaccard(other), -number, uid) for uid, (number, other) in near.items()]
         similarity, _, best = max(alike, default=(0.0, 0, None))
@@ -70,11 +70,9 @@ def measure(kind: type, rows: int, words: int) -> tuple[dict[str, float], int]:
         mark(triples(text))
     hashing = (time.perf_counter() - start) / 50
     own = psutil.Process()
-    before, start, found, values = own.memory_info().rss, time.perf_counter(), 0, None
+    before, start, found, values = own.memory_info().rss, time.perf_counter(), 0, rng.integers(9, size=128)
     for row in range(rows):
-        values = (
-            rng.integers(2**32, size=PERMUTATIONS, dtype=np.uint32) if row % 10 or values is None else values
-        )
+        values = rng.integers(2**32, size=PERMUTATIONS, dtype=np.uint32) if row % 10 else values
         if index.find(values, other_than="") is None:
             index.add(f"pool-{row:06d}", values)
         else:
