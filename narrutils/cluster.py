@@ -34,9 +34,8 @@ QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
-#: Of a cluster of this machine: what makes Ray take loopback for its address (asked for 127.0.0.1 it takes
-#: another), and how many seconds a part of it lives on that lost its head because the driver was killed.
-OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+#: What makes Ray take loopback for its own address; asked for 127.0.0.1, it takes another.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 STORE = 100 * 2**20  # bytes of the object store, which holds part numbers and counts
 PREFIX = "narray-"  # of its folder, with the process that made it: Ray's sockets need a short path
 #: Asks a cluster, without a token, what a stranger may ask.
@@ -61,7 +60,7 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
     elif address == LOCAL:
         with (
             _own_folder() as folder,
-            _environment(QUIET | OWN | _token(folder)),
+            _environment(QUIET | LOOPBACK | _token(folder)),
             _connected(LOCAL, num_cpus=cpus, **_local(folder)) as ray,
         ):
             yield ray
@@ -90,7 +89,7 @@ def _connected(name: str, **how) -> Iterator[ModuleType]:
     ray, main = _ray(), threading.current_thread() is threading.main_thread()
     from ray._private import ray_constants
 
-    ray_constants.ENABLE_RAY_CLUSTER = name != LOCAL  # read once from what `OWN` sets
+    ray_constants.ENABLE_RAY_CLUSTER = name != LOCAL  # read once from what `LOOPBACK` sets
     _read_again(ray)
     before = signal.getsignal(signal.SIGTERM)
     try:
