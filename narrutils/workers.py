@@ -111,20 +111,18 @@ def _round(make: Callable, parts: list[int], workers: Workers) -> Iterator[tuple
     count = min(workers.count, len(parts))
     begin = (os.getpid(), pickle.dumps(make), threads, versions())
     pool = ProcessPoolExecutor(count, env=_limits(threads), initializer=_begin, initargs=begin)
-    waiting, asked, whole = iter(parts), {}, True
+    waiting, asked = iter(parts), {}
     try:
         while True:
-            if whole:  # two parts a worker: the second is at hand when the first is done
-                asked |= {pool.submit(_do, part): part for part in islice(waiting, 2 * count - len(asked))}
+            # Two parts a worker: the second is at hand when the first is done.
+            asked |= {pool.submit(_do, part): part for part in islice(waiting, 2 * count - len(asked))}
             if not asked:
                 return
             for done in wait(asked, return_when=FIRST_COMPLETED).done:
                 part = asked.pop(done)
-                if isinstance(done.exception(), BrokenProcessPool):
-                    whole = False
-                else:
+                if not isinstance(done.exception(), BrokenProcessPool):
                     yield part, done.result()
-    except BrokenProcessPool:  # between two parts: it takes no more
+    except BrokenProcessPool:  # of the pool itself, which takes no more parts
         return
     finally:
         pool.shutdown(kill_workers=True)

@@ -38,7 +38,11 @@ def squares(
     seconds: float = 0.0,
     look: bool = False,
 ):
-    """The scorer of a worker."""
+    """The scorer of a worker; one that looks has first set threads as it likes."""
+    if look:
+        import torch
+
+        torch.set_num_threads(3)
     return partial(square, folder, kill, always, fail, seconds, look)
 
 
