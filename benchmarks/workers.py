@@ -1,6 +1,6 @@
 """What processes and Ray cost over one process, and what they gain, on parts that take a given time.
 
-    python -m benchmarks.workers [--parts 400] [--seconds 0.1] [--workers 1 2]
+    python -m benchmarks.workers [--parts 60] [--seconds 5] [--workers 1 2]
 
 A part is a loop that keeps a core busy for so many seconds, counted on this machine's own clock of
 processor time, and writes one file. `seconds` is the whole call, `start` the time to the first part of it,
@@ -26,8 +26,8 @@ from .demo_corpus import show
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", type=int, default=400)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of a part")
+    parser.add_argument("--parts", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a part")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     given = parser.parse_args()
     kinds = {"one process": Workers()}
