@@ -6,7 +6,6 @@ object store. What is done is what stands on disk, so a worker that dies costs t
 a driver that dies too: the next one asks for what is missing.
 """
 
-import hashlib
 import os
 import pickle
 import platform
@@ -15,14 +14,16 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from itertools import islice
 from typing import TypeVar
 
 from narrutils.cluster import joined
 from narrutils.errors import InputError
+from narrutils.paths import code_digest
 
 T = TypeVar("T")
 
@@ -44,6 +45,12 @@ class Workers:
     ray: str = ""  # address of a cluster; "local" starts one here; empty: no Ray
     threads: int = 0  # of each worker; 0: the cores that this process may use, divided among the workers
 
+    def __post_init__(self):
+        if self.count < 1 or self.threads < 0:
+            raise InputError(
+                f"workers: {self.count} of {self.threads} threads; it takes 1 or more of 0 or more"
+            )
+
     @property
     def alone(self) -> bool:
         """Whether this process does the work itself."""
@@ -53,6 +60,10 @@ class Workers:
     def each(self) -> int:
         """Threads of each."""
         return self.threads or max(1, _cores() // self.count)
+
+
+#: This process.
+ALONE = Workers()
 
 
 def spread(
@@ -104,20 +115,25 @@ def _in_processes(make: Callable, parts: Sequence[int], workers: Workers) -> Ite
 
 def _round(make: Callable, parts: list[int], workers: Workers) -> Iterator[tuple[int, T]]:
     """The parts that processes finish before one of them dies."""
-    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
+    from joblib.externals.loky import FIRST_COMPLETED, BrokenProcessPool, ProcessPoolExecutor, wait
 
     threads = workers.each
-    pool = ProcessPoolExecutor(
-        min(workers.count, len(parts)),
-        env=dict.fromkeys(THREADS, str(threads)),
-        initializer=_begin,
-        initargs=(os.getpid(), pickle.dumps(make), threads, versions()),
-    )
+    count = min(workers.count, len(parts))
+    begin = (os.getpid(), pickle.dumps(make), threads, versions())
+    pool = ProcessPoolExecutor(count, env=_limits(threads), initializer=_begin, initargs=begin)
+    waiting, asked = iter(parts), {}
     try:
-        asked = {pool.submit(_do, part): part for part in parts}
-        for done in as_completed(asked):
-            if not isinstance(done.exception(), BrokenProcessPool):
-                yield asked[done], done.result()
+        while True:
+            # Two parts a worker: the second is at hand when the first is done.
+            asked |= {pool.submit(_do, part): part for part in islice(waiting, 2 * count - len(asked))}
+            if not asked:
+                return
+            for done in wait(asked, return_when=FIRST_COMPLETED).done:
+                part = asked.pop(done)
+                if not isinstance(done.exception(), BrokenProcessPool):
+                    yield part, done.result()
+    except BrokenProcessPool:  # of the pool itself, which takes no more parts
+        return
     finally:
         pool.shutdown(kill_workers=True)
 
@@ -130,25 +146,24 @@ def _on_ray(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[
         gpus = int("GPU" in ray.cluster_resources())
         threads = _threads(ray.nodes(), workers, gpus)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # `max_task_retries`: Ray 2.60 has no other way
+            warnings.simplefilter("ignore")  # Ray 2.60 deprecates `max_task_retries`, and has nothing else
             done = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
                 Actor,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
-                fn_constructor_args=(pickle.dumps(make), threads, versions()),
+                fn_constructor_args=(pickle.dumps(make), threads, versions(), sys.path),
                 num_cpus=threads,
                 num_gpus=gpus,
                 max_task_retries=TRIES - 1,
                 runtime_env={"env_vars": _environment(threads)},
             )
         try:
-            for row in done.iter_rows():
-                told, error = pickle.loads(row["told"])
-                if error is not None:
-                    raise error
-                yield row["part"], told
+            with closing(iter(done.iter_rows())) as rows:  # left early, it gives the actors back
+                for row in rows:
+                    told, error = pickle.loads(row["told"])
+                    if error is not None:
+                        raise error
+                    yield row["part"], told
         except ray.exceptions.RayError as error:
             raise InputError(
                 f"Ray gave up a part whose worker died {TRIES} times, or could start none "
@@ -183,7 +198,12 @@ def _threads(nodes: list[dict], workers: Workers, gpus: int) -> int:
 
 def _environment(threads: int) -> dict[str, str]:
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-    return dict.fromkeys(THREADS, str(threads)) | passed
+    return _limits(threads) | passed
+
+
+def _limits(threads: int) -> dict[str, str]:
+    """Threads of a worker's libraries. vLLM would bind its own to cores, those of all workers to the same."""
+    return dict.fromkeys(THREADS, str(threads)) | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
 def _cores() -> int:
@@ -196,22 +216,13 @@ def _cores() -> int:
 @cache
 def versions() -> dict[str, str]:
     """Of all that decides what comes of a part: Python, packages, and the code of this one."""
-    found = {"Python": platform.python_version(), "narrutils": _code()}
+    found = {"Python": platform.python_version(), "narrutils": code_digest()}
     for name in DECIDING:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "none"
     return found
-
-
-def _code() -> str:
-    """Digest of the package's modules."""
-    folder = Path(__file__).parent
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return total.hexdigest()[:12]
 
 
 # What follows runs in the workers.
@@ -226,8 +237,9 @@ class Worker:
         InputError: it has fewer cores than threads that it should use, or other versions than the driver.
     """
 
-    def __init__(self, make: bytes, threads: int, wanted: dict[str, str]):
+    def __init__(self, make: bytes, threads: int, wanted: dict[str, str], path: Sequence[str] = ()):
         self.error = None
+        sys.path += [place for place in path if place not in sys.path]  # Ray leaves some of the driver's out
         try:
             _check(threads, wanted)
             self.score = pickle.loads(make)()

@@ -6,7 +6,6 @@ each, are done sooner than one after the other on both (`python -m benchmarks.si
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -15,6 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from narrutils.errors import InputError
+from narrutils.workers import end_with
 
 
 def at_once(asked: int, trainings: int, whole_machine: bool) -> int:
@@ -87,15 +87,8 @@ def _heard(train: Callable[..., None], task: tuple, cores: int, parent: int) -> 
     """What a call printed."""
     import torch
 
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(cores)
     with redirect_stdout(StringIO()) as lines:
         train(*task)
     return lines.getvalue()
-
-
-def _end_with(parent: int) -> None:
-    """End this process once its parent has gone, even one that was killed and could not say so."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

@@ -89,6 +89,10 @@ class Backend(AbstractContextManager):
     def __exit__(self, *_) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple:
+        """For a worker: what it is made of, and nothing that it loaded."""
+        return type(self), (self.backbone, self.sampling)
+
     @property
     def settings(self) -> dict:
         """The choices that change its texts."""

@@ -3,20 +3,21 @@
 A chunk is a fixed range of prompt numbers with a seed of its own. It is stored as soon
 as it is done, under a key of everything that decides its rows, so a run that was
 killed makes the unfinished chunk anew, whole, and ends with the same pool. Chunks are
-handed on one at a time: memory does not grow with the number of rows.
+made here or by several workers, and handed on one at a time, in order: memory does not
+grow with the number of rows.
 """
 
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from narrutils.data.files import digest
 from narrutils.data.run import Run
@@ -27,6 +28,7 @@ from narrutils.data.tables import read_table, write_table
 from narrutils.errors import InputError
 from narrutils.generation.adapters import adapt
 from narrutils.generation.answers import split_story
+from narrutils.generation.chunks import Bar, Chunks
 from narrutils.generation.conditioning import draw_labels, rates
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.pools import Pool
@@ -35,6 +37,7 @@ from narrutils.generation.reference import UNMADE
 from narrutils.generation.transformers_engine import TransformersBackend
 from narrutils.generation.vllm_engine import VllmBackend
 from narrutils.models.backbones import Backbone, resolve
+from narrutils.workers import ALONE, Workers, spread
 
 #: What `kept` being false means until `screening` has looked at a row.
 UNSCREENED = "not screened"
@@ -99,12 +102,13 @@ def generate_pool(
     chunk_size: int = 16,
     engine: str = "auto",
     precision: str = "float32",
+    workers: Workers = ALONE,
     backend: Backend | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Make a pool, a chunk at a time; none of its rows is screened yet.
 
     Adapters are trained first where the pool asks for them. The generator is loaded
-    only if a chunk is missing, and freed at the end.
+    only if a chunk is missing, by each worker for itself, and freed at the end.
 
     Args:
         cases: the training cases' text columns, indexed by uid.
@@ -112,6 +116,7 @@ def generate_pool(
         chunk_size: prompts a chunk: the unit that is stored, and that can be remade.
         engine: see `engines.open_backend`.
         precision: of generator and adapters; a pool's own `engine: {dtype: …}` stands over it.
+        workers: who makes missing chunks. Those of other machines must see the run folder, at its path.
         backend: used instead of the pool's backbone behind `engine`.
 
     Yields:
@@ -123,10 +128,52 @@ def generate_pool(
     adapters = _adapters(run, pool, examples, precision)
     with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool, precision)) as writer:
         request = Request(pool, examples, adapters, writer.form)
-        key = _key(request, writer)
-        chunks = Chunks(run.path(f"generated/.{pool.pool}"), key, pool.rows, chunk_size)
-        for chunk, numbers in enumerate(chunks):
-            yield chunks.get(chunk, lambda watch, c=chunk, w=numbers: _make(request, writer, w, c, watch))
+        folder = run.path(f"generated/.{pool.pool}").resolve()
+        chunks = Chunks(folder, _key(request, writer), pool.rows, chunk_size)
+        missing = chunks.missing()
+        with Bar(chunks, missing) as bar:
+            if workers.alone or not missing:
+                made = spread(lambda: partial(_store, request, writer, chunks, bar), missing, ALONE)
+            else:
+                shown = cases[schema.text_columns].join(folds.rename("fold")).join(labels[schema.names])
+                made = _elsewhere(Scribe(pool, schema, adapters, writer, chunks), shown, missing, workers)
+            with closing(made):
+                yield from chunks.in_order(made, bar)
+
+
+@dataclass(frozen=True)
+class Scribe:
+    """What a worker is told to make chunks; the cases that prompts show lie in a file beside the chunks."""
+
+    pool: Pool
+    schema: Schema
+    adapters: Mapping[int, Path]
+    backend: Backend
+    chunks: Chunks
+
+    @property
+    def shown(self) -> Path:
+        return self.chunks.folder / "shown.parquet"
+
+    def __call__(self) -> Callable[[int], int]:
+        if not self.shown.exists():
+            raise InputError(f"{self.shown}: a worker does not see it; its machine must see the run folder")
+        cases = read_table(self.shown).set_index("uid")
+        folds = cases["fold"].dropna().astype(int)
+        examples = Examples(cases, folds, self.schema, cases[self.schema.names])
+        request = Request(self.pool, examples, self.adapters, self.backend.form)
+        return partial(_store, request, self.backend, self.chunks, None)
+
+
+def _elsewhere(
+    scribe: Scribe, cases: pd.DataFrame, missing: list[int], workers: Workers
+) -> Iterator[tuple[int, int]]:
+    """The numbers of chunks that workers made, and their tokens; the cases lie there meanwhile."""
+    write_table(scribe.shown, cases.rename_axis("uid"), private=True)
+    try:
+        yield from spread(scribe, missing, workers)
+    finally:
+        scribe.shown.unlink(missing_ok=True)
 
 
 def _adapters(run: Run, pool: Pool, examples: Examples, precision: str) -> dict[int, Path]:
@@ -134,7 +181,8 @@ def _adapters(run: Run, pool: Pool, examples: Examples, precision: str) -> dict[
         return {}
     name = f"generator_{pool.pool}"
     backbone, adapting = resolve(pool.backbone), pool.adapt
-    return adapt(run, name, backbone, examples, pool.labelled, adapting, precision, pool.seed)
+    made = adapt(run, name, backbone, examples, pool.labelled, adapting, precision, pool.seed)
+    return {fold: folder.resolve() for fold, folder in made.items()}
 
 
 def _sampling(pool: Pool, precision: str) -> Sampling:
@@ -170,11 +218,17 @@ def chunk_seed(seed: int, chunk: int) -> int:
     return int(np.random.SeedSequence([seed, chunk]).generate_state(1)[0])
 
 
-def _make(
-    request: Request, backend: Backend, numbers: range, chunk: int, watch: Callable = Backend.watch
-) -> tuple[pd.DataFrame, int]:
-    """The rows of a chunk, and the tokens that they took; `watch` is called while they are written."""
-    pool, backend.watch = request.pool, watch
+def _store(request: Request, backend: Backend, chunks: Chunks, bar: Bar | None, chunk: int) -> int:
+    """Make a chunk and store it; the tokens that it took. The bar moves while its rows are written."""
+    backend.watch = bar.during(chunk) if bar else Backend.watch
+    table, tokens = _make(request, backend, chunks.numbers(chunk), chunk)
+    write_table(chunks.path(chunk), table, private=True)
+    return tokens
+
+
+def _make(request: Request, backend: Backend, numbers: range, chunk: int) -> tuple[pd.DataFrame, int]:
+    """The rows of a chunk, and the tokens that they took."""
+    pool = request.pool
     prompts = {number: _fitting(request, backend, number) for number in numbers}
     asked = [prompt for prompt in prompts.values() if prompt]
     written = iter(backend.generate(asked, chunk_seed(pool.seed, chunk)) if asked else [])
@@ -225,50 +279,6 @@ def _row(request: Request, number: int, prompt: Prompt | None, answer: Answer | 
         "reason": reason,
         **asked,
     }
-
-
-class Chunks:
-    """The stored chunks of a pool: ranges of row numbers with fixed boundaries.
-
-    Chunks of another key, left by an earlier configuration, are removed. A bar shows
-    rows, tokens a second and the time left.
-    """
-
-    def __init__(self, folder: Path, key: str, rows: int, size: int):
-        self.folder, self.rows, self.size = folder, rows, size
-        self.ranges = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
-        self.paths = [
-            folder / f"chunk{n:05d}-{digest(key, [r.start, r.stop])}.parquet"
-            for n, r in enumerate(self.ranges)
-        ]
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for stale in set(folder.iterdir()) - set(self.paths):
-            stale.unlink()
-        self.tokens = 0
-
-    def __iter__(self) -> Iterator[range]:
-        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} rows [{elapsed}<{remaining}{postfix}]"
-        name = self.folder.name.removeprefix(".")
-        with tqdm(total=self.rows, desc=name, bar_format=form, mininterval=1, miniters=0) as self.bar:
-            yield from self.ranges
-
-    def get(self, chunk: int, make: Callable[[Callable], tuple[pd.DataFrame, int]]) -> pd.DataFrame:
-        """The chunk as stored; made first if it is not there, and shown while it is made."""
-        path, numbers = self.paths[chunk], self.ranges[chunk]
-        if not path.exists():
-            table, tokens = make(
-                lambda share, tokens: self._show(numbers.start + share * len(numbers), tokens)
-            )
-            write_table(path, table, private=True)
-            self.tokens += tokens
-        self._show(numbers.stop, 0)
-        return read_table(path)
-
-    def _show(self, rows: float, tokens: int) -> None:
-        """Move the bar to so many rows, and so many tokens beyond those of the finished chunks."""
-        speed = (self.tokens + tokens) / max(self.bar.format_dict["elapsed"], 1e-9)
-        self.bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)  # shown with the next update
-        self.bar.update(rows - self.bar.n)
 
 
 def has_vllm() -> bool:

@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from datasketch import LeanMinHash
 
 from narrutils.data.clusters import words
 from narrutils.data.schema import Schema
@@ -80,7 +79,7 @@ class Row:
     all_words: list[str] = field(init=False)
     copied: tuple[int, str] = (0, "")  # the longest copied run, and whose it is
     similarity: float = float("nan")  # to the fold's cases
-    mark: LeanMinHash | None = None  # hash values for near-duplicates
+    mark: np.ndarray | None = None  # hash values for near-duplicates
     agreement: float = float("nan")  # with the requested labels; NaN where no teacher read
     seen: tuple[int, ...] = field(init=False)  # the prompt's folds with those of the teacher that read
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from datasketch import LeanMinHash, MinHashLSH
+from datasketch import MinHashLSH
 
 from narrutils.data.clusters import PERMUTATIONS, mark, triples
 
@@ -72,28 +72,83 @@ class NearDuplicates:
     """Finds texts whose word triples overlap, by MinHash and locality-sensitive hashing.
 
     `similarity` is the Jaccard similarity in 0..1, estimated to about 0.06 with 128
-    permutations; a candidate of the index counts only if its estimate reaches it. Of
-    a text only its hash values stay: a few kilobytes, however long it is.
+    permutations. A text is looked at if it shares a band, some hash values in a row, with
+    the one that is asked for, and counts if its estimate reaches `similarity`. Of a text
+    stay its hash values, half a kilobyte however long it is, and a number of 64 bits a
+    band, which two that differ do not share in practice. The numbers lie in sorted runs,
+    which are merged as they grow, so that parts are taken in as quickly as single texts.
     """
 
     def __init__(self, similarity: float):
         self.similarity = similarity
-        self.index = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
-        self.known: dict[str, tuple[int, LeanMinHash]] = {}  # uid -> its number, and hash values
+        bands = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)  # how many of how many values
+        self.bands = bands.b, bands.r
+        self.factors = np.random.default_rng(0).integers(2**64, size=self.bands, dtype=np.uint64) | 1
+        self.uids: list[str] = []
+        self.known: set[str] = set()
+        self.values = [_block()]  # hash values of the texts, `BLOCK` of them in each
+        self.latest = np.empty((BLOCK, bands.b), dtype=np.uint64)  # band numbers of the last block
+        self.runs: list[tuple[np.ndarray, np.ndarray]] = []  # of the others: sorted, and whose they are
 
-    def mark(self, words: Sequence[str]) -> LeanMinHash:
+    def mark(self, words: Sequence[str]) -> np.ndarray:
         """The hash values by which a text is compared; the same in every process."""
-        return mark(triples(words))
+        return mark(triples(words)).hashvalues.astype(np.uint32)
 
-    def add(self, uid: str, mark: LeanMinHash) -> None:
+    def add(self, uid: str, mark: np.ndarray) -> None:
         """Remember a text; a uid that is known already keeps its first text."""
-        if uid not in self.known:
-            self.index.insert(uid, mark)
-            self.known[uid] = (len(self.known), mark)
+        if uid in self.known:
+            return
+        place = len(self.uids) % BLOCK
+        self.values[-1][place], self.latest[place] = mark, self._numbers(mark)
+        self.known.add(uid)
+        self.uids.append(uid)
+        if place == BLOCK - 1:
+            self._merge()
 
-    def find(self, mark: LeanMinHash, other_than: str | None = None) -> str | None:
+    def find(self, mark: np.ndarray, other_than: str | None = None) -> str | None:
         """The uid of the most similar known text, the first of equals, if it is similar enough."""
-        near = {uid: self.known[uid] for uid in self.index.query(mark) if uid != other_than}
-        alike = [(mark.jaccard(other), -number, uid) for uid, (number, other) in near.items()]
-        similarity, _, best = max(alike, default=(0.0, 0, None))
-        return best if similarity >= self.similarity else None
+        near = [n for n in self._sharing(self._numbers(mark)) if self.uids[n] != other_than]
+        if not near:
+            return None
+        alike = [np.count_nonzero(self.values[n // BLOCK][n % BLOCK] == mark) for n in near]
+        best = int(np.argmax(alike))
+        return self.uids[near[best]] if alike[best] / PERMUTATIONS >= self.similarity else None
+
+    def _numbers(self, mark: np.ndarray) -> np.ndarray:
+        """A number for each band."""
+        bands, width = self.bands
+        return (mark[: bands * width].reshape(self.bands) * self.factors).sum(axis=1, dtype=np.uint64)
+
+    def _sharing(self, numbers: np.ndarray) -> list[int]:
+        """The texts that share a band, in the order in which they came."""
+        done = len(self.uids) // BLOCK * BLOCK
+        found = {
+            done + n for n in np.flatnonzero((self.latest[: len(self.uids) - done] == numbers).any(axis=1))
+        }
+        for run, owners in self.runs:
+            low, high = (np.searchsorted(run, numbers, side) for side in ("left", "right"))
+            for band in np.flatnonzero(low < high):
+                found.update(owners[low[band] : high[band]].tolist())
+        return sorted(found)
+
+    def _merge(self) -> None:
+        """Make a run of a full block, and one of the last two as long as the later is not the shorter."""
+        owners = np.repeat(np.arange(len(self.uids) - BLOCK, len(self.uids), dtype=np.uint32), self.bands[0])
+        self.runs.append(_sorted(self.latest.ravel(), owners))
+        while len(self.runs) > 1 and len(self.runs[-2][0]) <= len(self.runs[-1][0]):
+            later, earlier = self.runs.pop(), self.runs.pop()
+            self.runs.append(_sorted(*map(np.concatenate, zip(earlier, later))))
+        self.values.append(_block())
+
+
+#: Texts whose hash values lie together, and whose band numbers are not sorted yet.
+BLOCK = 512
+
+
+def _block() -> np.ndarray:
+    return np.empty((BLOCK, PERMUTATIONS), dtype=np.uint32)
+
+
+def _sorted(numbers: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(numbers, kind="stable")  # quick where two sorted runs follow each other
+    return numbers[order], owners[order]

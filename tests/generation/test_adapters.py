@@ -15,6 +15,7 @@ from narrutils.generation.generate import generate_pool
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.prompts import SEPARATOR, Examples
 from narrutils.models.backbones import load_causal, load_tokenizer, resolve
+from narrutils.workers import ALONE, Workers
 
 CASES = word_texts(TOY, 12, seed=4)
 FOLDS = pd.Series(range(12), index=uids(12)) % 3
@@ -176,12 +177,21 @@ def test_the_loss_is_that_of_the_answers_tokens_alone(writer, tmp_path):
     assert loss == pytest.approx(np.mean(losses), rel=0.01)
 
 
-def pool_of(writer, folder, cases=CASES, labels=LABELS):
+def pool_of(writer, folder, cases=CASES, labels=LABELS, size=6, workers=ALONE):
     pool = Pool(
         "p", writer.name, rows=6, seed=2, labelled=True, adapt=QUICK, max_examples=0, max_new_tokens=12
     )
-    tables = generate_pool(Run(folder, "02"), TOY, pool, cases, FOLDS, labels, 6, engine="transformers")
+    run, how = Run(folder, "02"), {"engine": "transformers", "workers": workers}
+    tables = generate_pool(run, TOY, pool, cases, FOLDS, labels, size, **how)
     return pd.concat(tables, ignore_index=True)
+
+
+@pytest.mark.slow
+def test_workers_with_a_model_each_write_what_one_process_writes(writer, tmp_path):
+    alone = pool_of(writer, tmp_path, size=2)
+    for chunk in (tmp_path / "generated/.p").iterdir():
+        chunk.unlink()
+    assert pool_of(writer, tmp_path, size=2, workers=Workers(2, threads=1)).equals(alone)
 
 
 def test_a_row_of_an_adapter_has_seen_its_fold_and_no_other(writer, tmp_path):

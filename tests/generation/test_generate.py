@@ -16,11 +16,14 @@ from tqdm import tqdm as real
 
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
+from narrutils.errors import InputError
+from narrutils.generation import chunks as stored
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
 from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.screening import Screener
+from narrutils.workers import ALONE, Workers
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")
 CASES = pd.DataFrame(
@@ -64,9 +67,11 @@ class Fake(Backend):
         self.closed = True
 
 
-def chunks(run, backend, cases=CASES, labels=LABELS, chunk_size=5, **changes):
+def chunks(run, backend, cases=CASES, labels=LABELS, chunk_size=5, workers=ALONE, **changes):
     pool = Pool(**vars(POOL) | changes)
-    return generate_pool(run, SCHEMA, pool, cases, FOLDS, labels, chunk_size, backend=backend)
+    return generate_pool(
+        run, SCHEMA, pool, cases, FOLDS, labels, chunk_size, workers=workers, backend=backend
+    )
 
 
 def make(run, backend=None, **changes):
@@ -251,7 +256,7 @@ class Slow(Fake):
 def test_the_bar_moves_while_a_chunk_is_made(run, monkeypatch):
     """Forty rows in a chunk of forty looked hung."""
     bars = []
-    monkeypatch.setattr(generate, "tqdm", lambda *a, **k: bars.append(real(*a, **k)) or bars[-1])
+    monkeypatch.setattr(stored, "tqdm", lambda *a, **k: bars.append(real(*a, **k)) or bars[-1])
     backend = Slow()
     backend.shown, backend.bar = [], lambda: bars[-1]
     make(run, backend, chunk_size=12)
@@ -419,3 +424,64 @@ def test_half_a_file_that_a_kill_left_is_removed_and_never_read(run):
     again = Fake()
     make(run, again)
     assert not again.seeds and not list(folder.glob("*.part")) and not list(folder.glob(".*"))
+
+
+class Mortal(Fake):
+    """Kills its process at the second chunk, once; `mark` is there afterwards."""
+
+    def __init__(self, mark):
+        super().__init__()
+        self.mark = mark
+
+    def __reduce__(self):
+        return Mortal, (self.mark,)
+
+    def generate(self, prompts, seed):
+        if seed == chunk_seed(1, 1) and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().generate(prompts, seed)
+
+
+@pytest.mark.parametrize("ray", ["", pytest.param("local", marks=pytest.mark.slow)], ids=["processes", "ray"])
+def test_workers_of_whom_one_is_killed_write_what_one_process_writes(run, tmp_path, ray):
+    cases = CASES.copy()
+    cases.iloc[3, 0] = None
+    pool = {"cases": cases, "labels": with_holes(LABELS, 0.3), "labelled": True, "rows": 30, "chunk_size": 4}
+    alone, other = make(run, **pool), fresh(run)
+    abreast = make(other, Mortal(tmp_path / "mark"), workers=Workers(2, ray, 1), **pool)
+    assert (tmp_path / "mark").exists() and abreast.equals(alone)
+    stored = [
+        {f.name.split("-")[0]: f.read_bytes() for f in one.path("generated/.p").iterdir()}
+        for one in (run, other)
+    ]
+    assert stored[0] == stored[1] and len(stored[0]) == 8
+
+
+def test_workers_make_what_is_missing_and_nothing_else(run, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        make(run, Fake(lives=2))
+    asked, real_spread = [], generate.spread
+    monkeypatch.setattr(
+        generate,
+        "spread",
+        lambda make, parts, who: real_spread(make, asked.append(parts) or parts, ALONE),
+    )
+    make(run, workers=Workers(2))
+    make(run, workers=Workers(2))
+    assert asked == [[2], []]
+
+
+def test_chunks_are_handed_on_in_order_whenever_they_are_made(run, monkeypatch):
+    def backwards(make, parts, who):
+        score = make()
+        yield from ((part, score(part)) for part in reversed(parts))
+
+    monkeypatch.setattr(generate, "spread", backwards)
+    assert make(run).equals(make(fresh(run), workers=Workers(2)))
+
+
+def test_a_run_folder_that_workers_do_not_see_is_told(run, monkeypatch):
+    monkeypatch.setattr(generate, "spread", lambda make, parts, who: iter([(n, 1) for n in parts]))
+    with pytest.raises(InputError, match="workers must see the run folder"):
+        make(run, workers=Workers(2, "192.0.2.7:6379"))

@@ -1,0 +1,64 @@
+"""Parts of work for workers of every kind: each writes a file and says who did it."""
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from narrutils.errors import InputError
+
+
+def square(folder: Path, kill: int, always: bool, fail: int, seconds: float, look: bool, part: int) -> dict:
+    """Write the square of a part's number.
+
+    Args:
+        kill: a part whose worker dies, the first time or `always`; `fail`: one that raises an error.
+        look: whether it says which threads it has, which loads torch.
+    """
+    time.sleep(seconds)
+    mark = folder / "killed"
+    if part == kill and (always or not mark.exists()):
+        with mark.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if part == fail:
+        raise InputError(f"part {part}: the mend")
+    (folder / f"{part}.part").write_text(str(part * part))
+    os.replace(folder / f"{part}.part", folder / f"{part}.txt")
+    return {"pid": os.getpid(), "threads": _threads() if look else None}
+
+
+def squares(
+    folder: Path,
+    kill: int = -1,
+    always: bool = False,
+    fail: int = -1,
+    seconds: float = 0.0,
+    look: bool = False,
+):
+    """The scorer of a worker; one that looks has first set threads as it likes."""
+    if look:
+        import torch
+
+        torch.set_num_threads(3)
+    return partial(square, folder, kill, always, fail, seconds, look)
+
+
+def _threads() -> dict:
+    """What the libraries of a worker use."""
+    import torch
+
+    given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
+    return given | {"torch": torch.get_num_threads()}
+
+
+if __name__ == "__main__":  # what a test interrupts or kills
+    import parts  # workers find it by this name
+
+    from narrutils.workers import Workers, spread
+
+    folder, count, ray = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    for done in spread(partial(parts.squares, folder, seconds=0.5), range(1000), Workers(count, ray, 1)):
+        print(done, flush=True)

@@ -1,0 +1,243 @@
+"""The same parts by one process, several, and a real Ray cluster of this machine, whoever dies."""
+
+import os
+import pickle
+import signal
+import stat
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import parts
+import psutil
+import pytest
+
+from narrutils import cluster, workers
+from narrutils.cluster import joined
+from narrutils.errors import InputError
+from narrutils.workers import Workers, spread
+
+CORES = joblib.cpu_count()
+KINDS = ["", pytest.param("local", marks=pytest.mark.slow)]
+each_kind = pytest.mark.parametrize("ray", KINDS, ids=["processes", "ray"])
+
+
+@pytest.fixture(scope="module")
+def local():
+    """A cluster that tests share: its start takes most of their time. Its environment asks for 3 threads."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in workers.THREADS:
+            patch.setenv(name, "3")
+        with joined("local", 2) as ray:
+            assert signal.getsignal(signal.SIGTERM) is before
+            yield ray
+
+
+@pytest.fixture
+def two(request, ray):
+    """Two workers of a kind."""
+    if ray:
+        request.getfixturevalue("local")
+    return Workers(2, ray, 1)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.glob("*.txt")}
+
+
+def done(folder: Path, who: Workers, count: int = 12, **how) -> list[tuple[int, dict]]:
+    return list(spread(partial(parts.squares, folder, **how), range(count), who))
+
+
+def test_one_process_does_the_parts_in_order(tmp_path):
+    told = done(tmp_path, Workers())
+    assert [part for part, _ in told] == list(range(12)) and {one["pid"] for _, one in told} == {os.getpid()}
+    assert files(tmp_path) == SQUARES
+
+
+SQUARES = {f"{n}.txt": str(n * n) for n in range(12)}
+
+
+@each_kind
+def test_parts_are_done_once_though_a_worker_is_killed_and_each_has_its_threads(two, tmp_path):
+    told = done(tmp_path, two, kill=7, seconds=0.05, look=True)
+    assert (tmp_path / "killed").read_text() == "x"
+    assert sorted(part for part, _ in told) == list(range(12)) and files(tmp_path) == SQUARES
+    assert len({one["pid"] for _, one in told} - {os.getpid()}) >= 2
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "torch": 1}
+    assert all(one["threads"] == threads for _, one in told)
+
+
+@each_kind
+def test_a_part_that_kills_every_worker_is_given_up_and_the_others_stand(two, tmp_path):
+    with pytest.raises(InputError, match="killed|died"):
+        done(tmp_path, two, count=4, kill=1, always=True)
+    assert 1 <= len((tmp_path / "killed").read_text()) <= 4
+    assert {"0.txt", "2.txt", "3.txt"} >= set(files(tmp_path)) >= {"0.txt"}
+
+
+@each_kind
+def test_an_error_of_a_part_is_told_as_it_is(two, tmp_path):
+    with pytest.raises(InputError, match="^part 3: the mend$"):
+        done(tmp_path, two, fail=3)
+
+
+def test_threads_are_the_cores_divided_unless_given(tmp_path):
+    for who, threads in {Workers(2): max(1, CORES // 2), Workers(1, threads=CORES): CORES}.items():
+        (_, told), *_ = done(tmp_path, who, count=2, look=True)
+        assert told["threads"]["torch"] == threads
+
+
+def test_a_worker_of_other_versions_is_refused_by_what_differs(tmp_path, monkeypatch):
+    here = workers.versions()
+    wanted = here | {"numpy": "0.1", "narrutils": "abc"}
+    told = f"numpy {here['numpy']}, not 0.1"
+    make = pickle.dumps(partial(parts.squares, tmp_path))
+    _, error = pickle.loads(workers.Actor(make, 1, wanted)({"item": np.array([3])})["told"][0])
+    assert isinstance(error, InputError) and told in str(error)
+    assert f"narrutils {here['narrutils']}, not abc" in str(error) and "Python" not in str(error)
+    monkeypatch.setattr(workers, "versions", lambda: wanted)
+    with pytest.raises(InputError, match=told):
+        done(tmp_path, Workers(2))
+    assert not files(tmp_path)
+
+
+def test_a_worker_with_fewer_cores_than_threads_is_refused(tmp_path):
+    with pytest.raises(InputError, match=f"{CORES} cores, fewer than {CORES + 1} threads"):
+        done(tmp_path, Workers(1, threads=CORES + 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads", "gpus"),
+    [
+        (Workers(2), 8, 0),
+        (Workers(4), 5, 0),  # nodes of 16 and 8 cores: three of five on the one, one on the other
+        (Workers(3, threads=8), 8, 0),
+        (Workers(24), 1, 0),
+        (Workers(1), 16, 1),
+    ],
+)
+def test_threads_are_the_most_with_which_a_cluster_has_room(asked, threads, gpus):
+    nodes = [{"Alive": alive, "Resources": {"CPU": c, "GPU": g}} for alive, c, g in FARM]
+    assert workers._threads(nodes, asked, gpus) == threads
+
+
+FARM = [(True, 16, 1), (True, 8, 0), (False, 64, 8)]
+
+
+@pytest.mark.parametrize(("asked", "gpus"), [(Workers(25), 0), (Workers(4, threads=8), 0), (Workers(2), 1)])
+def test_a_cluster_without_room_is_told(asked, gpus):
+    nodes = [{"Alive": alive, "Resources": {"CPU": c, "GPU": g}} for alive, c, g in FARM]
+    with pytest.raises(InputError, match=f"not for {asked.count}; give fewer workers"):
+        workers._threads(nodes, asked, gpus)
+
+
+def test_nothing_is_started_for_no_parts(monkeypatch):
+    monkeypatch.setattr(workers, "joined", None)
+    assert list(spread(parts.squares, [], Workers(2, "local"))) == []
+
+
+# --- what others can reach or read ------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone(local, tmp_path):
+    done(tmp_path, Workers(2, "local", 1), count=2)
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in processes
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 5 and all(ip.startswith("127.") or ip == "::1" for ip in listening)
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    session = Path(local._private.worker._global_node.get_session_dir_path())
+    assert session.is_relative_to(token.parent)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0" and os.environ["RAY_AUTH_MODE"] == "token"
+    cluster._check_strangers("here", local.get_runtime_context().gcs_address)
+
+
+OPEN = """
+import ray, narrutils.cluster as cluster
+with cluster._own_folder() as folder, cluster._environment(cluster.QUIET | cluster.LOOPBACK):
+    cluster.os.environ["RAY_AUTH_MODE"] = "disabled"
+    with cluster._connected("local", num_cpus=1, **cluster._local(folder)) as ray:
+        cluster._check_strangers("here", ray.get_runtime_context().gcs_address)
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_lets_strangers_in_is_refused():
+    found = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=False)
+    assert "Ray at here: the cluster lets in whoever reaches it" in found.stderr
+
+
+def test_an_address_without_a_token_is_refused(monkeypatch, tmp_path):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match="there is no token; start the cluster with RAY_AUTH_MODE=token"):
+        cluster._checked("192.0.2.7:6379")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    assert cluster._checked("192.0.2.7:6379") == "192.0.2.7:6379"
+    with pytest.raises(InputError, match="on a node of the cluster"):
+        cluster._checked("ray://192.0.2.7:10001")
+
+
+def test_without_ray_one_line_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match="pip install 'narrutils\\[scale\\]'"):
+        done(tmp_path, Workers(2, "local", 1))
+
+
+# --- what is left behind ----------------------------------------------------------------------
+
+
+def begun(folder: Path, ray: str) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """A process with two workers that are at work, and all that it started."""
+    call = [sys.executable, parts.__file__, str(folder), "2", ray]
+    driver = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert driver.stdout.readline()
+    return driver, psutil.Process(driver.pid).children(recursive=True)
+
+
+def left_of(driver: subprocess.Popen) -> list[Path]:
+    place = Path(min(cluster.tempfile.gettempdir(), "/tmp", key=len))
+    return list(place.glob(f"{cluster.PREFIX}{driver.pid}-*"))
+
+
+def wait_until(holds, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ray", ["", "local"])
+def test_all_that_was_started_ends_with_the_driver(tmp_path, ray, how):
+    driver, started = begun(tmp_path, ray)
+    assert len(started) >= 2
+    assert len(left_of(driver)) == (1 if ray else 0)
+    if how == signal.SIGKILL:  # Ray's agents, which know no text, seek their head for a minute or two
+        started = [process for process in started if "Agent" not in " ".join(process.cmdline())]
+    driver.send_signal(how)
+    driver.communicate()
+    wait_until(lambda: gone(started))
+    if how == signal.SIGKILL and ray:
+        with cluster._own_folder():  # of the next one, who finds what was left
+            pass
+    assert not left_of(driver)
