@@ -1,7 +1,7 @@
 """Linear members, as scikit-learn reads them one by one and as they read together: speed, memory, codes.
 
-    python -m benchmarks.terms [outputs/demo] [--rows 1024] [--texts FEATURES.csv]
-    python -m benchmarks.terms [outputs/demo] --memory 10000 1000000
+    OMP_NUM_THREADS=1 python -m benchmarks.terms [outputs/demo] [--rows 1024] [--texts FEATURES.csv]
+    OMP_NUM_THREADS=1 python -m benchmarks.terms [outputs/demo] --memory 10000 1000000
 
 All fold models of the run's linear members read distinct made texts of several seeds: the demo's,
 and their sentences drawn anew to 235 and to 1,024 words a row; with `--texts` also those of a
@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
-from threadpoolctl import threadpool_limits
 
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.files import read_json
@@ -57,8 +56,7 @@ def main() -> None:
     tables |= {f"{n} words": next(drawn(made, n, given.rows)) for n in (235, 1024)}
     if given.texts:
         tables["real"] = pd.read_csv(given.texts, dtype=str).fillna("").drop(columns="uid").head(given.rows)
-    with threadpool_limits(1):
-        lines = {name: compare(linear_models(given.folder, schema), texts) for name, texts in tables.items()}
+    lines = {name: compare(linear_models(given.folder, schema), texts) for name, texts in tables.items()}
     show(f"{len(linear_models(given.folder, schema))} linear models", pd.DataFrame(lines).T)
 
 
@@ -140,7 +138,7 @@ def by_scikit_learn(model: TfidfModel, texts: pd.DataFrame) -> pd.DataFrame:
 def remember(folder: str, schema: Schema, rows: int) -> dict[str, float]:
     """Read so many distinct rows."""
     models, made, seconds = linear_models(folder, schema), made_texts(schema), 0.0
-    with Sampled() as memory, threadpool_limits(1):
+    with Sampled() as memory:
         for texts in drawn(made, 100, rows, own=3):
             start = time.thread_time()
             together(models, texts)
