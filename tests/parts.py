@@ -4,9 +4,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from narrutils.crossfit.coding import Coding
 from narrutils.errors import InputError
 
 
@@ -44,6 +46,18 @@ def squares(
 
         torch.set_num_threads(3)
     return partial(square, folder, kill, always, fail, seconds, look)
+
+
+@dataclass(frozen=True)
+class Dying(Coding):
+    """Codes as ever, but that the worker of the second part is killed in the midst of it, once."""
+
+    def _write(self, deployed, texts, folder, watch):
+        mark = self.parts.folder.parent / "killed"
+        if folder.name.startswith(".part000001.") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._write(deployed, texts, folder, watch)
 
 
 def _threads() -> dict:
