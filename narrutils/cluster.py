@@ -38,13 +38,22 @@ QUIET = {
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 STORE = 100 * 2**20  # bytes of the object store, which holds part numbers and counts
 PREFIX = "narray-"  # of its folder, with the process that made it: Ray's sockets need a short path
-#: Asks a cluster, without a token, what a stranger may ask.
+#: Asks a cluster, without a token, what a stranger may ask; the error of one who is refused; seconds to wait.
 STRANGER = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+REFUSED, PATIENCE = "AuthenticationError", 60
+#: What a worker on another machine takes over from the environment of the driver.
+PASSED = (
+    *("NARRUTILS_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
+    *("DO_NOT_TRACK", "TOKENIZERS_PARALLELISM"),
+)
+SHORT = "/tmp"  # where there is one, Ray's sockets have a short path
+
+_joined = ("", "")  # what `joined` was asked for by whom this process is connected, and the cluster's address
 
 
 @contextmanager
 def joined(address: str, cpus: int) -> Iterator[ModuleType]:
-    """Ray, connected for the length of the block; within another such block, that connection.
+    """Ray, connected for the length of the block; within another such block for the address, that connection.
 
     Args:
         address: `local` starts a cluster of this machine, which ends with the block; else that of a cluster,
@@ -52,10 +61,16 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
         cpus: of a local cluster, how many its workers may ask for together.
 
     Raises:
-        InputError: Ray is not installed, no cluster answers there, or it lets strangers in.
+        InputError: Ray is not installed, no cluster answers there, it lets strangers in, or this process
+            is connected to another one.
     """
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
+        if _joined != (address, ray.get_runtime_context().gcs_address):
+            raise InputError(
+                f"Ray at {address}: this process is connected to Ray already, by other means or elsewhere; "
+                "call ray.shutdown() first, or start a new process"
+            )
         yield ray
     elif address == LOCAL:
         with (
@@ -86,6 +101,7 @@ def _ray() -> ModuleType:
 @contextmanager
 def _connected(name: str, **how) -> Iterator[ModuleType]:
     """Ray, started or found as `ray.init` is told, and left at the end of the block."""
+    global _joined
     ray, main = _ray(), threading.current_thread() is threading.main_thread()
     from ray._private import ray_constants
 
@@ -96,12 +112,14 @@ def _connected(name: str, **how) -> Iterator[ModuleType]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
         if main:
             signal.signal(signal.SIGTERM, before)  # Ray put one of its own there
+        _joined = name, ray.get_runtime_context().gcs_address
         yield ray
     except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         if ray.is_initialized():
             raise
-        raise InputError(f"Ray at {name}: {_line(error)}") from None
+        raise InputError(f"Ray at {name}: {first_line(error)}") from None
     finally:
+        _joined = ("", "")
         ray.shutdown()
 
 
@@ -124,13 +142,18 @@ def _token(folder: Path) -> dict[str, str]:
     return {"RAY_AUTH_TOKEN_PATH": str(path), "RAY_AUTH_TOKEN": ""}
 
 
+def _place() -> Path:
+    """The folder of temporary ones with the shortest path."""
+    return Path(min((p for p in (tempfile.gettempdir(), SHORT) if os.path.isdir(p)), key=len))
+
+
 @contextmanager
 def _own_folder() -> Iterator[Path]:
     """A folder that its owner alone may enter, gone at the end; those of killed processes go first.
 
     Ray opens its own folder to everybody, so that lies within.
     """
-    place = Path(min(tempfile.gettempdir(), "/tmp", key=len))
+    place = _place()
     for left in place.glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
@@ -180,20 +203,91 @@ def _check_strangers(name: str, address: str) -> None:
     """That a cluster refuses whoever comes without its token.
 
     Raises:
-        InputError: it does not.
+        InputError: it does not, or that cannot be found out.
     """
     alone = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")} | {
         "RAY_AUTH_MODE": "disabled"
     }
-    asked = subprocess.run(
-        [sys.executable, "-c", STRANGER, address], env=alone, capture_output=True, check=False
+    call = [sys.executable, "-c", STRANGER, address]
+    try:
+        asked = subprocess.run(call, env=alone, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {PATIENCE} seconds"
+    else:
+        said = last_line(asked.stderr)
+        if asked.returncode == 0:
+            raise InputError(
+                f"Ray at {name}: the cluster lets in whoever reaches it; start it anew with "
+                "RAY_AUTH_MODE=token"
+            )
+        if REFUSED in asked.stderr:
+            return
+    raise InputError(
+        f"Ray at {name}: whether it refuses strangers cannot be found out ({said}); see that this machine "
+        "reaches it and has its version of Ray"
     )
-    if asked.returncode == 0:
+
+
+def passed() -> dict[str, str]:
+    """What of this process's environment a worker takes over."""
+    return {name: os.environ[name] for name in PASSED if name in os.environ}
+
+
+def room(nodes: list[dict], count: int, threads: int, gpus: int) -> int:
+    """Threads of each of `count` workers: as asked for, or with 0 the most for which a cluster has room.
+
+    Args:
+        nodes: as `ray.nodes` tells them.
+        gpus: of each worker, 0 or 1.
+
+    Raises:
+        InputError: it has no room.
+    """
+    have = [node["Resources"] for node in nodes if node["Alive"]]
+
+    def fit(threads: int) -> int:
+        cores = [int(one.get("CPU", 0) // threads) for one in have]
+        return sum(min(n, int(one.get("GPU", 0))) if gpus else n for n, one in zip(cores, have))
+
+    most = int(max((one.get("CPU", 0) for one in have), default=0))
+    threads = threads or next((n for n in range(most, 0, -1) if fit(n) >= count), 1)
+    if fit(threads) < count:
+        kind = "a GPU and " if gpus else ""
         raise InputError(
-            f"Ray at {name}: the cluster lets in whoever reaches it; start it anew with RAY_AUTH_MODE=token"
+            f"the cluster has room for {fit(threads)} workers with {kind}{threads} threads each, not for "
+            f"{count}; give fewer workers or threads"
         )
+    return threads
 
 
-def _line(error: Exception) -> str:
+def node_cores() -> int:
+    """Cores that Ray gives away on the machine of this worker."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    return int(next(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == own))
+
+
+def what_ended(kinds: ModuleType, error: Exception) -> str:
+    """What to say of an error of Ray's own, which no part raised; of its kinds some are deaths."""
+    name = type(error).__name__
+    if isinstance(error, kinds.RayActorError) and error.actor_init_failed:
+        return f"a worker could not start ({last_line(error)}); all machines need this package and its extras"
+    if isinstance(error, kinds.NodeDiedError | kinds.LocalRayletDiedError):
+        return f"a machine of the Ray cluster went away ({name}); start again, what is done is kept"
+    if isinstance(error, kinds.RayActorError | kinds.WorkerCrashedError | kinds.OutOfMemoryError):
+        return (
+            f"Ray gave up: a worker died again and again, at its start or by a part ({name}), most likely "
+            "for want of memory; give fewer workers, or smaller parts"
+        )
+    return f"Ray could not go on ({name}: {first_line(error)}); start again, what is done is kept"
+
+
+def first_line(error: Exception) -> str:
     """The first line of what Ray says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def last_line(said: object) -> str:
+    """The last line of a traceback, which names its error."""
+    return (str(said).strip() or "no error is told").splitlines()[-1]

@@ -19,7 +19,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from narrutils.cluster import joined
+from joblib import cpu_count
+from joblib.externals import loky
+
+from narrutils.cluster import joined, node_cores, passed, room, what_ended
 from narrutils.errors import InputError
 from narrutils.versions import versions
 
@@ -27,8 +30,6 @@ T = TypeVar("T")
 
 #: Libraries read these while they load.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-#: What a worker on another machine takes over from the environment of the driver.
-PASSED = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
 #: How often a part is tried whose worker dies: it may be the part that kills.
 TRIES = 3
 
@@ -44,7 +45,7 @@ class Workers:
     def __post_init__(self):
         if self.count < 1 or self.threads < 0:
             raise InputError(
-                f"workers: {self.count} of {self.threads} threads; it takes 1 or more of 0 or more"
+                f"--workers {self.count}, --threads {self.threads}: give 1 or more, and 0 or more (0: as fit)"
             )
 
     @property
@@ -55,7 +56,7 @@ class Workers:
     @property
     def each(self) -> int:
         """Threads of each."""
-        return self.threads or max(1, _cores() // self.count)
+        return self.threads or max(1, cpu_count() // self.count)
 
 
 #: This process.
@@ -63,7 +64,11 @@ ALONE = Workers()
 
 
 def spread(
-    make: Callable[[], Callable[[int], T]], parts: Sequence[int], workers: Workers
+    make: Callable[[], Callable[[int], T]],
+    parts: Sequence[int],
+    workers: Workers,
+    neural: bool = True,
+    settled: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[int, T]]:
     """Do every part once and yield (part, what came of it) as they end, in any order.
 
@@ -74,85 +79,101 @@ def spread(
             function, a partial of one, an instance of a module's class), holds no text, and names files by
             absolute paths, which all machines of a cluster see.
         parts: their numbers, each once.
+        neural: whether a worker uses a GPU where there is one; in a cluster with GPUs each gets its own.
+        settled: told the threads of each worker once they are known, before the first part.
 
     Raises:
-        InputError: a worker cannot work as the driver asks, or one part killed its worker again and again.
+        InputError: a worker cannot work as the driver asks, or was killed again and again.
         Exception: what `make` or the function raises, of the first part that does.
     """
     if not parts:
         return
-    if workers.alone:
+    settled = settled or (lambda threads: None)
+    if workers.ray:
+        yield from _on_ray(make, parts, workers, neural, settled)
+    elif workers.alone:
+        settled(workers.each)
         score = make()
         yield from ((part, score(part)) for part in parts)
-    elif workers.ray:
-        yield from _on_ray(make, parts, workers)
     else:
+        settled(workers.each)
         yield from _in_processes(make, parts, workers)
 
 
 def _in_processes(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[tuple[int, T]]:
-    """With fresh processes for what is left whenever one of them died, unless that brings on no part."""
-    left, fruitless = dict.fromkeys(parts), 0
-    while left:
-        before = len(left)
-        for part, told in _round(make, list(left), workers):
-            del left[part]
-            yield part, told
-        fruitless = fruitless + 1 if len(left) == before else 0
-        if fruitless == TRIES:
+    """With fresh processes whenever one died, which ends all of them.
+
+    What was in hand then comes after all else, and at last one at a time with nobody beside it: so
+    everything is done but the parts that kill, and those are known.
+    """
+    killed, fruitless = dict.fromkeys(parts, 0), 0  # of what is left, how often it was in hand
+    while killed:
+        if min(killed.values()) == TRIES:
             raise InputError(
-                f"none of {before} parts was finished before a worker was killed, {TRIES} times, most likely "
-                f"for want of memory; give fewer workers than {workers.count}"
+                f"a worker was killed {TRIES} times at part {', '.join(map(str, killed))}, at last with no "
+                "other beside it, most likely for want of memory; go on where there is more of it"
             )
-        if left:
-            print(
-                f"a worker was killed, most likely for want of memory; {len(left)} parts are taken up again"
+        if fruitless == 2 * TRIES:
+            raise InputError(
+                f"none of {len(killed)} parts was done before a worker was killed, {fruitless} times, most "
+                "likely for want of memory; give fewer workers"
             )
+        before = len(killed)
+        yield from _round(make, killed, workers)
+        fruitless = fruitless + 1 if len(killed) == before else 0
+        if killed:
+            print(f"a worker was killed, most likely for want of memory; {len(killed)} parts are left")
 
 
-def _round(make: Callable, parts: list[int], workers: Workers) -> Iterator[tuple[int, T]]:
-    """The parts that processes finish before one of them dies."""
-    from joblib.externals.loky import FIRST_COMPLETED, BrokenProcessPool, ProcessPoolExecutor, wait
-
-    threads = workers.each
-    count = min(workers.count, len(parts))
-    begin = (os.getpid(), pickle.dumps(make), threads, versions())
-    pool = ProcessPoolExecutor(count, env=_limits(threads), initializer=_begin, initargs=begin)
+def _round(make: Callable, killed: dict[int, int], workers: Workers) -> Iterator[tuple[int, T]]:
+    """The parts that processes finish before one of them dies, which leave `killed`."""
+    shared = sorted((part for part in killed if killed[part] < TRIES - 1), key=killed.get)
+    parts = shared or [part for part in killed if killed[part] == TRIES - 1]
+    count = min(workers.count, len(shared)) or 1
+    hands = 2 * count if shared else 1  # two parts a worker: the second is at hand when the first is done
+    begin = (os.getpid(), pickle.dumps(make), workers.each, versions(), count)
+    pool = loky.ProcessPoolExecutor(count, env=_limits(workers.each), initializer=_begin, initargs=begin)
     waiting, asked = iter(parts), {}
     try:
         while True:
-            # Two parts a worker: the second is at hand when the first is done.
-            asked |= {pool.submit(_do, part): part for part in islice(waiting, 2 * count - len(asked))}
+            asked |= {pool.submit(_do, part): part for part in islice(waiting, hands - len(asked))}
             if not asked:
                 return
-            for done in wait(asked, return_when=FIRST_COMPLETED).done:
-                part = asked.pop(done)
-                if not isinstance(done.exception(), BrokenProcessPool):
-                    yield part, done.result()
-    except BrokenProcessPool:  # of the pool itself, which takes no more parts
-        return
+            done = loky.wait(asked, return_when=loky.FIRST_COMPLETED).done
+            for one in done:
+                if not isinstance(one.exception(), loky.BrokenProcessPool):
+                    del killed[asked[one]]
+                    yield asked.pop(one), one.result()
+            if not done.isdisjoint(asked):
+                raise loky.BrokenProcessPool
+    except loky.BrokenProcessPool:  # raised too by the pool itself, which takes no more parts
+        for part in asked.values():
+            killed[part] += 1
     finally:
         pool.shutdown(kill_workers=True)
 
 
-def _on_ray(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[tuple[int, T]]:
+def _on_ray(
+    make: Callable, parts: Sequence[int], workers: Workers, neural: bool, settled: Callable[[int], object]
+) -> Iterator[tuple[int, T]]:
     """By actors of Ray Data, which starts one anew that died, and gives it the parts that it had in hand."""
-    cpus = max(_cores(), workers.count * max(workers.threads, 1))
+    cpus = max(cpu_count(), workers.count * max(workers.threads, 1))
     with joined(workers.ray, cpus) as ray:
         count = min(workers.count, len(parts))
-        gpus = int("GPU" in ray.cluster_resources())
-        threads = _threads(ray.nodes(), workers, gpus)
+        gpus = int(neural and "GPU" in ray.cluster_resources())
+        threads = room(ray.nodes(), workers.count, workers.threads, gpus)
+        settled(threads)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray 2.60 deprecates `max_task_retries`, and has nothing else
             done = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
                 Actor,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
-                fn_constructor_args=(pickle.dumps(make), threads, versions(), sys.path),
+                fn_constructor_args=(1 if gpus else count, pickle.dumps(make), threads, versions(), sys.path),
                 num_cpus=threads,
                 num_gpus=gpus,
                 max_task_retries=TRIES - 1,
-                runtime_env={"env_vars": _environment(threads)},
+                runtime_env={"env_vars": _limits(threads) | passed()},
             )
         try:
             with closing(iter(done.iter_rows())) as rows:  # left early, it gives the actors back
@@ -162,40 +183,7 @@ def _on_ray(make: Callable, parts: Sequence[int], workers: Workers) -> Iterator[
                         raise error
                     yield row["part"], told
         except ray.exceptions.RayError as error:
-            raise InputError(
-                f"Ray gave up a part whose worker died {TRIES} times, or could start none "
-                f"({type(error).__name__}); if memory is short give fewer workers, or smaller parts"
-            ) from None
-
-
-def _threads(nodes: list[dict], workers: Workers, gpus: int) -> int:
-    """Threads of each worker: as asked for, or the most with which a cluster has room for all of them.
-
-    Raises:
-        InputError: it has none.
-    """
-    have = [node["Resources"] for node in nodes if node["Alive"]]
-
-    def room(threads: int) -> int:
-        return sum(
-            int(min(one.get("CPU", 0) // threads, one.get("GPU", 0) if gpus else sys.maxsize)) for one in have
-        )
-
-    most = int(max((one.get("CPU", 0) for one in have), default=0))
-    fitting = (n for n in range(most, 0, -1) if room(n) >= workers.count)
-    threads = workers.threads or next(fitting, 1)
-    if room(threads) < workers.count:
-        kind = "a GPU and " if gpus else ""
-        raise InputError(
-            f"the cluster has room for {room(threads)} workers with {kind}{threads} threads each, not for "
-            f"{workers.count}; give fewer workers or threads"
-        )
-    return threads
-
-
-def _environment(threads: int) -> dict[str, str]:
-    passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-    return _limits(threads) | passed
+            raise InputError(what_ended(ray.exceptions, error)) from None
 
 
 def _limits(threads: int) -> dict[str, str]:
@@ -203,14 +191,14 @@ def _limits(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREADS, str(threads)) | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    from joblib import cpu_count
-
-    return cpu_count()
-
-
 # What follows runs in the workers.
+
+_sharers = 1
+
+
+def sharers() -> int:
+    """How many workers share the memory that this process has: 1 unless it is one of several."""
+    return _sharers
 
 
 class Worker:
@@ -239,47 +227,67 @@ class Worker:
         return self.score(part)
 
 
+def _sent(error: Exception) -> Exception:
+    """The error, or one of its words if it cannot travel: that would look as if the worker had died."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
 def _check(threads: int, wanted: dict[str, str]) -> None:
     have = versions()
     other = [
         f"{name} {have.get(name)}, not {value}" for name, value in wanted.items() if have.get(name) != value
     ]
-    if _cores() < threads:
-        other.append(f"{_cores()} cores, fewer than {threads} threads")
+    if cpu_count() < threads:
+        other.append(f"{cpu_count()} cores, fewer than {threads} threads")
     if other:
         raise InputError(f"a worker on {platform.node()} has {'; '.join(other)}")
 
 
 class Actor:
-    """A worker as Ray Data calls one: a part is a batch of one row, and its errors travel as values."""
+    """A worker as Ray Data calls one: a part is a batch of one row, and its errors travel as values.
 
-    def __init__(self, *told):
-        self.worker = Worker(*told)
+    Args:
+        count: how many workers there are that may come to share a machine's memory.
+        make, threads, …: see `Worker`.
+    """
+
+    def __init__(self, count: int, make: bytes, threads: int, *told):
+        global _sharers
+        _sharers = min(count, max(1, node_cores() // threads)) if count > 1 else 1
+        self.worker = Worker(make, threads, *told)
 
     def __call__(self, batch: dict) -> dict:
         (part,) = batch["item"].tolist()
         try:
             told = self.worker(part), None
         except Exception as error:
-            told = None, error
+            told = None, _sent(error)
         return {"part": [part], "told": [pickle.dumps(told)]}
 
 
 _worker = None  # of a process
 
 
-def _begin(parent: int, *told) -> None:
-    """Make the worker of a process."""
-    from joblib.externals.loky import process_executor
-
-    global _worker
-    process_executor._USE_PSUTIL = False  # it would start a process anew that holds 300 MB more than at first
+def _begin(parent: int, make: bytes, threads: int, wanted: dict[str, str], count: int) -> None:
+    """Make the worker of a process, one of so many."""
+    global _worker, _sharers
+    loky.process_executor._USE_PSUTIL = (
+        False  # it would start a process anew that holds 300 MB more than at first
+    )
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    _worker = Worker(*told)
+    _sharers = count
+    _worker = Worker(make, threads, wanted)
 
 
 def _do(part: int):
-    return _worker(part)
+    try:
+        return _worker(part)
+    except Exception as error:
+        raise _sent(error)  # noqa: B904 (mostly the same one)
 
 
 def end_with(parent: int) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from narrutils.crossfit.coding import Coding
 from narrutils.errors import InputError
+from narrutils.workers import sharers
 
 
-def square(folder: Path, kill: int, always: bool, fail: int, seconds: float, look: bool, part: int) -> dict:
+def square(
+    folder: Path, kill: int, always: bool, fail: int, seconds: float, look: bool, kind: type, part: int
+) -> dict:
     """Write the square of a part's number.
 
     Args:
@@ -26,10 +29,10 @@ def square(folder: Path, kill: int, always: bool, fail: int, seconds: float, loo
             file.write("x")
         os.kill(os.getpid(), signal.SIGKILL)
     if part == fail:
-        raise InputError(f"part {part}: the mend")
+        raise kind(f"part {part}: the mend")
     (folder / f"{part}.part").write_text(str(part * part))
     os.replace(folder / f"{part}.part", folder / f"{part}.txt")
-    return {"pid": os.getpid(), "threads": _threads() if look else None}
+    return {"pid": os.getpid(), "threads": _threads() if look else None, "sharers": sharers()}
 
 
 def squares(
@@ -39,13 +42,42 @@ def squares(
     fail: int = -1,
     seconds: float = 0.0,
     look: bool = False,
+    kind: type = InputError,
 ):
     """The scorer of a worker; one that looks has first set threads as it likes."""
     if look:
         import torch
 
         torch.set_num_threads(3)
-    return partial(square, folder, kill, always, fail, seconds, look)
+    return partial(square, folder, kill, always, fail, seconds, look, kind)
+
+
+class Unpicklable(Exception):
+    """An error that holds what cannot be pickled."""
+
+    def __init__(self, told: str):
+        super().__init__(told)
+        self.held = lambda: None
+
+
+class Unreadable(Exception):
+    """An error that is pickled, but cannot be made of that again."""
+
+    def __init__(self, told: str, *, _of: object = None):
+        super().__init__(told)
+
+    def __reduce__(self):
+        return Unreadable, ()
+
+
+def failing(kind: type):
+    """No scorer, but an error of a kind."""
+    raise kind("at once")
+
+
+def stillborn(folder: Path):
+    """No scorer: the worker dies at its start."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import os
 import pickle
+import re
 import signal
 import stat
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -96,17 +99,101 @@ def test_cases_are_coded_alike_by_one_process_and_by_two_workers_of_whom_one_is_
 
 
 @each_kind
-def test_a_part_that_kills_every_worker_is_given_up_and_the_others_stand(two, tmp_path):
-    with pytest.raises(InputError, match="killed|died"):
-        done(tmp_path, two, count=4, kill=1, always=True)
-    assert 1 <= len((tmp_path / "killed").read_text()) <= 4 * workers.TRIES  # each part that goes on gives as many more
-    assert {"0.txt", "2.txt", "3.txt"} >= set(files(tmp_path)) >= {"0.txt"}
+def test_a_part_that_kills_every_worker_is_given_up_and_the_others_stand(two, tmp_path, capsys):
+    """In processes it comes last, so that all others are done."""
+    with pytest.raises(InputError, match="killed|died") as told:
+        done(tmp_path, two, count=30, kill=2, always=True)
+    assert len((tmp_path / "killed").read_text()) == workers.TRIES
+    if not two.ray:
+        assert "killed 3 times at part 2, at last with no other beside it" in str(told.value)
+        assert len(files(tmp_path)) == 29
+        left = [int(line.split("; ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+        assert left[1] < 8
+
+
+def test_workers_that_all_die_at_their_start_are_given_up(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="none of 30 parts was done before a worker was killed, 2 times"):
+        monkeypatch.setattr(workers, "TRIES", 1)
+        list(spread(partial(parts.stillborn, tmp_path), range(30), Workers(2)))
 
 
 @each_kind
 def test_an_error_of_a_part_is_told_as_it_is(two, tmp_path):
     with pytest.raises(InputError, match="^part 3: the mend$"):
         done(tmp_path, two, fail=3)
+
+
+@pytest.mark.parametrize("kind", [parts.Unpicklable, parts.Unreadable])
+@each_kind
+def test_an_error_that_cannot_travel_is_told_in_its_words(two, tmp_path, kind):
+    with pytest.raises(RuntimeError, match=f"^{kind.__name__}: part 3: the mend$"):
+        done(tmp_path, two, fail=3, kind=kind)
+    with pytest.raises(RuntimeError, match=f"^{kind.__name__}: at once$"):
+        list(spread(partial(parts.failing, kind), range(2), two))
+
+
+@pytest.mark.parametrize(("count", "threads"), [(0, 0), (1, -1)])
+def test_no_workers_or_fewer_than_no_threads_are_refused(count, threads):
+    with pytest.raises(InputError, match=f"--workers {count}, --threads {threads}: give 1 or more, and 0"):
+        Workers(count, threads=threads)
+
+
+@each_kind
+def test_threads_are_told_once_and_workers_know_how_many_share_their_memory(two, tmp_path):
+    threads = []
+    told = list(spread(partial(parts.squares, tmp_path), range(6), two, settled=threads.append))
+    assert threads == [1] and {one["sharers"] for _, one in told} == {2} and workers.sharers() == 1
+
+
+def test_this_process_shares_its_memory_with_nobody_and_tells_its_threads(tmp_path):
+    threads = []
+    ((_, told),) = spread(partial(parts.squares, tmp_path), [4], Workers(), settled=threads.append)
+    assert told["sharers"] == 1 and threads == [CORES]
+
+
+@pytest.mark.parametrize(("cores", "sharing"), [(64, 6), (16, 4), (2, 1)])
+def test_actors_share_a_machine_as_many_as_its_cores_have_room_for(monkeypatch, tmp_path, cores, sharing):
+    monkeypatch.setattr(workers, "node_cores", lambda: cores)
+    monkeypatch.setattr(workers, "_sharers", 1)
+    make = pickle.dumps(partial(parts.squares, tmp_path))
+    workers.Actor(6, make, 4, {})
+    assert workers.sharers() == sharing
+    workers.Actor(1, make, 4, {})
+    assert workers.sharers() == 1
+
+
+def test_only_neural_work_asks_a_cluster_for_gpus(monkeypatch):
+    asked = []
+    fake = SimpleNamespace(cluster_resources=lambda: {"GPU": 1}, nodes=lambda: [])
+    monkeypatch.setattr(workers, "joined", lambda *_: nullcontext(fake))
+    monkeypatch.setattr(workers, "room", lambda nodes, count, threads, gpus: asked.append(gpus) or 1 / 0)
+    for neural in (True, False):
+        with pytest.raises(ZeroDivisionError):
+            list(spread(parts.squares, [1], Workers(1, "local"), neural))
+    assert asked == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ActorDiedError", "Ray gave up: a worker died again and again, .* .ActorDiedError., "),
+        ("WorkerCrashedError", "Ray gave up: a worker died again and again, .* .WorkerCrashedError., "),
+        ("OutOfMemoryError", "Ray gave up: a worker died again and again, .* .OutOfMemoryError., "),
+        ("NodeDiedError", "a machine of the Ray cluster went away"),
+        ("ObjectStoreFullError", "Ray could not go on \\(ObjectStoreFullError: "),
+    ],
+)
+def test_errors_of_ray_are_told_as_what_they_are(kind, said):
+    kinds = pytest.importorskip("ray.exceptions")
+    error, told = getattr(kinds, kind), {"ActorDiedError": [], "WorkerCrashedError": []}.get(kind, ["one"])
+    assert re.match(said, cluster.what_ended(kinds, error(*told)))
+
+
+def test_a_worker_that_could_not_start_is_no_death():
+    """Such as one on a machine without this package."""
+    kinds = pytest.importorskip("ray.exceptions")
+    error = kinds.RayActorError("a", "It died.\n  Traceback\nModuleNotFoundError: no narrutils", True)
+    assert cluster.what_ended(kinds, error).startswith("a worker could not start (ModuleNotFoundError: no n")
 
 
 def test_threads_are_the_cores_divided_unless_given(tmp_path):
@@ -120,7 +207,7 @@ def test_a_worker_of_other_versions_is_refused_by_what_differs(tmp_path, monkeyp
     wanted = here | {"numpy": "0.1", "narrutils": "abc"}
     told = f"numpy {here['numpy']}, not 0.1"
     make = pickle.dumps(partial(parts.squares, tmp_path))
-    _, error = pickle.loads(workers.Actor(make, 1, wanted)({"item": np.array([3])})["told"][0])
+    _, error = pickle.loads(workers.Actor(1, make, 1, wanted)({"item": np.array([3])})["told"][0])
     assert isinstance(error, InputError) and told in str(error)
     assert f"narrutils {here['narrutils']}, not abc" in str(error) and "Python" not in str(error)
     monkeypatch.setattr(workers, "versions", lambda: wanted)
@@ -146,7 +233,7 @@ def test_a_worker_with_fewer_cores_than_threads_is_refused(tmp_path):
 )
 def test_threads_are_the_most_with_which_a_cluster_has_room(asked, threads, gpus):
     nodes = [{"Alive": alive, "Resources": {"CPU": c, "GPU": g}} for alive, c, g in FARM]
-    assert workers._threads(nodes, asked, gpus) == threads
+    assert cluster.room(nodes, asked.count, asked.threads, gpus) == threads
 
 
 FARM = [(True, 16, 1), (True, 8, 0), (False, 64, 8)]
@@ -156,7 +243,7 @@ FARM = [(True, 16, 1), (True, 8, 0), (False, 64, 8)]
 def test_a_cluster_without_room_is_told(asked, gpus):
     nodes = [{"Alive": alive, "Resources": {"CPU": c, "GPU": g}} for alive, c, g in FARM]
     with pytest.raises(InputError, match=f"not for {asked.count}; give fewer workers"):
-        workers._threads(nodes, asked, gpus)
+        cluster.room(nodes, asked.count, asked.threads, gpus)
 
 
 def test_nothing_is_started_for_no_parts(monkeypatch):
@@ -185,6 +272,60 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone
     assert session.is_relative_to(token.parent)
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0" and os.environ["RAY_AUTH_MODE"] == "token"
     cluster._check_strangers("here", local.get_runtime_context().gcs_address)
+
+
+@pytest.mark.slow
+def test_another_cluster_than_the_one_in_use_is_refused(local):
+    with (
+        pytest.raises(InputError, match="Ray at 192.0.2.7:6379: this process is connected to Ray already"),
+        joined("192.0.2.7:6379", 1),
+    ):
+        pass
+
+
+def test_a_connection_that_others_made_is_refused(monkeypatch):
+    context = SimpleNamespace(gcs_address="192.0.2.7:6379")
+    fake = SimpleNamespace(is_initialized=lambda: True, get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(cluster, "_joined", ("", ""))
+    for address in ("local", "192.0.2.7:6379"):
+        with (
+            pytest.raises(InputError, match="connected to Ray already, by other means .* ray.shutdown"),
+            joined(address, 1),
+        ):
+            pass
+    monkeypatch.setattr(cluster, "_joined", ("auto", "192.0.2.7:6379"))
+    with joined("auto", 1) as ray:
+        assert ray is fake
+
+
+@pytest.mark.parametrize(
+    ("stranger", "said"),
+    [
+        ("import no_such_module", "cannot be found out \\(ModuleNotFoundError"),
+        ("raise SystemExit('AuthenticationError: no')", ""),
+        ("", "the cluster lets in whoever reaches it"),
+        ("import time; time.sleep(60)", "cannot be found out \\(no answer within 1 seconds"),
+    ],
+)
+def test_only_a_refusal_proves_that_strangers_are_refused(monkeypatch, stranger, said):
+    monkeypatch.setattr(cluster, "STRANGER", stranger)
+    monkeypatch.setattr(cluster, "PATIENCE", 1 if "sleep" in stranger else 60)
+    with pytest.raises(InputError, match=f"^Ray at here: .*{said}") if said else nullcontext():
+        cluster._check_strangers("here", "192.0.2.7:6379")
+
+
+def test_a_folder_that_is_not_there_is_no_place_for_the_clusters(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert cluster._place() == Path("/tmp")
+    monkeypatch.setattr(cluster, "SHORT", "/nil")
+    assert cluster._place() == tmp_path
+
+
+def test_a_worker_elsewhere_is_told_where_models_lie(monkeypatch):
+    monkeypatch.setenv("NARRUTILS_CACHE", "cache")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert cluster.passed()["NARRUTILS_CACHE"] == "cache" and "HF_HOME" not in cluster.passed()
 
 
 OPEN = """
@@ -232,8 +373,7 @@ def begun(folder: Path, ray: str) -> tuple[subprocess.Popen, list[psutil.Process
 
 
 def left_of(driver: subprocess.Popen) -> list[Path]:
-    place = Path(min(cluster.tempfile.gettempdir(), "/tmp", key=len))
-    return list(place.glob(f"{cluster.PREFIX}{driver.pid}-*"))
+    return list(cluster._place().glob(f"{cluster.PREFIX}{driver.pid}-*"))
 
 
 def wait_until(holds, seconds: float = 60) -> None:

@@ -76,7 +76,7 @@ class NearDuplicates:
     the one that is asked for, and counts if its estimate reaches `similarity`. Of a text
     stay its hash values, half a kilobyte however long it is, and a number of 64 bits a
     band, which two that differ do not share in practice. The numbers lie in sorted runs,
-    which are merged as they grow, so that parts are taken in as quickly as single texts.
+    which are merged as they grow.
     """
 
     def __init__(self, similarity: float):
@@ -104,6 +104,11 @@ class NearDuplicates:
         self.uids.append(uid)
         if place == BLOCK - 1:
             self._merge()
+
+    def merge(self, other: "NearDuplicates") -> None:
+        """Remember the texts of another index, of a later part, in their order: as if added here."""
+        for n, uid in enumerate(other.uids):
+            self.add(uid, other.values[n // BLOCK][n % BLOCK])
 
     def find(self, mark: np.ndarray, other_than: str | None = None) -> str | None:
         """The uid of the most similar known text, the first of equals, if it is similar enough."""

@@ -20,9 +20,11 @@ from narrutils.errors import InputError
 from narrutils.generation import chunks as stored
 from narrutils.generation import generate
 from narrutils.generation.engines import Answer, Backend, Sampling
-from narrutils.generation.generate import UNSCREENED, chunk_seed, generate_pool
+from narrutils.generation.generate import generate_pool
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.screening import Screener
+from narrutils.generation.writing import UNSCREENED, Scribe, chunk_seed
+from narrutils.models.backbones import Backbone
 from narrutils.workers import ALONE, Workers
 
 SCHEMA = load_schema("params/schemas/nvdrs.yaml")
@@ -43,6 +45,7 @@ class Fake(Backend):
 
     name, version, form = "fake", "1", "chat"
     settings = {"size": 1}
+    backbone = Backbone("fake", "hub", "none/fake")
 
     def __init__(self, lives=99, seconds=0.0):
         self.lives, self.seconds, self.seeds, self.prompts, self.closed = lives, seconds, [], [], False
@@ -485,3 +488,16 @@ def test_a_run_folder_that_workers_do_not_see_is_told(run, monkeypatch):
     monkeypatch.setattr(generate, "spread", lambda make, parts, who: iter([(n, 1) for n in parts]))
     with pytest.raises(InputError, match="workers must see the run folder"):
         make(run, workers=Workers(2, "192.0.2.7:6379"))
+
+
+@pytest.mark.parametrize("kind", ["packaged", "local"])
+def test_a_model_that_a_worker_does_not_see_is_told_before_its_first_chunk(run, tmp_path, kind):
+    backend = Fake()
+    backend.backbone = Backbone("fake", kind, str(tmp_path / "weights"))
+    held = stored.Chunks(tmp_path / "chunks", "key", 12, 5)
+    scribe = Scribe(POOL, SCHEMA, {}, backend, held)
+    with pytest.raises(InputError, match="weights: a worker on .* does not see the model fake; let"):
+        scribe()
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(InputError, match="its machine must see the run folder"):
+        scribe()

@@ -119,3 +119,19 @@ def test_verdicts_are_those_of_datasketchs_index_in_every_block(similarity, monk
         found += expected is not None
         plain.add(uid, values), ours.add(uid, ours.mark(text))
     assert found > 15 and len(ours.runs) > 1 and len(ours.uids) == len(plain.known)
+
+
+def test_halves_that_are_merged_are_the_index_of_all_texts_in_order(monkeypatch):
+    monkeypatch.setattr(repeats, "BLOCK", 4)
+    rng = np.random.default_rng(3)
+    texts = [(f"u{n % 25}", list(np.roll(TEXT, rng.integers(3) * 20 + n % 2))) for n in range(30)]
+    whole, first, second = (NearDuplicates(similarity=0.7) for _ in range(3))
+    for n, (uid, text) in enumerate(texts):
+        whole.add(uid, whole.mark(text))
+        (first if n < 17 else second).add(uid, whole.mark(text))
+    first.merge(second)
+    assert first.uids == whole.uids and len(first.runs) == len(whole.runs) > 1
+    for uid, text in texts:
+        for other_than in (None, uid):
+            found = whole.find(whole.mark(text), other_than)
+            assert found and first.find(whole.mark(text), other_than) == found
