@@ -21,8 +21,9 @@ from narrutils import cluster, workers
 from narrutils import predict as predicting
 from narrutils.cluster import joined
 from narrutils.crossfit import coding
+from narrutils.data.outputs import Outputs
 from narrutils.errors import InputError
-from narrutils.predict import Outputs, predict
+from narrutils.predict import predict
 from narrutils.workers import Workers, spread
 
 CORES = joblib.cpu_count()
@@ -99,7 +100,9 @@ def test_cases_are_coded_alike_by_one_process_and_by_two_workers_of_whom_one_is_
 def test_a_part_that_kills_every_worker_is_given_up_and_the_others_stand(two, tmp_path):
     with pytest.raises(InputError, match="killed|died"):
         done(tmp_path, two, count=4, kill=1, always=True)
-    assert 1 <= len((tmp_path / "killed").read_text()) <= 4 * workers.TRIES  # each part that goes on gives as many more
+    assert (
+        1 <= len((tmp_path / "killed").read_text()) <= 4 * workers.TRIES
+    )  # each part that goes on gives as many more
     assert {"0.txt", "2.txt", "3.txt"} >= set(files(tmp_path)) >= {"0.txt"}
 
 
