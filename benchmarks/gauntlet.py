@@ -30,11 +30,12 @@ from narrutils.bundle import bundle
 from narrutils.data.cases import load_data
 from narrutils.data.intake.incoming import Incoming
 from narrutils.data.intake.schema_file import load_schema
+from narrutils.data.outputs import Outputs
 from narrutils.errors import InputError
 from narrutils.labels.review import check_review, read_review
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile
-from narrutils.predict import Outputs, predict
+from narrutils.predict import predict
 from narrutils.report.build import build_report
 
 from .damage import BINARY, CSV, HARMLESS, NEARLY, TEXT, damaged

@@ -26,7 +26,8 @@ import pandas as pd
 
 from narrutils.crossfit import coding
 from narrutils.data.files import digest
-from narrutils.predict import Outputs, predict
+from narrutils.data.outputs import Outputs
+from narrutils.predict import predict
 
 from .toy_task import Task
 

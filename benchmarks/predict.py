@@ -109,7 +109,7 @@ def write_seed(folder: Path, seed: int, rows: int) -> None:
 def coded(words: list[str], out: Path, kills: int) -> dict[str, float]:
     """What the command takes, killed so many times before it may end."""
     parts, rng, seconds, peak = out.with_name(f".{out.name}.parts"), random.Random(kills), 0.0, 0.0
-    stops = sorted(rng.random() for _ in range(kills))
+    stops = sorted(rng.uniform(0, 0.9) for _ in range(kills))
     while not out.exists():
         begun, command = time.monotonic(), [sys.executable, "-m", "narrutils", "predict", *words]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -123,6 +123,7 @@ def coded(words: list[str], out: Path, kills: int) -> dict[str, float]:
         seconds += time.monotonic() - begun
         if process.returncode not in (0, -signal.SIGKILL):
             raise RuntimeError(f"narrutils predict ended with {process.returncode}")
+    assert not stops, "the command ended before it could be killed so often"
     with out.open() as lines:
         rows = sum(1 for _ in lines) - 1
     return {"seconds": round(seconds, 1), "rows a second": round(rows / seconds), "MB": round(peak / 1e6)}

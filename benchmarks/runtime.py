@@ -17,7 +17,8 @@ from shutil import copy
 from tempfile import TemporaryDirectory
 
 from narrutils.bundle import RUNTIME, bundle
-from narrutils.predict import Outputs, predict
+from narrutils.data.outputs import Outputs
+from narrutils.predict import predict
 
 
 def main() -> None:

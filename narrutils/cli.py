@@ -219,7 +219,8 @@ def _predict(given: argparse.Namespace) -> None:
     They have a column for the uid and one for each narrative, as the run's own test_features.csv. They
     are coded in parts, so their size does not matter; killed, the same command codes the parts that are
     missing. A fault is found before a model is loaded."""
-    from narrutils.predict import Outputs, predict, summary
+    from narrutils.data.outputs import Outputs
+    from narrutils.predict import predict, summary
     from narrutils.workers import Workers
 
     files = (given.out, given.probabilities, given.evidence)

@@ -11,6 +11,8 @@ and numbers; text only where `show_text` asks for it.
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,11 +30,14 @@ from narrutils.data.outputs import Outputs, link, put
 from narrutils.data.parts import Parts
 from narrutils.data.tables import by_uid, row_groups, table_writer, write_table
 from narrutils.errors import InputError
-from narrutils.models.precision import fastest, slow
+from narrutils.models.precision import fastest, has_gpu, slow
 from narrutils.versions import versions
 
 if TYPE_CHECKING:
     from narrutils.workers import Workers
+
+#: The rows that were left out, beside the parts.
+FAULTS = "faults.csv"
 
 
 def predict(
@@ -63,31 +68,25 @@ def predict(
     """
     features = Path(features)
     outputs.check(features)
-    parts = Parts.beside(outputs.codes)
-    if not parts.begun:
-        outputs.check_free()
-    sharers = workers.count if workers else 1
-    deployed = Deployed.open(run, precision, sharers)
+    deployed = Deployed.open(run, precision)
     if outputs.probabilities is not None and not deployed.can_flag:
         raise InputError(
             f"{run}: has no calibration and flags; run its 06_ensemble, or leave probabilities out"
         )
     _settle(deployed)
-    folder, held, *files = (
-        path.absolute() for path in (deployed.run.folder, parts.folder, *tables_in(features, deployed.schema))
-    )
-    tables = tuple(outputs.tables)
-    work = Coding(folder, tuple(files), Parts(held), tables, outputs.show_text, precision, sharers)
+    parts = Parts.beside(outputs.codes)
     with parts.held():
-        threads = _threads(work, deployed, workers)
-        incoming = _begin(work, deployed, features, outputs, threads)
+        if not parts.begun:
+            outputs.check_free()
+        parts, incoming = _begin(parts, deployed, features, outputs, precision, workers)
+        deployed = _as_begun(parts, deployed)
         if parts.missing(len(incoming.places)):
             outputs.check_free()
             _tell_slow(deployed)
         with _bar(incoming.rows, disable=not progress) as bar:
-            _do(work, deployed, incoming, workers, threads, bar)
-        _put_all(work, incoming, outputs)
-        counts = _counts(work, incoming)
+            _do(_coding(parts, deployed, incoming, outputs), deployed, incoming, workers, bar)
+        _put_all(parts, incoming, outputs)
+        counts = _counts(parts, incoming)
         parts.end()
     return counts
 
@@ -137,105 +136,146 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
     print(f"{counts['rows']} cases coded, {len(ordered)} written", flush=True)
 
 
-def _threads(work: Coding, deployed: Deployed, workers: "Workers | None") -> int:
-    """Threads of whoever reads: as asked for, as when the parts were begun, or as suits this machine."""
-    asked = workers and workers.threads
-    if not asked and work.parts.begun:
-        asked = work.parts.manifest["of"].get("--threads")
-    if workers and not workers.alone:
-        return asked or workers.each
-    if not deployed.precisions:  # arithmetic of one thread
-        return asked or 1
-    import torch
-
-    if asked:
-        torch.set_num_threads(asked)
-    return torch.get_num_threads()
-
-
-def _begin(work: Coding, deployed: Deployed, features: Path, outputs: Outputs, threads: int) -> Incoming:
-    """The cases, checked now or when the parts were begun.
+def _begin(
+    parts: Parts,
+    deployed: Deployed,
+    features: Path,
+    outputs: Outputs,
+    precision: str,
+    workers: "Workers | None",
+) -> tuple[Parts, Incoming]:
+    """The parts and the cases, checked now or when the parts were begun.
 
     Raises:
         InputError: there are parts of other work, or the features are faulty.
     """
-    of = _decides(work, deployed, outputs.faults is not None) | {"--threads": threads}
-    if work.parts.goes_on(of, outputs.overwrite):
-        return Incoming.restored(work.files, deployed.schema, work.parts.manifest["found"])
+    files, asked = tables_in(features, deployed.schema), workers.threads if workers else 0
+    of = _decides(deployed, files, outputs)
+    settled = {"--precision": sorted(deployed.precisions), "--threads": _threads(deployed, workers)}
+    if parts.begun:
+        # What was left to the machine is as the first one had it.
+        given = {"--precision": settled["--precision"] if precision != "auto" else None}
+        other = parts.differ(of | given | {"--threads": asked if asked and deployed.precisions else None})
+        if not other:
+            parts = parts.known()
+            return parts, Incoming.restored(files, deployed.schema, parts.manifest["found"])
+        said = f"{parts.folder}: holds an unfinished prediction that differs in {', '.join(other)}"
+        if not outputs.overwrite:
+            raise InputError(f"{said}; finish that one, or add --overwrite to give it up")
+        print(f"{said}; it is given up", flush=True)
+        parts.give_up()
     incoming = Incoming.check(features, deployed.schema, part_rows(deployed), outputs.faults is not None)
     for note in incoming.notes:
         print(note, flush=True)
-    work.parts.begin(of, incoming.found)
-    return incoming
+    faults = pd.DataFrame(incoming.faults, columns=["file", "line", "reason"])
+    write_table(parts.folder / FAULTS, faults)
+    return parts.begin(of | settled, incoming.found), incoming
 
 
-def _decides(work: Coding, deployed: Deployed, leave_out: bool) -> dict[str, object]:
-    """All that decides the bytes of the parts, by the names that people know."""
+def _decides(deployed: Deployed, files: tuple[Path, ...], outputs: Outputs) -> dict[str, object]:
+    """All that decides the bytes of the parts but precision and threads, by the names that people know."""
     return {
         "the run": content(deployed),
         **versions(),
-        "--precision": sorted(deployed.precisions),
-        "--probabilities": "probabilities" in work.tables,
-        "--evidence": "evidence" in work.tables,
-        "--show-text": work.show_text,
-        "--faults": leave_out,
-        **{f"the features {path.name}": digest(path) for path in work.files},
+        "a GPU": bool(deployed.precisions) and has_gpu(),
+        "--probabilities": outputs.probabilities is not None,
+        "--evidence": outputs.evidence is not None,
+        "--show-text": outputs.show_text,
+        "--faults": outputs.faults is not None,
+        **{f"the features {path.name}": digest(path) for path in files},
     }
 
 
-def _do(
-    work: Coding,
-    deployed: Deployed,
-    incoming: Incoming,
-    workers: "Workers | None",
-    threads: int,
-    bar: tqdm,
-) -> None:
+def _threads(deployed: Deployed, workers: "Workers | None") -> int | None:
+    """Threads of whoever reads: as asked for, or as suits this machine; None where a cluster decides."""
+    if not deployed.precisions:
+        return 0  # they change nothing
+    if workers and not workers.alone:
+        return workers.threads or (None if workers.ray else workers.each)
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _as_begun(parts: Parts, deployed: Deployed) -> Deployed:
+    """The ensemble in the precision in which its parts were begun."""
+    begun = parts.manifest["of"]["--precision"]
+    if begun == sorted(deployed.precisions):
+        return deployed
+    return Deployed.open(deployed.run.folder, begun[0] if len(begun) == 1 else "")
+
+
+def _coding(parts: Parts, deployed: Deployed, incoming: Incoming, outputs: Outputs) -> Coding:
+    files = tuple(path.absolute() for path in incoming.files)
+    own = replace(parts, folder=parts.folder.absolute())
+    run = deployed.run.folder.absolute()
+    return Coding(run, files, own, tuple(outputs.tables), outputs.show_text, deployed.precision)
+
+
+def _do(work: Coding, deployed: Deployed, incoming: Incoming, workers: "Workers | None", bar: tqdm) -> None:
     """Code the parts that are missing, here or by workers."""
     missing = work.parts.missing(len(incoming.places))
     bar.update(sum(map(incoming.rows_of, set(range(len(incoming.places))) - set(missing))))
+    threads = work.parts.manifest["of"]["--threads"] or 0
     if workers is None or workers.alone:
+        if threads and missing:
+            import torch
+
+            torch.set_num_threads(threads)
+        code_part = work.coder(deployed, incoming, bar.update)
         for number in missing:
-            work.coder(deployed, incoming, bar.update)(number)
+            code_part(number)
         return
     from narrutils.workers import spread
 
-    for number, _ in spread(work, missing, replace(workers, threads=threads)):
+    def settled(found: int) -> None:
+        if deployed.precisions and not threads:
+            work.parts.settle("--threads", found)
+
+    who = replace(workers, threads=workers.threads or threads)
+    for number, _ in spread(work, missing, who, bool(deployed.precisions), settled):
         bar.update(incoming.rows_of(number))
 
 
-def _put_all(work: Coding, incoming: Incoming, outputs: Outputs) -> None:
+def _put_all(parts: Parts, incoming: Incoming, outputs: Outputs) -> None:
     """Make one result of the parts, and give it its place."""
-    made, count = work.parts.folder / "results", len(incoming.places)
+    made, numbers = parts.folder / "results", range(len(incoming.places))
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
-    for name, place in outputs.files.items():
-        private = name == "evidence" and outputs.show_text
-        if name == "faults":
-            write_table(
-                made / "faults.csv", pd.DataFrame(incoming.faults, columns=["file", "line", "reason"])
-            )
-            put(made / "faults.csv", place, outputs.overwrite)
-        elif place.suffix:
-            result = made / f"{name}{place.suffix}"
+    if outputs.faults is not None:
+        put(parts.folder / FAULTS, outputs.faults, outputs.overwrite)
+    for name, place in outputs.tables.items():
+        private, result = name == "evidence" and outputs.show_text, made / f"{name}{place.suffix}"
+        if place.suffix:
             with table_writer(result, private) as write:
-                for part in work.parts.files(f"{name}.parquet", count):
-                    for table in row_groups(part):
-                        write(table)
-            put(result, place, outputs.overwrite)
+                for number in numbers:
+                    with _part(parts, number) as folder:
+                        for table in row_groups(folder / f"{name}.parquet"):
+                            write(table)
         else:
-            (made / name).mkdir(mode=0o700 if private else 0o755)
-            for part in work.parts.files(f"{name}.parquet", count):
-                link(part, made / name / f"{part.parent.name}.parquet")
-            put(made / name, place, outputs.overwrite)
+            result.mkdir(mode=0o700 if private else 0o755)
+            for number in numbers:
+                link(parts.path(number) / f"{name}.parquet", result / f"part{number:06d}.parquet")
+        put(result, place, outputs.overwrite)
 
 
-def _counts(work: Coding, incoming: Incoming) -> dict[str, int]:
+def _counts(parts: Parts, incoming: Incoming) -> dict[str, int]:
     """What all parts come to."""
     total = Counter()
-    for part in work.parts.files(COUNTS, len(incoming.places)):
-        total.update(read_json(part))
-    return dict(total) | {"mended": incoming.mended, "faults": len(incoming.faults)}
+    for number in range(len(incoming.places)):
+        with _part(parts, number) as folder:
+            total.update(read_json(folder / COUNTS))
+    return dict(total) | {"mended": incoming.mended, "faults": incoming.left_out}
+
+
+@contextmanager
+def _part(parts: Parts, number: int) -> Iterator[Path]:
+    """The folder of a part, around its reading."""
+    folder = parts.path(number)
+    try:
+        yield folder
+    except InputError:
+        raise InputError(f"{folder}: is damaged; remove it and give the same command again") from None
 
 
 def _settle(deployed: Deployed) -> None:

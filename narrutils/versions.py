@@ -1,4 +1,4 @@
-"""What must be equal in all processes that work on one thing, now or later: versions, and this package's code."""
+"""What must be equal in all processes that work on one thing, now or later: versions and code."""
 
 import hashlib
 import platform
@@ -15,7 +15,7 @@ DECIDING = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Name -> version of all that decides what comes of a part: Python, packages, and this one by its code."""
+    """Name -> version of all that decides what comes of a part; of this package the digest of its code."""
     found = {"Python": platform.python_version(), "narrutils": code_digest()}
     for name in DECIDING:
         try:

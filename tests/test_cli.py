@@ -13,10 +13,10 @@ import pytest
 from narrutils import paths
 from narrutils.cli import main
 from narrutils.data import demo
+from narrutils.data.outputs import Outputs
 from narrutils.paths import OUTPUTS
 from narrutils.pipeline import runner
 from narrutils.pipeline.runner import RunFailed
-from narrutils.predict import Outputs
 from narrutils.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,14 +10,16 @@ from deployments import TEST, features
 from toys import TOY, word_texts
 
 from narrutils.crossfit import coding as module
+from narrutils.crossfit import deployed as deploying
 from narrutils.crossfit.coding import inert
 from narrutils.crossfit.deployed import Deployed
+from narrutils.data.outputs import Outputs
 from narrutils.data.parts import Parts
 from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.flags import Flagging
-from narrutils.predict import Outputs, predict, predict_format, summary
+from narrutils.predict import predict, predict_format, summary
 
 SECRET = "zebra crossing at dawn"
 
@@ -225,6 +227,52 @@ def test_what_changed_since_a_prediction_stopped_is_named(tfidf_run, tmp_path, m
     counts = predict(tfidf_run.folder, path, outputs, progress=False)  # given up, and all coded anew
     assert counts["rows"] == 15
     assert codes_of(outputs.codes).index.tolist() == list(TEST.index[::-1])
+
+
+def test_what_was_left_to_the_machine_is_as_the_first_one_had_it(
+    deployed_run, tmp_path, monkeypatch, small_parts
+):
+    """Threads, and a precision of `auto`: whoever goes on reads as it was begun."""
+    path, out = features(tmp_path, TEST), Outputs(tmp_path / "out.csv", tmp_path / "p.parquet")
+    monkeypatch.setattr(deploying, "resolved", lambda word: "bfloat16" if word == "auto" else word)
+    stopping(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        predict(deployed_run.folder, path, out, progress=False, precision="auto")
+    monkeypatch.setattr(deploying, "resolved", lambda word: "float32" if word == "auto" else word)
+    with pytest.raises(InputError, match="differs in --precision; "):
+        predict(deployed_run.folder, path, out, progress=False, precision="float32")
+    predict(deployed_run.folder, path, out, progress=False, precision="auto")
+    whole = Outputs(tmp_path / "whole.csv", tmp_path / "w.parquet")
+    predict(deployed_run.folder, path, whole, progress=False, precision="bfloat16")
+    assert out.probabilities.read_bytes() == whole.probabilities.read_bytes()
+
+
+def test_the_bytes_do_not_depend_on_the_memory_that_is_free(deployed_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 4)
+    ends = []
+    for free in (10**12, 0):
+        monkeypatch.setattr(deploying, "_free_bytes", lambda neural, free=free: free)
+        _, outputs = run_on(deployed_run, tmp_path, probabilities=tmp_path / "p.parquet")
+        ends.append([file.read_bytes() for file in outputs.files.values()])
+    assert ends[0] == ends[1]
+
+
+def test_a_prediction_killed_while_it_cleared_up_leaves_nothing_behind(tfidf_run, tmp_path):
+    _, outputs = run_on(tfidf_run, tmp_path)
+    (tmp_path / ".out.csv.parts" / "part000000-abc").mkdir(parents=True)
+    with pytest.raises(InputError, match="is there already"):
+        predict(tfidf_run.folder, tmp_path / "new.csv", Outputs(outputs.codes), progress=False)
+    assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv"]
+
+
+def test_a_damaged_part_is_named_with_its_mend(tfidf_run, tmp_path, monkeypatch, small_parts):
+    outputs = stopped(tfidf_run, tmp_path, monkeypatch, after=3)
+    broken = next((tmp_path / ".out.csv.parts").glob("part000001-*"))
+    (broken / "codes.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="part000001-.*: is damaged; remove it and give the same command"):
+        predict(tfidf_run.folder, tmp_path / "new.csv", outputs, progress=False)
+    shutil.rmtree(broken)
+    assert predict(tfidf_run.folder, tmp_path / "new.csv", outputs, progress=False)["rows"] == 15
 
 
 def test_two_predictions_do_not_work_on_the_same_parts(tfidf_run, tmp_path):

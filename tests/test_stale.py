@@ -9,10 +9,11 @@ from toys import TOY
 from narrutils.bundle import bundle
 from narrutils.crossfit.rounds import gain_since
 from narrutils.crossfit.teachers import Teachers
+from narrutils.data.outputs import Outputs
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
-from narrutils.predict import Outputs, predict
+from narrutils.predict import predict
 from narrutils.report.build import build_report
 from narrutils.report.explore import explore
 

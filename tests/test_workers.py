@@ -24,8 +24,9 @@ from narrutils import cluster, workers
 from narrutils import predict as predicting
 from narrutils.cluster import joined
 from narrutils.crossfit import coding
+from narrutils.data.outputs import Outputs
 from narrutils.errors import InputError
-from narrutils.predict import Outputs, predict
+from narrutils.predict import predict
 from narrutils.workers import Workers, spread
 
 CORES = joblib.cpu_count()

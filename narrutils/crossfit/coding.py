@@ -15,9 +15,10 @@ from narrutils.data.tables import table_writer
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
 
-#: Rows that are read together where all models stay loaded. `reading.BLOCK` divides it, so no batch differs.
+#: Rows that are read together where all models stay loaded, and written together. `learner.BLOCK` divides
+#: it, so no batch differs.
 PIECE = 1024
-#: Rows of a part where reading is quick, or every model is loaded anew for each part.
+#: Rows of a part where reading is quick, or loading takes long.
 LARGE_PART = 16 * PIECE
 #: Sentences that are written for each positive code, and cases whose evidence is sought together.
 SENTENCES, EVIDENCE_ROWS = 3, 64
@@ -42,7 +43,6 @@ class Coding:
         tables: what is made of every part, of `codes`, `probabilities` and `evidence`.
         show_text: whether evidence quotes its sentences.
         precision: in which neural models read; empty: that of the run.
-        sharers: how many such workers there are, who may share one memory.
     """
 
     run: Path
@@ -51,7 +51,6 @@ class Coding:
     tables: tuple[str, ...]
     show_text: bool
     precision: str
-    sharers: int = 1
 
     def __call__(self) -> Callable[[int], dict[str, int]]:
         """The function that codes a part by its number, on any machine that sees the same files.
@@ -59,7 +58,9 @@ class Coding:
         Raises:
             InputError: the run folder is another one here.
         """
-        deployed = Deployed.open(self.run, self.precision, self.sharers)
+        from narrutils.workers import sharers
+
+        deployed = Deployed.open(self.run, self.precision, sharers())
         manifest = self.parts.manifest
         if manifest["of"]["the run"] != content(deployed):
             raise InputError(f"{self.run}: has changed; start again")
@@ -70,14 +71,14 @@ class Coding:
     ) -> Callable[[int], dict[str, int]]:
         """The same with what this process has opened."""
 
-        def code(number: int) -> dict[str, int]:
+        def code_part(number: int) -> dict[str, int]:
             texts = incoming.part(number)
             with self.parts.write(number) as folder:
                 counts = self._write(deployed, texts, folder, watch)
                 write_json(folder / COUNTS, counts)
             return counts
 
-        return code
+        return code_part
 
     def _write(self, deployed: Deployed, texts: pd.DataFrame, folder: Path, watch: Watch) -> dict[str, int]:
         """The tables of some cases, and what they count."""
@@ -88,11 +89,12 @@ class Coding:
                 name: stack.enter_context(table_writer(folder / f"{name}.parquet", hidden))
                 for name, hidden in private.items()
             }
-            piece = PIECE if deployed.all_fit else len(texts)
-            for start in range(0, len(texts), piece):
-                some = texts.iloc[start : start + piece]
+            together = PIECE if deployed.all_fit else len(texts)
+            for start in range(0, len(texts), together):
+                some = texts.iloc[start : start + together]
                 for name, table in self._tables(deployed, some, counts, watch):
-                    write[name](table)
+                    for row in range(0, max(len(table), 1), PIECE):  # as ever, whatever is read together
+                        write[name](table.iloc[row : row + PIECE])
         return counts
 
     def _tables(
@@ -112,8 +114,8 @@ class Coding:
 
 
 def part_rows(deployed: Deployed) -> int:
-    """Cases of a part: what a kill may cost, and what loading is paid for."""
-    return PIECE if deployed.all_fit and deployed.precisions else LARGE_PART
+    """Cases of a part: what a kill may cost, and what loading is paid for; the same on every machine."""
+    return LARGE_PART if deployed.heavy or not deployed.precisions else PIECE
 
 
 def content(deployed: Deployed) -> str:

@@ -7,7 +7,6 @@ Codes come from the probabilities as the run scored them; calibrated, they say h
 code can be trusted.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,8 @@ from narrutils.evaluation.flags import Flagging
 from narrutils.models.learner import Model, in_groups
 from narrutils.models.precision import resolved
 
+#: Bytes of weights from which on loading them takes long.
+HEAVY = 4 * 2**30
 SCHEMA, ENSEMBLE, CALIBRATION, FLAGS = "schema.json", "ensemble.json", "calibration.json", "flags.json"
 
 
@@ -201,9 +202,18 @@ class Deployed:
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
         *others, largest = sorted([0, *map(_bytes, bases)])
         own = [_bytes(folder) for name in members for folder in self._siblings(name)]
-        return sum([*own, *others]) * wider <= (_free_bytes() / self.sharers - largest * wider) / 2
+        return (
+            sum([*own, *others]) * wider
+            <= (_free_bytes(bool(self.precisions)) / self.sharers - largest * wider) / 2
+        )
 
-    @property
+    @cached_property
+    def heavy(self) -> bool:
+        """Whether loading its models takes long, whatever memory there is to keep them."""
+        folders = {*self.models, *(self.base_folder(name) for name in self.bases)}
+        return self.needs_hub or sum(map(_bytes, folders)) > HEAVY
+
+    @cached_property
     def precisions(self) -> set[str]:
         """In which its neural models read."""
         configs = [read_json(path / "training.json")["config"] for path in self.models]
@@ -220,8 +230,11 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
 
 
-def _free_bytes() -> float:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
+def _free_bytes(neural: bool) -> float:
+    """Of the memory that the models go to: the GPU's where there is one and they use it."""
+    if neural:
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available

@@ -8,6 +8,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from narrutils.errors import REFUSED, InputError
 
 #: In a folder that was made whole: name -> digest of each file in it.
 CONTENTS = "files.json"
+HOST = re.sub(r"\W", "-", platform.node())[:32]
 AGAIN = "it is damaged: remove it and run its notebook again, or restore it"
 
 
@@ -41,7 +43,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except Exception as error:
         number = _number(error)
         own = getattr(error, "filename", None)
-        if number not in REFUSED or (own is not None and f".{path.name}.{os.getpid()}.part" not in str(own)):
+        if number not in REFUSED or (own is not None and _temporary(path).name not in str(own)):
             raise
         raise OSError(number, os.strerror(number), str(path)) from None
 
@@ -52,13 +54,19 @@ def _number(error: Exception) -> int | None:
     return getattr(error, "errno", None) or (int(found[1]) if found else None)
 
 
+def _temporary(path: Path) -> Path:
+    """What becomes a file; several machines may write into one folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{HOST}.part")
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path)
     for rest in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = rest.name.split(".")[-2]
-        if rest == temporary or (pid.isdigit() and not psutil.pid_exists(int(pid))):
+        pid, _, host = rest.name.split(".")[-2].partition("@")
+        ended = host in ("", HOST) and pid.isdigit() and not psutil.pid_exists(int(pid))
+        if rest == temporary or ended:
             _remove(rest)  # of this process, or of one that was killed
     try:
         yield temporary

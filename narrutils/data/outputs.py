@@ -2,12 +2,16 @@
 
 import filecmp
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from narrutils.data.files import atomic
 from narrutils.errors import InputError
+
+#: A file in a folder of results.
+PART = re.compile(r"part\d{6}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,26 @@ class Outputs:
             if file.suffix not in [*kinds, *([] if name == "faults" else [""])]:
                 folder = "" if name == "faults" else ", or as a folder without an ending"
                 raise InputError(f"{file}: unknown kind of file; name it {' or '.join(kinds)}{folder}")
-            if file.is_dir() and (file.suffix or not _only_parts(file)):
-                raise InputError(
-                    f"{file}: is a folder{' of other files' if not file.suffix else ''}; name another"
-                )
+            if file.exists() and file.is_dir() != (not file.suffix):
+                raise InputError(f"{file}: is {'a folder' if file.suffix else 'a file'}; name another")
+            if file.is_dir() and not _only_parts(file):
+                raise InputError(f"{file}: is a folder of other files; name another")
             if file.resolve() == features.resolve():
                 raise InputError(f"{file}: is the features file; name another for the result")
-            if features.is_dir() and features.resolve() in file.resolve().parents:
-                raise InputError(
-                    f"{file}: lies among the features and would be read as such; name another place"
-                )
+            self._check_apart(file, features)
         if len({file.resolve() for file in self.files.values()}) < len(self.files):
             raise InputError("two results would go to one file; name different files")
         return self
+
+    def _check_apart(self, file: Path, features: Path) -> None:
+        """That neither holds the other, nor a folder of results another result."""
+        if features.is_dir() and features.resolve() in file.resolve().parents:
+            raise InputError(f"{file}: lies among the features and would be read as such; name another")
+        for other in (features, *self.files.values()):
+            if file.resolve() in other.resolve().parents:
+                raise InputError(
+                    f"{file}: {other} lies in it; name another, which will hold nothing but parts"
+                )
 
     def check_free(self) -> None:
         """That nothing is replaced unless that is asked for.
@@ -81,7 +92,7 @@ class Outputs:
 
 
 def _only_parts(folder: Path) -> bool:
-    return all(file.match("part*.parquet") for file in folder.iterdir())
+    return all(PART.fullmatch(file.name) for file in folder.iterdir())
 
 
 def put(made: Path, place: Path, replace: bool) -> None:
@@ -97,6 +108,7 @@ def put(made: Path, place: Path, replace: bool) -> None:
     with atomic(place) as part:
         if made.is_dir():
             part.mkdir()
+            shutil.copymode(made, part)
             for file in sorted(made.iterdir()):
                 link(file, part / file.name)
         else:

@@ -7,23 +7,28 @@ refused, by the name of what differs. What is done is what stands on disk, whoev
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from narrutils.data.files import atomic, read_json, write_json
+from narrutils.data.files import atomic, digest, read_json, write_json
 from narrutils.errors import InputError
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", ".lock"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one piece of work, in a private folder beside its result."""
+    """The parts of one piece of work, in a private folder beside its result.
+
+    Attributes:
+        key: stands in the names of the parts, so that nobody who is still at other work adds to them.
+    """
 
     folder: Path
+    key: str = ""
 
     @classmethod
     def beside(cls, result: Path) -> "Parts":
@@ -32,21 +37,36 @@ class Parts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While nobody else works on them.
+        """While nobody else works on them. What is left without a manifest is rubbish, before and after.
 
         Raises:
             InputError: somebody does.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.chmod(0o700)
+        lock = FileLock(self.folder / LOCK, timeout=0)
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
             raise InputError(f"{self.folder}: another process is at work there; wait for it to end") from None
+        try:
+            self._sweep()
+            yield
         finally:
-            if self.folder.is_dir() and not self.begun:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            self._sweep()
+            if not self.begun:
+                with suppress(OSError):  # some systems keep a file that is open
+                    (self.folder / LOCK).unlink()
+            lock.release()
+            if not self.begun:
+                with suppress(OSError):  # the next one may be there already
+                    self.folder.rmdir()
+
+    def _sweep(self) -> None:
+        if not self.begun:
+            for rest in self.folder.iterdir():
+                if rest.name != LOCK:
+                    shutil.rmtree(rest, ignore_errors=True) if rest.is_dir() else rest.unlink()
 
     @property
     def begun(self) -> bool:
@@ -61,37 +81,38 @@ class Parts:
         """
         return read_json(self.folder / MANIFEST)
 
-    def goes_on(self, of: Mapping[str, object], anew: bool) -> bool:
-        """Whether there are parts of this work; those of another are removed if that is asked for.
+    def differ(self, of: Mapping[str, object]) -> list[str]:
+        """The names of what differs from the work whose parts are there.
 
         Args:
-            of: what decides the parts, by names that people know; plain values.
-            anew: whether other work may be given up.
-
-        Raises:
-            InputError: the parts are of other work; the line names what differs.
+            of: what decides the parts, by names that people know; None is as it was, whatever that is.
         """
-        if not self.begun:
-            return False
-        other = _differing(self.manifest["of"], of)
-        if other and not anew:
-            raise InputError(
-                f"{self.folder}: holds an unfinished prediction that differs in {', '.join(other)}; "
-                "finish that one, or add --overwrite to give it up"
-            )
-        if other:
-            (self.folder / MANIFEST).unlink()
-        return not other
+        old = self.manifest["of"]
+        given = {name for name in {**old, **of} if None not in (old.get(name, 0), of.get(name, 0))}
+        return [name for name in {**old, **of} if name in given and old.get(name) != of.get(name)]
 
-    def begin(self, of: Mapping[str, object], found: Mapping[str, object]) -> None:
-        """Note what parts are to come, in an empty folder."""
-        for rest in self.folder.iterdir():
-            if rest.name != ".lock":
-                shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
-        write_json(self.folder / MANIFEST, {"of": dict(of), "found": dict(found)})
+    def give_up(self) -> None:
+        """Remove the parts of other work."""
+        (self.folder / MANIFEST).unlink()
+        self._sweep()
+
+    def begin(self, of: Mapping[str, object], found: Mapping[str, object]) -> "Parts":
+        """Note what parts are to come; those of this work from now on."""
+        told = {"of": dict(of), "found": dict(found), "key": digest(dict(of))[:8]}
+        write_json(self.folder / MANIFEST, told)
+        return self.known()
+
+    def settle(self, name: str, value: object) -> None:
+        """Note what was None when the work began."""
+        manifest = self.manifest
+        write_json(self.folder / MANIFEST, manifest | {"of": manifest["of"] | {name: value}})
+
+    def known(self) -> "Parts":
+        """Those of the work whose parts are there."""
+        return replace(self, key=self.manifest["key"])
 
     def path(self, number: int) -> Path:
-        return self.folder / f"part{number:06d}"
+        return self.folder / f"part{number:06d}-{self.key}"
 
     def missing(self, count: int) -> list[int]:
         """Numbers of those that are not done, of so many."""
@@ -105,15 +126,7 @@ class Parts:
             folder.mkdir(mode=0o700)
             yield folder
 
-    def files(self, name: str, count: int) -> list[Path]:
-        """The file of this name of each part, in order."""
-        return [self.path(n) / name for n in range(count)]
-
     def end(self) -> None:
         """Remove them: what they were for is there."""
-        (self.folder / MANIFEST).unlink()  # first: what is left of a folder without one is removed
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        (self.folder / MANIFEST).unlink()  # first: what is left of a folder without one is rubbish
+        self._sweep()

@@ -76,7 +76,7 @@ def test_models_stay_loaded_only_where_all_fit(deployed_run, monkeypatch):
     first = roomy.read(TEST)
     same(roomy.read(TEST), first)
     assert loaded == [roomy.models] and len(roomy.models) == 15
-    monkeypatch.setattr(deployed, "_free_bytes", lambda: 10_000)
+    monkeypatch.setattr(deployed, "_free_bytes", lambda neural: 10_000)
     assert not tight.all_fit
     same(tight.read(TEST), first)
     tight.read(TEST[:2])
@@ -89,7 +89,7 @@ def test_folds_of_a_member_are_held_together_where_they_fit(deployed_run, monkey
     ready = Deployed.open(deployed_run.folder)
     first, parts = ready.read(TEST), {}
     for free in range(10_000, 3_000_000, 100_000):
-        monkeypatch.setattr(deployed, "_free_bytes", lambda free=free: free)
+        monkeypatch.setattr(deployed, "_free_bytes", lambda neural, free=free: free)
         other = Deployed.open(deployed_run.folder)
         assert sum(other.batches, []) == ready.models
         for name in other.members:
@@ -108,9 +108,9 @@ def test_a_base_counts_once_and_the_largest_only_as_what_it_takes(deployed_run, 
     assert len(others) == 2 and min(others) > 0
     needed = largest + 2 * (sum(sizes) + sum(others))
     for free in (needed - 1, needed):
-        monkeypatch.setattr(deployed, "_free_bytes", lambda free=free: free)
+        monkeypatch.setattr(deployed, "_free_bytes", lambda neural, free=free: free)
         assert Deployed.open(deployed_run.folder).all_fit == (free == needed)
-    monkeypatch.setattr(deployed, "_free_bytes", lambda: 2 * needed - 1)
+    monkeypatch.setattr(deployed, "_free_bytes", lambda neural: 2 * needed - 1)
     assert not Deployed.open(deployed_run.folder, "float32").all_fit  # a base that is stored in 16 bits
 
 
@@ -120,7 +120,7 @@ def test_a_base_of_unknown_size_is_held_with_nothing_but_its_own_folds(deployed_
     base = ready.base_folder("adapters")
     (base / "config.json").unlink()
     write_json(base / "hub.json", {"id": "someone/tiny", "revision": "abc"})
-    monkeypatch.setattr(deployed, "_free_bytes", lambda: 10**12)
+    monkeypatch.setattr(deployed, "_free_bytes", lambda neural: 10**12)
     alone = ready._siblings("adapters")
     assert not ready.all_fit
     assert ready.batches == [ready.models[:9], alone, ready.models[12:]]
@@ -129,7 +129,7 @@ def test_a_base_of_unknown_size_is_held_with_nothing_but_its_own_folds(deployed_
 @pytest.mark.parametrize("memory", [10**12, 10_000])
 def test_progress_adds_up_to_one(deployed_run, memory, monkeypatch):
     shares = []
-    monkeypatch.setattr(deployed, "_free_bytes", lambda: memory)
+    monkeypatch.setattr(deployed, "_free_bytes", lambda neural: memory)
     Deployed.open(deployed_run.folder).read(TEST, shares.append)
     assert len(shares) == (3 if memory > 10_000 else 15)  # one for each class of models that are held
     assert sum(shares) == pytest.approx(1)

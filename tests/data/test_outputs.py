@@ -47,6 +47,26 @@ def test_a_folder_takes_its_place_at_once(tmp_path, links, monkeypatch):
     assert (place / "part000000.parquet").read_text() == "b"
 
 
+def test_no_result_is_a_folder_that_holds_something_else(tmp_path):
+    """A folder of results is replaced whole."""
+    spark = made_folder(tmp_path / "data")
+    (spark / "part000000.parquet").rename(spark / "part-00000-abc.parquet")
+    there = tmp_path / "codes"
+    there.write_text("")
+    for features, outputs, said in (
+        (spark / "new.csv", Outputs(spark, overwrite=True), "of other files"),
+        (tmp_path / "out" / "new.csv", Outputs(tmp_path / "out"), "new.csv lies in it"),
+        (
+            tmp_path / "new.csv",
+            Outputs(tmp_path / "out", faults=tmp_path / "out" / "f.csv"),
+            "f.csv lies in it",
+        ),
+        (tmp_path / "new.csv", Outputs(there, overwrite=True), "codes: is a file"),
+    ):
+        with pytest.raises(InputError, match=said):
+            outputs.check(features)
+
+
 def test_faults_are_a_file_and_every_result_has_a_place_of_its_own(tmp_path):
     features = tmp_path / "new.csv"
     for outputs, said in {

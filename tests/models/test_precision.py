@@ -18,6 +18,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json, write_json
+from narrutils.data.outputs import Outputs
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
@@ -47,7 +48,7 @@ from narrutils.models.speed import Speed
 from narrutils.pipeline import runner
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile
-from narrutils.predict import Outputs, predict
+from narrutils.predict import predict
 from narrutils.training.callbacks import Watching
 from narrutils.training.mlm import start_of
 from narrutils.training.neural import NeuralLearner

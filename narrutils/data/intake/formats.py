@@ -6,8 +6,8 @@ The kind is told by the content. Rows are read as they are asked for.
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from itertools import islice
 from pathlib import Path
@@ -44,6 +44,7 @@ class Table:
         unit: what a record is counted in: `line` of a text, `row` of another table.
         start: the line or row of the headings; 0 where they are in none.
         remarks: what was found and is not the rule.
+        how: what opens it again at less cost.
     """
 
     header: list[str]
@@ -51,14 +52,16 @@ class Table:
     unit: str
     start: int
     remarks: list[str]
+    how: Mapping = field(default_factory=dict)
 
 
-def open_table(path: Path, wanted: list[str], lenient: bool = False) -> Table:
+def open_table(path: Path, wanted: list[str], lenient: bool = False, how: Mapping | None = None) -> Table:
     """A table of any kind, its headings read.
 
     Args:
         wanted: headings that are sought; the separator is the one by which most of them are found.
         lenient: NUL characters and surrogates stay in the cells; otherwise they are errors.
+        how: that of the table, when it was opened before.
 
     Raises:
         InputError: at once for what is no table, or holds nothing; for a record when it is reached.
@@ -71,8 +74,9 @@ def open_table(path: Path, wanted: list[str], lenient: bool = False) -> Table:
         return _parquet(path, lenient)
     if begin.startswith(b"PK\3\4") or path.suffix == ".xlsx":
         return _workbook(path)
-    text = open_text(path, wanted, lenient)
-    return _table(path, text.read, "line", text.remarks, text.separators)
+    text = open_text(path, wanted, lenient, how)
+    table = _table(path, text.read, "line", text.remarks, text.separators)
+    return replace(table, how=how or text.how)
 
 
 def _workbook(path: Path) -> Table:
@@ -137,7 +141,7 @@ def _parquet(path: Path, lenient: bool) -> Table:
                     for row, cells in enumerate(zip(*texts), n + 1):
                         if not lenient and any("\0" in cell for cell in cells):
                             raise InputError(f"{path}: row {row} holds NUL characters; take them out")
-                        if any(map(str.strip, cells)):
+                        if any(map(str.strip, cells)) or len(columns) < len(names):  # others may be filled
                             yield row, list(cells)
                 n += len(batch)
 
@@ -245,7 +249,8 @@ def _table(
                 try:
                     cells = cells if isinstance(cells, InputError) else checked(n, cells)
                 except InputError as fault:
-                    cells = fault
+                    last = found.place()[1] - 1 if unit == "line" else n
+                    cells = InputError(f"{fault} (it ends in line {last})") if last > n else fault
                 yield n, cells if whole or isinstance(cells, InputError) else [cells[i] for i in places]
 
         return Reading(chosen(), found.place)

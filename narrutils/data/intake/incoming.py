@@ -41,7 +41,9 @@ class Incoming:
         mended: how many narratives of them held NUL characters or surrogates.
         places: of each part, the number of the file where it begins, and the place in it.
         repeated: number of the file and line of each row that is left out since its uid stands before it.
-        faults: name of the file, line and reason of every row that is left out.
+        left_out: how many rows are left out.
+        faults: name of the file, line and reason of each of them, if this has checked the tables itself.
+        how: number of a file -> what opens it again at less cost.
     """
 
     files: tuple[Path, ...]
@@ -52,7 +54,9 @@ class Incoming:
     mended: int = 0
     places: list[tuple[int, Place | None]] = field(default_factory=lambda: [(0, None)])
     repeated: set[tuple[int, int]] = field(default_factory=set)
+    left_out: int = 0
     faults: list[tuple[str, int, str]] = field(default_factory=list)
+    how: dict[int, Mapping] = field(default_factory=dict)
     _told: dict[str, dict[str, None]] = field(default_factory=dict, repr=False)  # remark -> files
     _open: dict[int, Records] = field(default_factory=dict, repr=False)
     _reading: Reading | None = field(default=None, repr=False)
@@ -75,7 +79,7 @@ class Incoming:
             incoming = cls(files, schema, part_rows, leave_out)
             incoming._scan(suspects)
         if not incoming.rows:
-            left = f" ({len(incoming.faults)} rows are faulty)" if incoming.faults else ""
+            left = f" ({incoming.left_out} rows are faulty)" if incoming.left_out else ""
             raise InputError(f"{path}: no rows under the header; add the cases{left}")
         return incoming
 
@@ -86,13 +90,15 @@ class Incoming:
     @property
     def found(self) -> dict:
         """What `check` found out, in plain values."""
-        names = ("part_rows", "leave_out", "rows", "mended", "places", "faults")
+        names = ("part_rows", "leave_out", "rows", "mended", "places", "left_out", "how")
         return {name: getattr(self, name) for name in names} | {"repeated": sorted(self.repeated)}
 
     @classmethod
     def restored(cls, files: tuple[Path, ...], schema: Schema, found: Mapping) -> "Incoming":
         """The same tables once more, by what was `found` in them."""
-        return cls(files, schema, **(found | {"repeated": {tuple(row) for row in found["repeated"]}}))
+        how = {int(n): told for n, told in found["how"].items()}
+        repeated = {tuple(row) for row in found["repeated"]}
+        return cls(files, schema, **(found | {"repeated": repeated, "how": how}))
 
     def part(self, number: int) -> pd.DataFrame:
         """The cases of a part in file order: the text columns, indexed by uid.
@@ -100,16 +106,27 @@ class Incoming:
         Raises:
             InputError: the files have changed meanwhile.
         """
-        going, self._going = self._going, None
-        found = going[1] if going and going[0] == number else self._found(*self.places[number])
-        sound = (cells for n, line, cells in found if not isinstance(cells, InputError))
+        found = self._found_from(number)
+        sound = (cells for _, _, cells in found if not isinstance(cells, InputError))
         cells = list(islice(sound, self.part_rows))
-        self._going = number + 1, found  # who asks for the next part next need not seek it
+        self._going = number + 1, found
         if len(cells) != self.rows_of(number):
-            raise InputError(f"{self.files[0]}: changed while it was read; start again")
+            raise InputError(f"{self.files[self.places[number][0]]}: changed while it was read; start again")
         uids, *texts = zip(*cells)
         columns = {t.name: [mend(text) for text in column] for t, column in zip(self.schema.text, texts)}
         return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype=str), dtype=str)
+
+    def _found_from(self, number: int) -> Iterator[Found]:
+        """The rows from a part on; a file that cannot be entered there is read on from where that stands."""
+        (ahead, found), self._going = self._going or (-1, None), None
+        file, at = self.places[number]
+        slow = self.how.get(file, {}).get("packed", True) and at is not None
+        if ahead == number or (slow and found and ahead < number and self.places[ahead][0] == file):
+            sound = (None for _, _, cells in found if not isinstance(cells, InputError))
+            for _ in islice(sound, (number - ahead) * self.part_rows):
+                pass
+            return found
+        return self._found(file, at)
 
     def _scan(self, suspects: set[int]) -> array:
         """Find out all that one pass can tell; a hash of every uid.
@@ -127,6 +144,7 @@ class Incoming:
                 if not self.leave_out:
                     raise cells
                 path = self.files[n]
+                self.left_out += 1
                 self.faults.append((path.name, line, str(cells).removeprefix(f"{path}: ")))
                 continue
             self._count(n, cells)
@@ -180,8 +198,11 @@ class Incoming:
         if n not in self._open:
             self._open.clear()  # of a folder of many files one is open
             path = self.files[n]
-            records = open_records(path, _columns(self.schema), further="ignore", lenient=True)
+            wanted, how = _columns(self.schema), self.how.get(n)
+            records = open_records(path, wanted, further="ignore", lenient=True, how=how)
             self._open[n] = records
+            if records.how:
+                self.how[n] = records.how
             further = (
                 [f"further columns are not read: {', '.join(records.further)}"] if records.further else []
             )

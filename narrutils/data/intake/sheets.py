@@ -5,7 +5,7 @@ its first line. A heading that could be a piece of narrative is told by its numb
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ class Records:
             place of the cells of a faulty record, its fault.
         unit: `line` or `row`.
         remarks: how it is read, one line each.
+        how: what opens it again at less cost.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Records:
     read: Callable[[Place | None], Reading]
     unit: str
     remarks: list[str]
+    how: Mapping
 
     @property
     def rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -114,6 +116,7 @@ def open_records(
     optional: Sequence[str] = (),
     further: str = "refuse",
     lenient: bool = False,
+    how: Mapping | None = None,
 ) -> Records:
     """A table of any kind, its headings checked, and its records, read as they are asked for.
 
@@ -122,11 +125,12 @@ def open_records(
         optional: what it may hold besides.
         further: what becomes of other columns: `refuse` them, `ignore` them, or `keep` those with a name.
         lenient: NUL characters and surrogates stay in the cells; otherwise they are errors.
+        how: that of the records, when the table was opened before.
 
     Raises:
         InputError: at once for the header; for a record when it is reached.
     """
-    table = open_table(path, [*columns, *optional], lenient)
+    table = open_table(path, [*columns, *optional], lenient, how)
     if not any(table.header):
         raise InputError(f"{path}: the file is empty; it needs a header and the cases")
     where = f"{path}: {table.unit} {table.start}" if table.start else str(path)
@@ -140,7 +144,7 @@ def open_records(
         told = repeated if repeated in known else shown(repeated)
         raise InputError(f"{where}: column {told} stands twice; remove one")
     told = [_told(n, table.header[n]) for n in others]
-    return Records(path, header, told, partial(table.rows, places), table.unit, table.remarks)
+    return Records(path, header, told, partial(table.rows, places), table.unit, table.remarks, table.how)
 
 
 def _check_header(where: str, header: list[str], columns: list[str], others: list[int], further: str) -> None:

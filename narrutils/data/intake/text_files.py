@@ -12,7 +12,7 @@ import io
 import re
 import string
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,14 @@ class Text:
     remarks: list[str]
 
     @property
+    def how(self) -> dict:
+        """What was found out, in plain values; a file that is `packed` is read from its beginning."""
+        with self.path.open("rb") as file:
+            packed = file.read(2) == GZIP
+        told = {"encoding": self.encoding, "start": self.start, "separator": self.separator}
+        return told | {"packed": packed}
+
+    @property
     def separators(self) -> str:
         return SEPARATORS[self.separator]
 
@@ -91,12 +99,17 @@ class Text:
         return Reading(_records(self.path, reader, first), lambda: (file.tell(), first + reader.line_num))
 
 
-def open_text(path: Path, wanted: list[str], lenient: bool = False) -> Text:
+def open_text(path: Path, wanted: list[str], lenient: bool = False, how: Mapping | None = None) -> Text:
     """A text file of cells; see `formats.open_table`.
+
+    Args:
+        how: `Text.how` of the same file, when it was opened before; without it all its bytes are read.
 
     Raises:
         InputError: its bytes are no text, or of two encodings.
     """
+    if how:
+        return Text(path, how["encoding"], tuple(how["start"]), how["separator"], lenient, [])
     encoding = encoding_of(path, lenient)
     place, line = 0, 0
     with _opened_text(path, encoding, lenient) as file:

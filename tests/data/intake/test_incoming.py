@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toys import TOY
 
+from narrutils.data.intake import text_files
 from narrutils.data.intake.incoming import Incoming, blank, mend
 from narrutils.errors import InputError
 
@@ -213,3 +214,43 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:10]))
     with pytest.raises(InputError, match="changed while it was read"):
         parts(Incoming.restored((path,), TOY, checked.found))
+
+
+@pytest.mark.parametrize("name", ["new.csv.gz", "new.parquet", "new.xlsx"])
+def test_what_cannot_be_entered_is_read_on(tmp_path, name, monkeypatch):
+    """A worker that has every second part reads such a file once."""
+    path, table = tmp_path / name, TEST.rename_axis("uid").reset_index()
+    write = {"gz": table.to_csv, "parquet": table.to_parquet, "xlsx": table.to_excel}[name.split(".")[-1]]
+    write(path, index=False)
+    checked = Incoming.check(path, TOY, 2)
+    alone = Incoming.restored((path,), TOY, checked.found)
+    begun, found = [], Incoming._found
+    monkeypatch.setattr(Incoming, "_found", lambda self, *at: begun.append(at) or found(self, *at))
+    for n in (1, 3, 5, 7, 2):
+        assert alone.part(n).index.tolist() == TEST.index[2 * n : 2 * n + 2].tolist()
+    assert len(begun) == 2
+
+
+def test_how_a_text_is_written_is_found_out_once(tmp_path, monkeypatch):
+    path = written(tmp_path, "uid;First;Second\na;é;y\nb;x;y\n".encode("cp1252"))
+    checked = Incoming.check(path, TOY, 1)
+    monkeypatch.setattr(text_files, "encoding_of", None)
+    alone = Incoming.restored((path,), TOY, json.loads(json.dumps(checked.found)))
+    assert alone.part(1).index.tolist() == ["b"] and alone.part(0).loc["a", "First"] == "é"
+
+
+def test_a_parquet_row_that_holds_nothing_wanted_is_a_faulty_row(tmp_path):
+    table = TEST.rename_axis("uid").reset_index().assign(Site="A")
+    table.loc[3, ["uid", "First", "Second"]] = None
+    table.to_parquet(tmp_path / "new.parquet")
+    with pytest.raises(InputError, match="row 4, column uid: the uid is empty"):
+        Incoming.check(tmp_path / "new.parquet", TOY, 4)
+    left = Incoming.check(tmp_path / "new.parquet", TOY, 4, leave_out=True)
+    assert (left.rows, left.left_out) == (14, 1)
+
+
+def test_a_faulty_record_of_several_lines_tells_where_it_ends(tmp_path):
+    path = written(tmp_path, f'uid,First,Second\na,"{SECRET}\nb,x,y\nc,x,"\nd,x,y\n')
+    left = Incoming.check(path, TOY, 4, leave_out=True)
+    ((_, line, reason),) = left.faults
+    assert line == 2 and "it ends in line 4" in reason and SECRET not in reason
