@@ -103,9 +103,11 @@ def test_cases_are_coded_alike_by_one_process_and_by_two_workers_of_whom_one_is_
 def test_a_part_that_kills_every_worker_is_given_up_and_the_others_stand(two, tmp_path, capsys):
     """In processes it comes last, so that all others are done."""
     with pytest.raises(InputError, match="killed|died") as told:
-        done(tmp_path, two, count=30, kill=2, always=True)
-    assert len((tmp_path / "killed").read_text()) == workers.TRIES
+        done(tmp_path, two, count=4 if two.ray else 30, kill=2, always=True)
+    kills = len((tmp_path / "killed").read_text())
+    assert 1 <= kills <= workers.TRIES
     if not two.ray:
+        assert kills == workers.TRIES
         assert "killed 3 times at part 2, at last with no other beside it" in str(told.value)
         assert len(files(tmp_path)) == 29
         left = [int(line.split("; ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
