@@ -1,6 +1,6 @@
 """Reading with all folds of a member at once, against one fold after the other.
 
-    python -m benchmarks.together [--run outputs/demo] [--rows 2000] [--precision float32] [--toy]
+    python -m benchmarks.together [--run outputs/demo] [--rows 2000] [--precision float32]
 
 `old` loads each fold's model by itself and reads with it all layers of each text; `new` is
 `load_models` and `predict_together`, as `predict` reads. Both read the same made texts in one
@@ -13,8 +13,6 @@ with other work, of the processor's seconds; `possible`, the ratio K·L / (cut +
 layers that are computed; `reached`, the share of it by processor seconds; `most`, the
 largest difference between probabilities of a fold; `codes`, how many codes of the member's mean
 differ, which are listed with how far the old probability lies from where the code turns.
-
-With `--toy` also adapters of five folds on a causal model of random weights, cut in the middle.
 """
 
 import argparse
@@ -22,30 +20,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoModel, Gemma3TextConfig
 
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.stored import free, load_model, load_models
 from narrutils.data.cases import embedded_data, load_data
-from narrutils.data.files import write_json
-from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
-from narrutils.models.backbones import layer_lists, load_tokenizer, quiet, resolve
-from narrutils.models.classifier import build
+from narrutils.models.backbones import layer_lists
 from narrutils.models.frozen import FrozenModel
 from narrutils.models.learner import Model
-from narrutils.models.reading import NeuralModel, read_logits
-from narrutils.models.settings import Body, Lora
-from narrutils.training.neural import NeuralLearner
-from narrutils.training.recipe import Recipe
+from narrutils.models.reading import read_logits
 
 from .demo_corpus import show
-from .world import NVDRS
 
 #: Rows of a piece, which the old and the new way read in turn; one block of `read_logits` at most.
 PIECE = 50
@@ -129,34 +118,6 @@ def differing(schema: Schema, thresholds: dict, tables: list, member: str) -> li
     return lines
 
 
-def toy(folder: Path, schema: Schema, folds: int = 5) -> list[Path]:
-    """The folders of adapters on the upper six layers of twelve that nobody trained."""
-    size = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 12}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 64}
-    tokenizer = load_tokenizer(resolve("gemma3-270m", weights=False))
-    config = Gemma3TextConfig(**size, **heads, vocab_size=len(tokenizer))
-    with quiet():
-        AutoModel.from_config(config).save_pretrained(folder / "backbone")
-    tokenizer.save_pretrained(folder / "backbone")
-    body, lora = Body(str(folder / "backbone"), top_layers=6, pooling="parts"), Lora(16, 32)
-    learner = NeuralLearner(schema, body, lora, Recipe(max_tokens=192, precision="float32"))
-    learner.save_base(folder / "models/base" / learner.base)
-    return [_stored(learner, tokenizer, folder / f"models/toy/fold{fold}") for fold in range(folds)]
-
-
-def _stored(learner: NeuralLearner, tokenizer, folder: Path) -> Path:
-    """The folder, in which a fresh model now stands whose adapters do something."""
-    schema = learner.schema
-    made = build(learner.body, learner.lora, schema.width, 0.0, False, len(schema.text_columns))
-    with torch.no_grad():
-        for name, weight in made.named_parameters():
-            weight.normal_(std=0.02) if "lora_B" in name else None
-    folder.mkdir(parents=True)
-    NeuralModel(schema, made, tokenizer, learner.recipe, learner.stored, learner.lora).save(folder)
-    write_json(folder / "training.json", {"config": learner.config()})
-    return folder
-
-
 def made_texts(schema: Schema, rows: int) -> pd.DataFrame:
     """So many made cases of another seed than the demo's."""
     data = load_data(embedded_data(2 * rows, 7), schema)
@@ -170,21 +131,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--precision", default="float32", help="to read in; empty: that of the training")
     parser.add_argument("--members", nargs="*", help="unless given all that read with torch")
-    parser.add_argument("--toy", action="store_true")
     given = parser.parse_args()
     deployed = replace(Deployed.open(given.run), precision=given.precision)
     schema, texts = deployed.schema, made_texts(deployed.schema, given.rows)
-    with TemporaryDirectory() as folder:
-        named = deployed.members if given.members is None else given.members
-        members = {name: [deployed.model_folder(name, k) for k in deployed.folds[name]] for name in named}
-        members = {n: f for n, f in members.items() if not (f[0] / "vocabulary.json").exists()}
-        members |= {"toy": toy(Path(folder), load_schema(NVDRS))} if given.toy else {}
-        rows, told = {}, []
-        for name, folders in members.items():
-            rows[name], tables = measure(folders, schema, texts, given.precision)
-            turned = differing(schema, deployed.made["thresholds"], tables, name)
-            rows[name]["codes"], told = len(turned), [*told, *turned]
-            show(name, pd.DataFrame({name: rows[name]}).T)
+    named = deployed.members if given.members is None else given.members
+    members = {name: [deployed.model_folder(name, k) for k in deployed.folds[name]] for name in named}
+    members = {n: f for n, f in members.items() if not (f[0] / "vocabulary.json").exists()}
+    rows, told = {}, []
+    for name, folders in members.items():
+        rows[name], tables = measure(folders, schema, texts, given.precision)
+        turned = differing(schema, deployed.made["thresholds"], tables, name)
+        rows[name]["codes"], told = len(turned), [*told, *turned]
+        show(name, pd.DataFrame({name: rows[name]}).T)
     threads = torch.get_num_threads()
     show(f"{len(texts)} rows, {given.precision or 'as trained'}, {threads} threads", pd.DataFrame(rows).T)
     print("\n".join(told))
