@@ -86,7 +86,7 @@ class Dying(Coding):
 
     def _write(self, deployed, texts, folder, watch):
         mark = self.parts.folder.parent / "killed"
-        if folder.name.startswith(".part000001.") and not mark.exists():
+        if folder.name.startswith(".part000001-") and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._write(deployed, texts, folder, watch)
