@@ -158,7 +158,11 @@ def _begin(
         other = parts.differ(of | given | {"--threads": asked if asked and deployed.precisions else None})
         if not other:
             parts = parts.known()
-            return parts, Incoming.restored(files, deployed.schema, parts.manifest["found"])
+            incoming = Incoming.restored(files, deployed.schema, parts.manifest["found"])
+            count = len(incoming.places)
+            done = count - len(parts.missing(count))
+            print(f"{parts.folder}: {done} of {count} parts are done; going on", flush=True)
+            return parts, incoming
         said = f"{parts.folder}: holds an unfinished prediction that differs in {', '.join(other)}"
         if not outputs.overwrite:
             raise InputError(f"{said}; finish that one, or add --overwrite to give it up")

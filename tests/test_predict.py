@@ -190,7 +190,7 @@ def stopped(run, folder, monkeypatch, after: int = 2, **more) -> Outputs:
 
 
 def test_an_interrupted_prediction_leaves_old_files_and_goes_on(
-    tfidf_run, tmp_path, monkeypatch, small_parts
+    tfidf_run, tmp_path, monkeypatch, small_parts, capsys
 ):
     """What is done is not read again, and the end is the undisturbed one, file by file."""
     (tmp_path / "whole").mkdir()
@@ -204,6 +204,7 @@ def test_an_interrupted_prediction_leaves_old_files_and_goes_on(
     calls = stopping(monkeypatch, 9)
     counts, outputs = run_on(tfidf_run, tmp_path, probabilities=tmp_path / "p.parquet")
     assert calls == [list(TEST.index[8:12]), list(TEST.index[12:])]
+    assert "2 of 4 parts are done" in capsys.readouterr().out
     assert counts == whole[0]
     assert sorted(os.listdir(tmp_path)) == ["new.csv", "out.csv", "p.parquet", "whole"]
     for one, other in zip(outputs.files.values(), whole[1].files.values()):
