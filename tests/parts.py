@@ -105,6 +105,7 @@ if __name__ == "__main__":  # what a test interrupts or kills
 
     from narrutils.workers import Workers, spread
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
     folder, count, ray = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     for done in spread(partial(parts.squares, folder, seconds=0.5), range(1000), Workers(count, ray, 1)):
         print(done, flush=True)
