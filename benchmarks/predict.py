@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -145,30 +144,6 @@ def held(pid: int) -> int:
             with suppress(psutil.NoSuchProcess):
                 total += one.memory_info().rss
     return total
-
-
-class Sampled:
-    """Seconds, and this process's resident bytes at first and at most, while the block runs.
-
-    The system's own record of the peak is no use here: a process inherits that of its parent.
-    """
-
-    def __enter__(self) -> "Sampled":
-        self.process, self.stop = psutil.Process(), threading.Event()
-        self.ready = self.peak = self.process.memory_info().rss
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.start = time.perf_counter()
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.seconds = time.perf_counter() - self.start
-        self.stop.set()
-        self.thread.join()
-
-    def _watch(self) -> None:
-        while not self.stop.wait(0.01):
-            self.peak = max(self.peak, self.process.memory_info().rss)
 
 
 if __name__ == "__main__":

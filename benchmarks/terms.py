@@ -16,6 +16,7 @@ number in a process of its own. `ready MB` is what it held before the first row,
 """
 
 import argparse
+import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -23,17 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.files import read_json
 from narrutils.data.schema import Schema
-from narrutils.models.term_heads import join
+from narrutils.models.terms.heads import join
 from narrutils.models.tfidf import LINEAR, TfidfModel
 
 from .demo_corpus import sentences, show
 from .memory import alone
-from .predict import Sampled
 
 SEEDS, CASES = (101, 102, 103), 500
 PIECE = 1024
@@ -144,6 +145,30 @@ def remember(folder: str, schema: Schema, rows: int) -> dict[str, float]:
             together(models, texts)
             seconds += time.thread_time() - start
     return {"rows a second": rows / seconds, "ready MB": memory.ready / 1e6, "peak MB": memory.peak / 1e6}
+
+
+class Sampled:
+    """Seconds, and this process's resident bytes at first and at most, while the block runs.
+
+    The system's own record of the peak is no use here: a process inherits that of its parent.
+    """
+
+    def __enter__(self) -> "Sampled":
+        self.process, self.stop = psutil.Process(), threading.Event()
+        self.ready = self.peak = self.process.memory_info().rss
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.start = time.perf_counter()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.seconds = time.perf_counter() - self.start
+        self.stop.set()
+        self.thread.join()
+
+    def _watch(self) -> None:
+        while not self.stop.wait(0.01):
+            self.peak = max(self.peak, self.process.memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from narrutils.data.files import read_json, read_tensors, write_json, write_tens
 from narrutils.data.schema import Schema
 from narrutils.models.learner import Learner, Model, Phase
 from narrutils.models.linear import NEVER, by_column
-from narrutils.models.term_heads import Heads, join
+from narrutils.models.terms.heads import Heads, join
 
 
 @dataclass(frozen=True)

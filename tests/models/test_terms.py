@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
-from narrutils.models.terms import Letters, Terms, Words
+from narrutils.models.terms.counts import Letters, Terms, Words
 
 #: Blanks of all kinds, NUL, joiners, marks, letters whose lower case is longer or depends on their place.
 LETTERS = "aabbÉßΣΑσİ\u0307Жщ漢👩\u200d٣7_'-.\0 \t\n\r\x1c\x85\xa0\u2003\u2028\u200b\u3000"

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import normalize
 
-from narrutils.models.terms import Letters, Terms, Words
+from narrutils.models.terms.counts import Letters, Terms, Words
 
 #: Texts whose counts are in memory together.
 BLOCK = 256
