@@ -14,19 +14,16 @@ import importlib.metadata
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, Deployed
-from narrutils.data.files import CONTENTS, atomic, check_contents, read_json
+from narrutils.crossfit.deployed import ENSEMBLE, Deployed
+from narrutils.data.files import atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
-from narrutils.data.store import StoredModel, base_folder
+from narrutils.data.store import base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
-#: Files of a trained folder that reading needs nothing of; the first names the run's cases.
-LEFT_OUT = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 #: What `load_model` imports for members that read with torch.
 NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
 #: What `predict` imports where several processes share the work, as none does there.
@@ -80,7 +77,9 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     modules = list(modules_behind("narrutils.predict", without=without).values())
     files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, linear)}
     files |= {f"narrutils/{path.relative_to(PACKAGE).as_posix()}": path for path in modules}
-    for path in _run_files(deployed):
+    for folder in deployed.folders:
+        check_contents(folder)
+    for path in deployed.files:
         files[f"run/{path.relative_to(deployed.run.folder).as_posix()}"] = path
     for member, base in deployed.bases.items():
         note = deployed.base_folder(member) / "hub.json"
@@ -107,17 +106,6 @@ def lacking(deployed: Deployed) -> list[str]:
             wants += [f"the model type {kind}" for kind in sorted(kinds.intersection(NEWER))]
             lines.append(f"{member} needs {', '.join(wants)}")
     return lines
-
-
-def _run_files(deployed: Deployed) -> Iterable[Path]:
-    """The files of the run folder that reading needs."""
-    run = deployed.run
-    yield from (run.path(SCHEMA), run.path(ENSEMBLE))
-    yield from (StoredModel(run, member).about_file for member in deployed.members)
-    bases = set(map(deployed.base_folder, deployed.bases))
-    for folder in (*deployed.models, *bases):
-        check_contents(folder)
-        yield from (p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
 
 
 def hub_files(id: str, revision: str) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.deployed import CALIBRATION, ENSEMBLE, FLAGS, SCHEMA, Deployed
+from narrutils.crossfit.deployed import CALIBRATION, FLAGS, Deployed
 from narrutils.data.files import digest, digest_now, write_json
 from narrutils.data.intake.incoming import Incoming, blank
 from narrutils.data.parts import Parts
@@ -24,8 +24,6 @@ LARGE_PART = 16 * PIECE
 SENTENCES, EVIDENCE_ROWS = 3, 64
 #: Types of the columns of evidence, also in a part without any.
 EVIDENCE = {"uid": str, "column": str, "text": str, "start": int, "end": int, "effect": float}
-#: Files beside a model that reading needs nothing of.
-UNREAD = ("predictions.parquet", "README.md")
 #: What a part comes to, beside its tables.
 COUNTS = "counts.json"
 
@@ -120,11 +118,9 @@ def part_rows(deployed: Deployed) -> int:
 
 def content(deployed: Deployed) -> str:
     """One digest of all in a run folder that decides what it says of a case."""
-    folders = [*deployed.models, *{deployed.base_folder(name) for name in deployed.bases}]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    files += [deployed.run.path(name) for name in (SCHEMA, ENSEMBLE, CALIBRATION, FLAGS)]
+    files = [*deployed.files, *map(deployed.run.path, (CALIBRATION, FLAGS))]
     names = {path.relative_to(deployed.run.folder).as_posix(): path for path in files}
-    return digest({n: digest_now(path) for n, path in sorted(names.items()) if path.name not in UNREAD})
+    return digest({name: digest_now(path) for name, path in sorted(names.items())})
 
 
 def code(

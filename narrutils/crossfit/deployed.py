@@ -16,7 +16,7 @@ import pandas as pd
 import psutil
 
 from narrutils.crossfit.stored import free, load_models
-from narrutils.data.files import read_json
+from narrutils.data.files import CONTENTS, read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
@@ -30,6 +30,8 @@ from narrutils.models.precision import resolved
 
 #: Bytes of weights from which on loading them takes long.
 HEAVY = 4 * 2**30
+#: Files of a trained folder that reading needs nothing of; the first names the run's cases.
+UNREAD = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 SCHEMA, ENSEMBLE, CALIBRATION, FLAGS = "schema.json", "ensemble.json", "calibration.json", "flags.json"
 
 
@@ -101,6 +103,20 @@ class Deployed:
 
     def model_folder(self, member: str, fold: int) -> Path:
         return StoredModel(self.run, member).path((fold,))
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of all fold models and of the bases that they stand on."""
+        return [*self.models, *{self.base_folder(name): None for name in self.bases}]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the run folder that codes depend on."""
+        read = [
+            p for folder in self.folders for p in folder.rglob("*") if p.is_file() and p.name not in UNREAD
+        ]
+        abouts = [StoredModel(self.run, member).about_file for member in self.members]
+        return [self.run.path(SCHEMA), self.run.path(ENSEMBLE), *abouts, *read]
 
     def base_folder(self, member: str) -> Path:
         return self.run.path(base_folder(self.bases[member]))
@@ -210,8 +226,7 @@ class Deployed:
     @cached_property
     def heavy(self) -> bool:
         """Whether loading its models takes long, whatever memory there is to keep them."""
-        folders = {*self.models, *(self.base_folder(name) for name in self.bases)}
-        return self.needs_hub or sum(map(_bytes, folders)) > HEAVY
+        return self.needs_hub or sum(map(_bytes, self.folders)) > HEAVY
 
     @cached_property
     def precisions(self) -> set[str]:

@@ -40,8 +40,8 @@ class Outputs:
         """These outputs, if each can be written.
 
         Raises:
-            InputError: one is a folder that others filled, the features themselves or among them, there
-                already, given twice, or of an unknown kind.
+            InputError: one is a folder that others filled, the features themselves or among them, holds
+                another, is given twice, or is of an unknown kind.
         """
         for name, file in self.files.items():
             kinds = {"probabilities": [".csv", ".parquet"]}.get(name, [".csv"])

@@ -75,10 +75,8 @@ class Text:
     @property
     def how(self) -> dict:
         """What was found out, in plain values; a file that is `packed` is read from its beginning."""
-        with self.path.open("rb") as file:
-            packed = file.read(2) == GZIP
         told = {"encoding": self.encoding, "start": self.start, "separator": self.separator}
-        return told | {"packed": packed}
+        return told | {"packed": _is_packed(self.path)}
 
     @property
     def separators(self) -> str:
@@ -225,6 +223,9 @@ def _opened_text(path: Path, encoding: str, lenient: bool) -> io.TextIOWrapper:
 
 
 def _opened(path: Path):
+    return gzip.open(path) if _is_packed(path) else path.open("rb")
+
+
+def _is_packed(path: Path) -> bool:
     with path.open("rb") as file:
-        packed = file.read(2) == GZIP
-    return gzip.open(path) if packed else path.open("rb")
+        return file.read(2) == GZIP
