@@ -1,0 +1,1 @@
+"""From codes to findings: groups, valid estimates, two sources read apart, promises that hold."""
