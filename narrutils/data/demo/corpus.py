@@ -9,6 +9,7 @@ import pandas as pd
 
 from narrutils.data.demo.cases import Case, draw_truth
 from narrutils.data.demo.errors_planted import plant_errors
+from narrutils.data.demo.groups import draw_groups
 from narrutils.data.demo.plan import Outline, outline
 from narrutils.data.demo.tell import Teller
 from narrutils.data.files import atomic
@@ -35,7 +36,8 @@ def write_demo_data(folder: Path, cases: int = 5000, seed: int = 0) -> None:
         raise InputError(f"cases is {cases}; it takes 10..{MOST_CASES}")
     schema = load_schema("params/schemas/nvdrs.yaml")
     drawn = draw_corpus(schema, cases, seed)
-    for name, table in corpus_files(schema, drawn, tell_corpus(schema, drawn, seed)).items():
+    features = tell_corpus(schema, drawn, seed).join(draw_groups(schema, drawn, seed))
+    for name, table in corpus_files(schema, drawn, features).items():
         with atomic(Path(folder) / f"{name}.csv") as part:
             table.to_csv(part, lineterminator="\n")
 
@@ -86,15 +88,15 @@ def tell_corpus(schema: Schema, drawn: Drawn, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, index=drawn.truth.index).set_axis(schema.text_columns, axis=1)
 
 
-def corpus_files(schema: Schema, drawn: Drawn, texts: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def corpus_files(schema: Schema, drawn: Drawn, features: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """File name -> table, indexed by uid."""
-    train = n_train(len(texts))
+    train = n_train(len(features))
     placeholder = {v.name: v.codes[0] for v in schema.variables}
     return {
-        "train_features": texts[:train],
+        "train_features": features[:train],
         "train_labels": drawn.given[:train],
-        "test_features": texts[train:],
+        "test_features": features[train:],
         "test_labels": drawn.given[train:],
-        "submission_format": pd.DataFrame(placeholder, index=texts.index[train:]),
+        "submission_format": pd.DataFrame(placeholder, index=features.index[train:]),
         "truth": drawn.truth,
     }
