@@ -10,6 +10,7 @@ from narrutils.data.cases import load_data
 from narrutils.data.demo import phrases, write_demo_data
 from narrutils.data.demo.cases import PUBLISHED_CASES, Case
 from narrutils.data.demo.corpus import draw_corpus, n_train
+from narrutils.data.demo.groups import HASTY, draw_groups
 from narrutils.data.demo.phrases import facts, fill, parse, pick, read, sentence
 from narrutils.data.demo.plan import Mention, Outline, outline, sayable
 from narrutils.data.demo.tell import Teller, listing
@@ -59,7 +60,7 @@ def test_same_seed_same_bytes_and_another_seed_another_corpus(folder, tmp_path):
 
 def test_files_have_the_competitions_columns_and_valid_codes(files):
     for name in ("train_features", "test_features"):
-        assert list(files[name]) == SCHEMA.text_columns
+        assert list(files[name]) == [*SCHEMA.text_columns, *SCHEMA.optional_groups]
     for name in ("train_labels", "test_labels", "submission_format", "truth"):
         assert list(files[name]) == SCHEMA.names
         SCHEMA.to_targets(files[name])  # raises on a code that is not the variable's
@@ -177,7 +178,7 @@ def test_some_wordings_occur_in_the_test_part_only(drawn):
 
 
 def test_a_fifth_are_near_duplicates_and_few_narratives_are_empty(files, drawn):
-    texts = pd.concat([files["train_features"], files["test_features"]])
+    texts = pd.concat([files["train_features"], files["test_features"]])[SCHEMA.text_columns]
     words = texts.map(lambda text: set(re.findall(r"\w{4,}", text)))
     same = [len(a & b) > 0.7 * len(a | b) for a, b in words.itertuples(index=False)]
     assert 0.13 <= sum(same) / len(same) <= 0.27
@@ -187,7 +188,7 @@ def test_a_fifth_are_near_duplicates_and_few_narratives_are_empty(files, drawn):
 
 
 def test_texts_have_the_traits_of_real_ones(files):
-    texts = files["train_features"]
+    texts = files["train_features"][SCHEMA.text_columns]
     words = texts.map(lambda text: len(text.split()))
     assert 100 <= words["NarrativeLE"].median() <= 140
     assert 85 <= words["NarrativeCME"].median() <= 125
@@ -199,9 +200,24 @@ def test_texts_have_the_traits_of_real_ones(files):
 
 
 def test_few_sentences_are_said_of_two_cases(files):
-    cases = pd.concat([files["train_features"], files["test_features"]]).agg(" ".join, axis=1)
+    cases = pd.concat([files["train_features"], files["test_features"]])[SCHEMA.text_columns].agg(
+        " ".join, axis=1
+    )
     said = cases.str.split(r"(?<=[a-z])\.\s*(?=[A-Z])", regex=True).map(set).explode()
     assert (said.value_counts() == 1).mean() > 0.7
+
+
+def test_sites_differ_in_what_is_missed_and_in_nothing_else(drawn):
+    groups = draw_groups(SCHEMA, drawn, seed=1)
+    assert groups.equals(draw_groups(SCHEMA, drawn, seed=1))
+    true = drawn.truth[[v.name for v in SCHEMA.binary]] == 1
+    missed = true & (drawn.given[true.columns] == 0)
+    facts, lost = (table.sum(axis=1).groupby(groups["site"]).agg(["sum", "mean"]) for table in (true, missed))
+    share = lost["sum"] / facts["sum"]
+    assert share[HASTY] > 1.8 * share.drop(HASTY).max()
+    assert facts["mean"].max() < 1.1 * facts["mean"].min()
+    minor = pd.Series([case.age < 18 for case in drawn.cases], groups.index)
+    assert ((groups["age_group"] == "under 18") == minor).all()
 
 
 def templates(node):

@@ -17,6 +17,8 @@ from narrutils.errors import InputError
 PLACE = "{class}"  # in the description of a categorical variable, where a class's title stands
 #: Cells of a label file, in lower case, that say that nothing is known, unless a schema names its own.
 UNKNOWN = ("", "na", "nan", ".")
+#: Keys that name columns of the features.
+COLUMN_LISTS = ("groups", "optional_groups", "keep_together")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Schema:
     caution: str = ""  # what a generator of such texts is told to heed
     extra_columns: str = "ignore"  # further columns of the features: refuse, ignore, or keep with `groups`
     groups: tuple[str, ...] = ()  # columns of the features to report on, such as a site
+    optional_groups: tuple[str, ...] = ()  # such columns where the features have them
     keep_together: tuple[str, ...] = ()  # columns whose cases stay in one fold, such as an incident
 
     @property
@@ -168,7 +171,7 @@ class Schema:
                 if name in v
             }
             variables.append(Variable(v["name"], v["description"], classes, **more))
-        lists = {name: tuple(values.get(name, ())) for name in ("groups", "keep_together")}
+        lists = {name: tuple(values.get(name, ())) for name in COLUMN_LISTS}
         return cls(**{**values, **lists, "text": text, "variables": tuple(variables)})
 
     def __getitem__(self, name: str) -> Variable:

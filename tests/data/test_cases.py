@@ -331,6 +331,8 @@ def test_groups_are_text_of_all_cases(folder):
     assert kept.groups["Year"].tolist() == ["", "2019", "2019", "", ""]
     with pytest.raises(InputError, match="train_features.csv: line 1: column Town is missing"):
         load_data(folder, replace(SCHEMA, groups=("Town",)))
+    some = load_data(folder, replace(SCHEMA, groups=("Site",), optional_groups=("Site", "Year", "Town")))
+    assert sorted(some.groups) == ["Site", "Year"]
 
 
 def test_columns_may_be_called_otherwise_in_files(folder):

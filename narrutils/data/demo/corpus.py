@@ -9,6 +9,7 @@ import pandas as pd
 
 from narrutils.data.demo.cases import Case, draw_truth
 from narrutils.data.demo.errors_planted import plant_errors
+from narrutils.data.demo.groups import draw_groups
 from narrutils.data.demo.plan import Outline, outline
 from narrutils.data.demo.said import by_source
 from narrutils.data.demo.tell import Teller
@@ -37,8 +38,8 @@ def write_demo_data(folder: Path, cases: int = 5000, seed: int = 0) -> None:
     schema = load_schema("params/schemas/nvdrs.yaml")
     drawn = draw_corpus(schema, cases, seed)
     texts, said = tell_corpus(schema, drawn, seed)
-    files = corpus_files(schema, drawn, texts) | {"truth_by_source": said.set_index("uid")}
-    for name, table in files.items():
+    files = corpus_files(schema, drawn, texts.join(draw_groups(schema, drawn, seed)))
+    for name, table in (files | {"truth_by_source": said.set_index("uid")}).items():
         with atomic(Path(folder) / f"{name}.csv") as part:
             table.to_csv(part, lineterminator="\n")
 
@@ -89,15 +90,15 @@ def tell_corpus(schema: Schema, drawn: Drawn, seed: int) -> tuple[pd.DataFrame, 
     return texts, by_source(dict(zip(uids, tellers, strict=True)), columns)
 
 
-def corpus_files(schema: Schema, drawn: Drawn, texts: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def corpus_files(schema: Schema, drawn: Drawn, features: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """File name -> table, indexed by uid."""
-    train = n_train(len(texts))
+    train = n_train(len(features))
     placeholder = {v.name: v.codes[0] for v in schema.variables}
     return {
-        "train_features": texts[:train],
+        "train_features": features[:train],
         "train_labels": drawn.given[:train],
-        "test_features": texts[train:],
+        "test_features": features[train:],
         "test_labels": drawn.given[train:],
-        "submission_format": pd.DataFrame(placeholder, index=texts.index[train:]),
+        "submission_format": pd.DataFrame(placeholder, index=features.index[train:]),
         "truth": drawn.truth,
     }

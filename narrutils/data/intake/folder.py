@@ -89,7 +89,8 @@ class Folder:
         schema, headings = self.schema, [v.heading for v in self.schema.variables]
         needed = [schema.uid, *(t.heading for t in schema.text), *schema.groups, *schema.keep_together]
         needed = list(dict.fromkeys(needed))
-        texts = read_sheet(self.files[features], needed, schema.uid, headings, schema.extra_columns)
+        optional = [*headings, *(name for name in schema.optional_groups if name not in needed)]
+        texts = read_sheet(self.files[features], needed, schema.uid, optional, schema.extra_columns)
         self._opened(texts, "kept as groups" if schema.extra_columns == "keep" else "not read")
         beside = [heading for heading in headings if heading in texts.header]
         if labels in self.files:

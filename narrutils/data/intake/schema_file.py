@@ -8,7 +8,7 @@ from typing import Literal
 
 from narrutils.data.intake.sheets import shown
 from narrutils.data.intake.yaml_files import load_yaml
-from narrutils.data.schema import PLACE, UNKNOWN, Schema, TextColumn, Variable
+from narrutils.data.schema import COLUMN_LISTS, PLACE, UNKNOWN, Schema, TextColumn, Variable
 from narrutils.data.settings import fitting
 from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.paths import locate
@@ -24,7 +24,7 @@ OF_EVIDENCE = ("variable", "text", "start", "end", "effect", "sentence")
 
 CODE = re.compile("-?[0-9]{1,9}")
 ExtraColumns = Literal["refuse", "ignore", "keep"]
-NESTED = ("text", "variables", "classes", "missing", "groups", "keep_together")  # no plain words
+NESTED = ("text", "variables", "classes", "missing", *COLUMN_LISTS)  # no plain words
 
 
 def load_schema(path: str | Path) -> Schema:
@@ -66,8 +66,7 @@ def parse_schema(raw: object, source: str | Path) -> Schema:
             note=raw.get("note", ""),
             caution=raw.get("caution", ""),
             extra_columns=fitting(raw.get("extra_columns", "ignore"), ExtraColumns, "extra_columns"),
-            groups=_columns(raw, "groups"),
-            keep_together=_columns(raw, "keep_together"),
+            **{key: _columns(raw, key) for key in COLUMN_LISTS},
         )
         _check_distinct(schema)
         _check_free(schema)
@@ -171,7 +170,7 @@ def _check_distinct(schema: Schema) -> None:
             raise InputError(f"{', '.join(twice)} is named twice")
     if len(set(schema.columns)) < schema.width:
         raise InputError("two variables share a probability column; rename one of them")
-    for key in ("groups", "keep_together"):
+    for key in COLUMN_LISTS:
         taken = [c for c in getattr(schema, key) if c in (*names, *headings, *OF_CASES)]
         if taken:
             raise InputError(f"{key}: {taken[0]} is taken; name another column of the features")
