@@ -16,7 +16,11 @@ from narrutils.data.schema import UNKNOWN, Schema
 from narrutils.data.study import Study
 from narrutils.evaluation.intervals import columns_of, in_columns, in_table, variable_intervals
 from narrutils.evaluation.metrics import Counts
-from narrutils.findings.sources import NOT, SO
+from narrutils.findings.settings import Findings
+from narrutils.findings.sources import NOT, SO, read_apart
+
+SOURCES, DISAGREEMENTS = "findings/sources.parquet", "findings/disagreements.parquet"
+COUNTS, AGAINST = "findings/disagreements_by.parquet", "findings/sources_against_planted.parquet"
 
 ALIKE = 0.7  # Jaccard similarity of word triples from which one narrative is a copy of the other
 LEAST = 10  # cases below which a level has no figures
@@ -55,7 +59,8 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
         answers: see `sources.read_apart`.
 
     Returns:
-        A row a case, variable and pair of text columns, what the sources are surest of first: `uid`;
+        A row a case, variable and pair of text columns, that first of which the source that says so is
+        surest: `uid`;
         `split`; `variable`; `source`, `says`, `probability`, `start`, `end` of the source that says so (of a
         categorical variable: of the first in the schema), and `other_source`, `other_says`,
         `other_probability`, `other_start`, `other_end` of the one that says not (another class). `says` is
@@ -73,8 +78,8 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
     turned = pairs.rename(columns=dict(zip([*_OWN, *_OTHER], [*_OTHER, *_OWN])))
     pairs = pd.concat([pairs[~(binary & pairs["says"].eq(NOT))], turned[binary & pairs["says"].eq(NOT)]])
     binary = binary.loc[pairs.index]
-    sure = np.where(binary, pairs["probability"] - pairs["other_probability"],
-                    pairs[["probability", "other_probability"]].min(axis=1))  # fmt: skip
+    least = pairs[["probability", "other_probability"]].min(axis=1)
+    sure = pairs["probability"].where(binary, least)
     order = pairs.assign(sure=sure).sort_values(["sure", "uid", "variable"], ascending=[False, True, True])
     return order.reset_index(drop=True).astype({"label": "Int64"})[COLUMNS]
 
@@ -221,3 +226,18 @@ def _scored(rows, name: str, kind: str, here, there, hits, sets: pd.Series) -> d
     if len(rows):
         found = shares(rows, dict.fromkeys(found, hits), {"precision": here, "recall": there}, sets)
     return row | in_columns("precision", found["precision"]) | in_columns("recall", found["recall"])
+
+
+def write(study: Study, options: Findings) -> dict[str, pd.DataFrame]:
+    """Read the sources apart and store what comes of it; the tables by their names.
+
+    `answers`, `disagreements`, `counts` (see `read_apart`, `find`, `counted`), and `scores` (see
+    `against_planted`), which is stored where there are any.
+    """
+    answers = read_apart(study, options)
+    made = {"answers": answers, "disagreements": find(study, answers), "counts": counted(study, answers)}
+    made["scores"] = against_planted(study, answers)
+    for name, file in zip(made, (SOURCES, DISAGREEMENTS, COUNTS, AGAINST)):
+        if len(made[name]) or file != AGAINST:
+            study.run.write(file, made[name])
+    return made
