@@ -79,7 +79,7 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
     pairs = pd.concat([pairs[~(binary & pairs["says"].eq(NOT))], turned[binary & pairs["says"].eq(NOT)]])
     binary = binary.loc[pairs.index]
     least = pairs[["probability", "other_probability"]].min(axis=1)
-    sure = pairs["probability"].where(binary, least)
+    sure = (pairs["probability"] - pairs["other_probability"]).where(binary, least)
     order = pairs.assign(sure=sure).sort_values(["sure", "uid", "variable"], ascending=[False, True, True])
     return order.reset_index(drop=True).astype({"label": "Int64"})[COLUMNS]
 
