@@ -4,8 +4,8 @@ A narrative is silent on a variable unless a sentence of it moves the variable's
 `NEUTRAL` of the sentences raise them of cases that are coded otherwise. It says so where a sentence raises them so
 far, is worded as those that assert (`wording`), and the narrative alone, calibrated against the labels,
 reads above its threshold. It says not where no sentence says so and one denies it: it holds a word
-that denies, is more probably worded as those that do not assert, and weighs no less than half of
-the sentences that assert. Of a categorical variable a narrative says its most probable class, where it is so with a
+that denies, is more probably worded as those that do not assert, and lowers the variable's log-odds
+far, or, where the models hear the topic only, raises them no less than half of the sentences that assert. Of a categorical variable a narrative says its most probable class, where it is so with a
 probability of `SURE` and a sentence raises it so far.
 
 All of it is found without the fold that is answered for: the readings, and from the other folds the
@@ -33,6 +33,7 @@ NEUTRAL = 0.975  # share of sentences of cases coded otherwise whose effect coun
 LEAST = 0.1  # log-odds; an effect below counts as none, whatever other sentences do
 ASSERTS = 0.6  # probability of the wording from which a sentence asserts; below one half it does not
 SURE = 0.8  # probability of a class from which a narrative says it
+LOWERS = 2  # times the largest effect that counts as none: by so much a sentence lowers that denies
 WEIGHT = 0.5  # a denial weighs no less than so many of the sentences that assert
 
 COLUMNS = ["uid", "split", "source", "variable", "says", "probability", "start", "end"]
@@ -47,7 +48,7 @@ class Rule:
             of there being one, and the intercept: over all binary variables.
         calibration, thresholds: of each text column; of one that is always empty there are none.
         neutral: of binary and of categorical variables: largest effect that counts as none, in log-odds.
-        weight: least effect of a sentence that denies.
+        weight: least effect of a sentence that denies and yet raises.
         denials: see `wording.deny`.
     """
 
@@ -119,7 +120,7 @@ class Rule:
         effects = alone.effects[:, self.schema.binary_index]
         raises = effects > self.neutral[0]
         above = self._above(alone, said)[_owner(alone)]
-        denies = raises & (said < 0.5) & (effects >= self.weight)
+        denies = (said < 0.5) & ((effects >= self.weight) | (effects <= -LOWERS * self.neutral[0]))
         return raises & (said >= ASSERTS) & above, denies & deny(alone.words, self.denials)[:, None]
 
     def _above(self, alone: Alone, said: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ class Rule:
         effects = alone.effects[:, self.schema.binary_index]
         parts = []
         for n, v in enumerate(self.schema.binary):
-            says, places = _strongest(alone, owner, effects[:, n], {NOT: no[:, n], SO: so[:, n]})
+            says, places = _strongest(alone, owner, np.abs(effects[:, n]), {NOT: no[:, n], SO: so[:, n]})
             parts.append(_rows(v.name, read, says, read[v.name].to_numpy(), places))
         for v in self.schema.categorical:
             p, at = read[list(v.columns)].to_numpy(), self.schema.slices[v.name]
