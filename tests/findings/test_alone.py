@@ -13,6 +13,7 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.findings import alone
 from narrutils.findings.alone import LINEAR, LinearTeachers, read_alone, read_test, read_training
+from narrutils.models.tfidf import TfidfLearner
 
 TASK = schema("First", "Second")
 
@@ -128,8 +129,14 @@ class Stored:
         return self.models[fold].predict(texts)
 
 
+def trained(folder) -> Study:
+    study = made_run(folder)
+    CrossFit(study, "tfidf", TfidfLearner(study.schema, min_df=1)).fit(given_labels(study)).publish("TF-IDF")
+    return study
+
+
 def test_without_an_ensemble_the_baseline_reads_and_with_one_its_linear_members(tmp_path):
-    study = made_run(tmp_path / "run")
+    study = trained(tmp_path / "run")
     teachers = LinearTeachers(study.run, "ensemble", study.schema)
     assert teachers.members == {"tfidf": 1.0}
     plain = read_training(study, "tfidf").whole
@@ -140,7 +147,7 @@ def test_without_an_ensemble_the_baseline_reads_and_with_one_its_linear_members(
 
 
 def test_of_the_test_it_is_the_mean_of_all_folds(tmp_path):
-    study = made_run(tmp_path / "run")
+    study = trained(tmp_path / "run")
     blank = study.test.assign(Second="")
     parts = [LinearTeachers(study.run, "ensemble", study.schema).read(k, blank) for k in range(3)]
     found = read_test(study, LINEAR).whole.xs("First", level="source")

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from apart import N, TEST, made_run
+from apart import N, TEST, TOPICS, Hearing, made_run
 from toys import uids
 
-from narrutils.findings import disagreements
+from narrutils.data.study import Study
+from narrutils.findings import alone
 from narrutils.findings.disagreements import (
     AGAINST,
     COUNTS,
@@ -24,17 +25,27 @@ from narrutils.findings.settings import Findings
 from narrutils.findings.sources import read_apart
 
 CASE = ["uid", "source", "variable"]
+WIDTH = len(TOPICS) + 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hearing():
+    """Narratives are read by who hears their topics, and not whether they are denied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alone, "teachers_of", lambda run, model, task: Hearing(task))
+        yield patch
 
 
 def changed(texts, labels):
     """Planted by hand: a contradiction, a copy of it, an empty narrative, cells without labels."""
     texts, labels = texts.copy(), labels.copy()
-    texts.loc["u000"] = ["V had a rash. the dog was wet.", "there was no rash found. the dog was old."]
-    texts.loc["u001"] = ["there was no fall found. it was at home.", "V had a fall. it was in a park."]
-    many = "the dog was old. the street was big. the garden was wet. the bicycle was near. "
+    texts.loc["u000"] = ["V had a rash. dog looked wet.", "there was no rash. dog looked old."]
+    texts.loc["u001"] = ["there was no fall. found at home.", "V had a fall. found in park."]
+    many = "dog looked old. street looked big. garden looked wet. bicycle looked near. shop looked loud. "
+    many += "kite looked old. river looked big. dog looked near. street looked wet. garden looked loud. "
     texts.loc["u002"] = [many + "V had a rash.", many + "no rash."]
-    texts.loc["u003"] = ["", "V had a fall. the dog was wet."]
-    texts.loc["u241"] = ["V had a rash. the dog was wet.", "there was no rash found. the dog was old."]
+    texts.loc["u003"] = ["", "V had a fall. dog looked wet."]
+    texts.loc["u241"] = ["V had a rash. dog looked wet.", "there was no rash. dog looked old."]
     labels.loc[["u000", "u002"], "Rash"] = 1
     labels.loc["u001", "Fall"] = 0
     labels.loc[uids(60)[40:], "Rash"] = pd.NA
@@ -58,10 +69,10 @@ def found(study, answers):
 
 
 def test_there_is_one_row_for_each_case_source_and_variable_in_order(study, answers):
-    assert len(answers) == (N + TEST) * 2 * 3
-    assert answers["uid"].tolist() == np.repeat(uids(N + TEST), 6).tolist()
+    assert len(answers) == (N + TEST) * 2 * WIDTH
+    assert answers["uid"].tolist() == np.repeat(uids(N + TEST), 2 * WIDTH).tolist()
     assert not answers.duplicated(CASE).any()
-    assert answers["split"].value_counts().to_dict() == {"train": N * 6, "test": TEST * 6}
+    assert answers["split"].value_counts().to_dict() == {"train": N * 2 * WIDTH, "test": TEST * 2 * WIDTH}
 
 
 def test_what_is_told_denied_and_left_out_is_heard(study, answers):
@@ -85,8 +96,8 @@ def test_the_sentence_that_decides_is_told(study, answers):
     spoken = answers[answers["says"].notna()]
     assert answers[answers["says"].isna()][["start", "end"]].isna().all(axis=None)
     told = [texts.at[r.uid, r.source][r.start : r.end] for r in spoken.itertuples()]
-    word = spoken["variable"].map({"Rash": "rash", "Fall": "fall", "Place": "it was"})
-    assert np.mean([w in t for w, t in zip(word, told)]) > 0.97
+    word = spoken["variable"].str.lower().replace("place", "found")
+    assert all(w in t for w, t in zip(word, told))
     binary = spoken["variable"] != "Place"
     denied = np.array([" no " in f" {t} " or "denied" in t for t in told])
     assert denied[binary & (spoken["says"] == 0)].all()
@@ -132,7 +143,7 @@ def test_silence_is_no_disagreement_whatever_the_readings(study, answers):
 
 def test_of_a_variable_that_nobody_denies_a_narrative_says_so_or_nothing(tmp_path):
     def asserted(texts, labels):
-        drop = r"[^.]*(?:no fall|denied any fall)[^.]*\."
+        drop = r"[^.]*(?:no fall|denied any fall|fall was denied)[^.]*\."
         return texts.apply(lambda c: c.str.replace(drop, "", regex=True)), labels
 
     study = made_run(tmp_path / "run", change=asserted)
@@ -144,7 +155,7 @@ def test_of_a_variable_that_nobody_denies_a_narrative_says_so_or_nothing(tmp_pat
 def test_counts_are_those_of_the_disagreements(study, answers, found):
     table = counted(study, answers)
     variables = table[table["by"] == "variable"].set_index("level")
-    assert variables["disagreements"].to_dict() == found["variable"].value_counts().reindex(study.schema.names).to_dict()
+    assert variables["disagreements"].to_dict() == found["variable"].value_counts().reindex(study.schema.names, fill_value=0).to_dict()
     spoken = answers.dropna(subset="says").groupby(["uid", "variable"]).size().eq(2)
     for name, row in variables.iterrows():
         assert row["spoken"] == spoken.xs(name, level="variable").sum()
@@ -159,7 +170,7 @@ def test_counts_are_those_of_the_disagreements(study, answers, found):
 def test_the_nine_pairs_add_up(study, answers):
     table = crossed(study.schema, answers)
     assert table["says"].tolist() == ["so", "not", "silent"]
-    assert table[["so", "not", "silent"]].to_numpy().sum() == (N + TEST) * 2
+    assert table[["so", "not", "silent"]].to_numpy().sum() == (N + TEST) * len(TOPICS)
 
 
 def test_scores_against_what_was_planted(study, answers):
@@ -193,16 +204,19 @@ def test_what_is_stored_holds_no_text(study, answers):
 
 @pytest.mark.parametrize("columns", [("Only",), ("First", "Second", "Third")])
 def test_one_narrative_disagrees_with_nobody_and_of_three_every_two_may(tmp_path, columns):
-    study = made_run(tmp_path / "run", columns)
+    def contradicted(texts, labels):
+        told = ["V had a rash. dog looked wet.", "dog looked big.", "there was no rash."]
+        texts.loc["u000", list(columns)] = told[: len(columns)]
+        return texts, labels
+
+    study = made_run(tmp_path / "run", columns, contradicted)
     made = write(study, Findings())
     pairs = len(columns) * (len(columns) - 1) // 2
-    assert len(made["answers"]) == (N + TEST) * len(columns) * 3
+    assert len(made["answers"]) == (N + TEST) * len(columns) * WIDTH
     assert len(crossed(study.schema, made["answers"])) == 3 * pairs
-    assert made["disagreements"].empty == (pairs == 0)
+    found = made["disagreements"][["uid", "variable", "source", "other_source"]].to_numpy().tolist()
+    assert found == ([["u000", "Rash", "First", "Third"]] if pairs else [])
     assert made["counts"].empty == (pairs == 0)
-    order = study.schema.text_columns
-    places = made["disagreements"].query("variable == 'Place'")
-    assert all(order.index(a) < order.index(b) for a, b in zip(places["source"], places["other_source"]))
 
 
 def test_without_planted_answers_test_cases_or_labels_there_is_less_to_tell(tmp_path):
@@ -216,9 +230,18 @@ def test_without_planted_answers_test_cases_or_labels_there_is_less_to_tell(tmp_
     study = made_run(tmp_path / "run", change=bare)
     study.run.path("truth_by_source.parquet").unlink()
     study.run.path("groups.parquet").unlink()
-    study = disagreements.Study(study.run, study.schema, study.train, study.folds, study.test[:0], study.labels)
+    study = Study(study.run, study.schema, study.train, study.folds, study.test[:0], study.labels)
     made = write(study, Findings(denials=""))
     assert made["answers"]["split"].unique().tolist() == ["train"]
-    assert set(made["answers"].query("variable != 'Place'")["says"].dropna()) <= {0}
+    assert made["answers"]["probability"].between(0, 1).all()
+    assert made["disagreements"]["label"].isna().eq(made["disagreements"]["variable"] == "Fall").all()
+    assert set(made["counts"]["by"]) == {"variable"}
     assert made["scores"].empty
     assert not study.run.has(AGAINST)
+
+
+def test_one_who_hears_denials_finds_the_contradictions_too(study, hearing):
+    hearing.setattr(alone, "teachers_of", lambda run, model, task: Hearing(task, listens=True))
+    found = find(study, read_apart(study, Findings()))
+    hearing.setattr(alone, "teachers_of", lambda run, model, task: Hearing(task))
+    assert {("u000", "Rash"), ("u001", "Fall"), ("u241", "Rash")} <= set(zip(found["uid"], found["variable"]))
