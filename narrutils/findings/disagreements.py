@@ -84,6 +84,20 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
     return order.reset_index(drop=True).astype({"label": "Int64"})[COLUMNS]
 
 
+def deciding(row: pd.DataFrame) -> pd.DataFrame:
+    """The deciding sentences of a disagreement as `evidence.leave_one_out` has them, for who marks sentences.
+
+    Args:
+        row: one of `find`, as a table; of none there are none.
+
+    Returns:
+        `text`, `start`, `end`, and `effect`: 1 of the source that says so, −1 of the other.
+    """
+    sides = [row[[side + name for name in ("source", "start", "end")]].set_axis(["text", "start", "end"], axis=1)
+             for side in ("", "other_")]  # fmt: skip
+    return pd.concat([side.assign(effect=sign) for side, sign in zip(sides, (1.0, -1.0))], ignore_index=True)
+
+
 def apart(study: Study, pairs: pd.DataFrame) -> pd.DataFrame:
     """`paired` answers with `speak`, whether both sources say something, and `disagree`."""
     texts = pd.concat([study.train, study.test])
@@ -144,7 +158,7 @@ def counted(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
             cells = cells.mask(cells.str.lower().isin(UNKNOWN), "")
             levels = pairs["uid"].map(cells).fillna("")
             rows += _by(pairs, levels, column, sets, sorted(levels.unique()))
-    return in_table(rows, BY)
+    return in_table(rows, BY).astype(dict.fromkeys(("spoken", "disagreements"), "Int64"))
 
 
 def _by(pairs, levels: pd.Series, by: str, sets: pd.Series, order: list[str]) -> Iterator[dict]:
