@@ -32,7 +32,8 @@ FEW, FEW_SETS = 30, 10  # cases, and sets of them, below which an interval means
 ENOUGH = 5  # positives, and negatives, from which a binary variable counts
 
 TESTED = ("average_f1", "sensitivity", "specificity", "calibration_gap")
-FIGURES = (*TESTED, "flagged", "flag_precision", "review_precision", "label_sensitivity")
+OF_REVIEW = ("flagged", "flagged_wrong", "unflagged_wrong", "review_precision", "label_sensitivity")
+FIGURES = (*TESTED, *OF_REVIEW)
 NOT_KNOWN, SINGLE = "", "(levels of one case)"
 TABLE = ["column", "level", "cases", "sets", "variables", "too_small", *columns_of(*FIGURES)]
 TESTS = ["column", "level", "measure", "cases", "value", "rest", *columns_of("difference"), "p", "p_holm"]
@@ -92,7 +93,9 @@ class Coded:
         schema, binary = self.schema, [v.name for v in self.schema.binary]
         given, codes = _codes(self.labels[schema.names]), _codes(self.codes[schema.names])
         flagged = self.flagged.to_numpy(dtype=bool)[:, None]
-        wrong = (~np.isnan(given) & (given != codes)).any(axis=1, keepdims=True)
+        labelled, wrong = (
+            x.sum(axis=1, keepdims=True) for x in (~np.isnan(given), ~np.isnan(given) & (given != codes))
+        )
         label, code = _codes(self.labels[binary]), _codes(self.codes[binary])
         known, said = ~np.isnan(label), self.calibrated[binary].to_numpy(dtype=float)
         queued, found = self._queued()
@@ -102,7 +105,8 @@ class Coded:
             "specificity": share((label == 0) & (code == 0), label == 0),
             "calibration_gap": share(np.where(known, said - np.nan_to_num(label), 0.0), known),
             "flagged": share(flagged, np.ones_like(flagged)),
-            "flag_precision": share(flagged & wrong, flagged),
+            "flagged_wrong": share(flagged * wrong, flagged * labelled),
+            "unflagged_wrong": share(~flagged * wrong, ~flagged * labelled),
             "review_precision": share(found, queued),
             "label_sensitivity": self._missed(binary, label),
         }
@@ -172,8 +176,8 @@ def table(coded: Coded) -> pd.DataFrame:
         there; `too_small`, whether the intervals mean little. Then the figures, each with its 95 % interval,
         `x`, `x_low`, `x_high`, NaN where there is none: `average_f1`, `sensitivity` and `specificity`
         against the given labels, means over those variables (F1 also over all categorical ones);
-        `calibration_gap`, said − came, in [−1, 1]; `flagged`, share of the cases; `flag_precision`, the
-        share of the flagged cases of which a code is not the given one; and where the truth is known
+        `calibration_gap`, said − came, in [−1, 1]; `flagged`, share of the cases; `flagged_wrong` and
+        `unflagged_wrong`, the share of their codes that are not the given ones; and where the truth is known
         `review_precision`, the share of the labels in the review queue that are wrong, and
         `label_sensitivity`, the share of true facts that the given labels have, a mean over variables.
     """
@@ -240,7 +244,7 @@ def _differences(coded: Coded, column: str, seed: int) -> tuple[list[dict], list
     whole = [coded.counts[name] for name in TESTED]
     hits, errors, given = (np.hstack([getattr(c, x)[known] for c in whole]) for x in ("hits", "errors", "given"))
     masks = {n: pairs[n].masks for n in tested}
-    p = p_values(Counts(hits, errors, given), numbers, coded.sets[known].to_numpy(), masks, seed)
+    p = p_values(Counts(hits, errors, given), numbers, coded.sets[known].to_numpy(), masks, seed=seed)
     means, each = [], []
     for n, pair in pairs.items():
         name = {"column": column, "level": levels[n]}

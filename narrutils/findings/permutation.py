@@ -36,15 +36,18 @@ def holm(p: pd.Series) -> pd.Series:
     return corrected
 
 
-def exchanged(groups: np.ndarray, sets: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray]:
+def exchanged(
+    groups: np.ndarray, sets: np.ndarray, within: np.ndarray | None = None, draws: int = DRAWS, seed: int = 0
+) -> Iterator[np.ndarray]:
     """The groups `[rows, n_cases]` after sets of like size changed places, some draws at a time.
 
     Args:
         groups: number of each case's group, 0 or more.
         sets: number of each case's set. A set without another of like size stays where it is.
+        within: number of the part of the cases, such as a fold, in which each set stays; None: one part.
     """
     rng, rows = np.random.default_rng(seed), max(1, BLOCK // max(len(groups), 1))
-    alike = _alike(groups, sets)
+    alike = _alike(groups, sets, np.zeros(len(groups), int) if within is None else within)
     for start in range(0, draws, rows):
         size = min(rows, draws - start)
         drawn = np.empty((size, len(groups)), dtype=groups.dtype)
@@ -54,8 +57,8 @@ def exchanged(groups: np.ndarray, sets: np.ndarray, draws: int = DRAWS, seed: in
         yield drawn
 
 
-def _alike(groups: np.ndarray, sets: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """For each size of sets: their cases, the groups that each set holds, and set and place of each case.
+def _alike(groups: np.ndarray, sets: np.ndarray, within: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """Of sets of like size in one part: their cases, each set's groups, and set and place of each case.
 
     A set's groups are repeated up to the largest size, for larger sets to take over.
     """
@@ -64,7 +67,8 @@ def _alike(groups: np.ndarray, sets: np.ndarray) -> list[tuple[np.ndarray, ...]]
     sizes = np.bincount(numbers)
     starts = np.cumsum(sizes) - sizes
     place = np.arange(len(order)) - starts[numbers[order]]
-    kinds, found = np.floor(np.log2(np.maximum(sizes, 1))), []
+    parts = pd.factorize(np.asarray(within))[0][order[starts]]
+    kinds, found = parts * 64 + np.floor(np.log2(sizes)), []
     for kind in np.unique(kinds):
         those = np.flatnonzero(kinds == kind)
         here, widest = np.isin(numbers[order], those), sizes[those].max()
@@ -76,13 +80,18 @@ def _alike(groups: np.ndarray, sets: np.ndarray) -> list[tuple[np.ndarray, ...]]
 
 
 def p_values(
-    counts: Counts, groups: np.ndarray, sets: np.ndarray, means: Mapping[int, np.ndarray], seed: int = 0
+    counts: Counts,
+    groups: np.ndarray,
+    sets: np.ndarray,
+    means: Mapping[int, np.ndarray],
+    within: np.ndarray | None = None,
+    seed: int = 0,
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Of each group asked for, whether it scores otherwise than all others together; two-sided.
 
     Args:
         counts: of all cases of the groups, a score in each of K columns; `given` is not None.
-        groups: number of each case's group, 0 or more; sets: number of each case's set.
+        groups, sets, within, seed: as of `exchanged`.
         means: group -> which columns are averaged, `[K, means]` of 0 and 1.
 
     Returns:
@@ -91,7 +100,7 @@ def p_values(
     """
     hits, errors = counts.hits.astype(np.float32), counts.errors.astype(np.float32)
     found = {group: [_z(hits, errors, (groups == group)[None], how)] for group, how in means.items()}
-    for drawn in exchanged(groups, sets, seed=seed):
+    for drawn in exchanged(groups, sets, within, seed=seed):
         for group, how in means.items():
             found[group].append(_z(hits, errors, drawn == group, how))
     p = {group: two_sided(parts[0][0], np.concatenate(parts[1:])) for group, parts in found.items()}
@@ -133,3 +142,14 @@ def two_sided(z: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     shape = pearson3(lean, drawn.mean(axis=0), spread)
     tail = 2 * np.minimum(shape.sf(z), shape.cdf(z))
     return np.where(np.isnan(z), np.nan, np.where(seen < SEEN, np.minimum(counted, tail), counted))
+
+
+def signs(counts: Counts, draws: int = DRAWS, seed: int = 0) -> float:
+    """p value, two-sided, of a mean of differences being 0: each row's sign is as likely the other one.
+
+    Args:
+        counts: of `share`, a row a set, in which `hits` are sums of differences; the mean over its columns.
+    """
+    each = (counts.hits / np.maximum(counts.given.sum(axis=0), 1)).sum(axis=1)
+    drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(each))) @ each
+    return float(two_sided(np.array([each.sum()]) / (spread := max(np.linalg.norm(each), 1e-12)), drawn[:, None] / spread)[0])
