@@ -13,158 +13,24 @@ named.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from narrutils.data.schema import UNKNOWN, Schema
-from narrutils.data.study import Study
-from narrutils.data.tables import by_uid
-from narrutils.evaluation import flags
 from narrutils.evaluation.intervals import columns_of, draw, in_columns, in_table, paired_gain, score_interval
-from narrutils.evaluation.metrics import Counts, count, share
-from narrutils.findings.permutation import holm, p_values
+from narrutils.evaluation.metrics import Counts
+from narrutils.findings.coded import FIGURES, LEAST, NOT_KNOWN, OF_REVIEW, TESTED, Coded
+from narrutils.findings.permutation import ALPHA, holm, p_values
 
-LEAST = 10  # cases below which a level has no figures
-FEW, FEW_SETS = 30, 10  # cases, and sets of them, below which an interval means little
-ENOUGH = 5  # positives, and negatives, from which a binary variable counts
-
-TESTED = ("average_f1", "sensitivity", "specificity", "calibration_gap")
-OF_REVIEW = ("flagged", "flagged_wrong", "unflagged_wrong", "review_precision", "label_sensitivity")
-FIGURES = (*TESTED, *OF_REVIEW)
-NOT_KNOWN, SINGLE = "", "(levels of one case)"
-TABLE = ["column", "level", "cases", "sets", "variables", "too_small", *columns_of(*FIGURES)]
+SINGLE = "(levels of one case)"
+NAMED = ["column", "level", "cases", "sets", "variables", "too_small"]
+TABLE = [*NAMED, *columns_of(*FIGURES)]
+#: Of this table, what is shown of the coding, and of flags, review and given labels.
+OF_CODING, OF_CHECKING = (NAMED + columns_of(*some) for some in (TESTED, OF_REVIEW))
 TESTS = ["column", "level", "measure", "cases", "value", "rest", *columns_of("difference"), "p", "p_holm"]
 BY_VARIABLE = ["column", "level", "variable", "measure", "cases", "positives", "value", "rest", "p", "p_holm"]
-
-
-@dataclass(frozen=True)
-class Coded:
-    """The labelled training cases as they were coded out of fold; all tables in the order of `labels`.
-
-    Attributes:
-        labels, codes: given codes, null where none is given, and those of the ensemble.
-        calibrated: its calibrated probabilities, `schema.columns` wide.
-        flagged: whether each case is flagged, by a cut that was found on the other folds.
-        queue: the review queue, `uid`, `variable`, `label_before`.
-        groups: group columns as text, "" where not known; none where a run has none.
-        sets: number of the set of each case.
-        truth: true codes; None where they are not known.
-    """
-
-    schema: Schema
-    labels: pd.DataFrame
-    codes: pd.DataFrame
-    calibrated: pd.DataFrame
-    flagged: pd.Series
-    queue: pd.DataFrame
-    groups: pd.DataFrame
-    sets: pd.Series
-    truth: pd.DataFrame | None = None
-
-    @classmethod
-    def of(
-        cls, study: Study, codes: pd.DataFrame, calibrated: pd.DataFrame, share: float, queue: pd.DataFrame
-    ) -> "Coded":
-        """What a run knows.
-
-        Args:
-            codes, calibrated: of all training cases, out of fold, calibration and thresholds cross-fitted.
-            share: of the cases that are flagged, as asked for.
-        """
-        schema, run = study.schema, study.run
-        labels = study.labels[schema.names].dropna(how="all")
-        codes, calibrated = (by_uid(t, study.labels.index, "codes") for t in (codes, calibrated))
-        doubts = flags.doubt(schema, codes, calibrated)
-        flagged = pd.Series(flags.flagged(doubts, study.folds, share), doubts.index)
-        truth = run.truth()
-        return cls(
-            schema, labels, *(t.loc[labels.index] for t in (codes, calibrated, flagged)), queue,
-            group_columns(schema, run.groups()).loc[labels.index],
-            run.clusters()["cluster"].loc[labels.index].astype(int),
-            None if truth is None else by_uid(truth, labels.index, "truth")[schema.names],
-        )  # fmt: skip
-
-    @cached_property
-    def counts(self) -> dict[str, Counts]:
-        """What each figure counts, `[cases, variables]`; binary variables where it is of them alone."""
-        schema, binary = self.schema, [v.name for v in self.schema.binary]
-        given, codes = _codes(self.labels[schema.names]), _codes(self.codes[schema.names])
-        flagged = self.flagged.to_numpy(dtype=bool)[:, None]
-        labelled, wrong = (
-            x.sum(axis=1, keepdims=True) for x in (~np.isnan(given), ~np.isnan(given) & (given != codes))
-        )
-        label, code = _codes(self.labels[binary]), _codes(self.codes[binary])
-        known, said = ~np.isnan(label), self.calibrated[binary].to_numpy(dtype=float)
-        queued, found = self._queued()
-        return {
-            "average_f1": replace(count(schema, self.labels, self.codes), given=~np.isnan(given)),
-            "sensitivity": share((label == 1) & (code == 1), label == 1),
-            "specificity": share((label == 0) & (code == 0), label == 0),
-            "calibration_gap": share(np.where(known, said - np.nan_to_num(label), 0.0), known),
-            "flagged": share(flagged, np.ones_like(flagged)),
-            "flagged_wrong": share(flagged * wrong, flagged * labelled),
-            "unflagged_wrong": share(~flagged * wrong, ~flagged * labelled),
-            "review_precision": share(found, queued),
-            "label_sensitivity": self._missed(binary, label),
-        }
-
-    def _queued(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels in the queue of each case, and how many of them are wrong, `[cases, 1]`; 0 without a truth."""
-        queue = self.queue[self.queue["uid"].isin(self.labels.index)]
-        if self.truth is None or queue.empty:
-            return (np.zeros((len(self.labels), 1), int),) * 2
-        true = self.truth.stack().loc[pd.MultiIndex.from_frame(queue[["uid", "variable"]])].to_numpy()
-        wrong = pd.Series(true != queue["label_before"].to_numpy(), queue["uid"].to_numpy()).astype(int)
-        of_case = wrong.groupby(level=0).agg(["size", "sum"]).reindex(self.labels.index, fill_value=0)
-        return of_case[["size"]].to_numpy(), of_case[["sum"]].to_numpy()
-
-    def _missed(self, binary: list[str], label: np.ndarray) -> Counts:
-        """How many of the true facts the given labels have."""
-        true = np.zeros_like(label) if self.truth is None else _codes(self.truth[binary])
-        facts = (true == 1) & ~np.isnan(label)
-        return share(facts & (label == 1), facts)
-
-    def enough(self, rows: np.ndarray) -> np.ndarray:
-        """Which binary variables have positives and negatives enough among some cases."""
-        sides = (self.counts[name].given[rows].sum(axis=0) for name in ("sensitivity", "specificity"))
-        return np.minimum(*sides) >= ENOUGH
-
-    def chosen(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Over which variables each figure of some cases is a mean, by mask."""
-        binary, enough = np.array([v.is_binary for v in self.schema.variables]), self.enough(rows)
-        whole = np.ones(len(binary), dtype=bool)
-        whole[binary] = enough
-        chosen = {name: np.ones(1, dtype=bool) for name in FIGURES}
-        chosen |= {"average_f1": whole, "sensitivity": enough, "specificity": enough}
-        of_all = {"calibration_gap": LEAST, "label_sensitivity": ENOUGH}
-        given = {name: self.counts[name].given[rows].sum(axis=0) for name in of_all}
-        return chosen | {name: given[name] >= least for name, least in of_all.items()}
-
-    def too_small(self, rows: np.ndarray) -> bool:
-        """Whether some cases are too few, or have too few positives, for an interval to mean anything."""
-        few = rows.sum() < FEW or self.sets[rows].nunique() < FEW_SETS
-        return bool(few or (self.schema.binary and not self.enough(rows).any()))
-
-    def drawn(self, rows: np.ndarray, name: str, variables: np.ndarray) -> Counts:
-        """The counts of some cases, a row a set of the whole, so that those of other cases are drawn with them."""
-        return self.counts[name].of(variables).where(rows).by_set(self.sets.to_numpy())
-
-
-def group_columns(schema: Schema, groups: pd.DataFrame) -> pd.DataFrame:
-    """The columns to report on, as text without blanks around, "" for what is not known.
-
-    They are those that the schema names as groups; where it names none, all but those to keep together. A
-    column without a level of `LEAST` cases, such as a number of each case, is none.
-    """
-    named = [c for c in (*schema.groups, *schema.optional_groups) if c in groups]
-    columns = named or [c for c in groups if c not in schema.keep_together]
-    cells = groups[columns].astype(str).apply(lambda column: column.str.strip())
-    cells = cells.mask(cells.apply(lambda column: column.str.lower().isin(UNKNOWN)), NOT_KNOWN)
-    known = {c: cells.loc[cells[c] != NOT_KNOWN, c].value_counts() for c in columns}
-    return cells[[c for c in columns if len(known[c]) and known[c].max() >= LEAST]]
 
 
 def table(coded: Coded) -> pd.DataFrame:
@@ -187,22 +53,26 @@ def table(coded: Coded) -> pd.DataFrame:
 def _rows(coded: Coded, column: str) -> Iterator[dict]:
     cells = coded.groups[column]
     sizes = cells.value_counts().sort_index()
-    for level, cases in sizes[sizes.index != NOT_KNOWN].items():
-        if cases > 1:
-            yield {"column": column, "level": level} | _figures(coded, (cells == level).to_numpy())
-    single = int((sizes[sizes.index != NOT_KNOWN] == 1).sum())
-    for level, cases in ((SINGLE, single), (NOT_KNOWN, sizes.get(NOT_KNOWN, 0))):
-        if cases:
-            yield {"column": column, "level": level, "cases": int(cases), "too_small": True}
+    known = sizes[sizes.index != NOT_KNOWN]
+    for level in known.index[known > 1]:
+        yield {"column": column, "level": level} | _figures(coded, (cells == level).to_numpy())
+    for level, those in ((SINGLE, cells.isin(known.index[known == 1])), (NOT_KNOWN, cells == NOT_KNOWN)):
+        if those.any():
+            yield {"column": column, "level": level} | _counted(coded, those.to_numpy())
+
+
+def _counted(coded: Coded, rows: np.ndarray) -> dict:
+    """What is said of cases that have no figures."""
+    return {"cases": int(rows.sum()), "sets": coded.sets[rows].nunique(), "variables": 0, "too_small": True}
 
 
 def _figures(coded: Coded, rows: np.ndarray) -> dict:
-    row = {"cases": int(rows.sum()), "too_small": coded.too_small(rows)}
+    row = _counted(coded, rows)
     if row["cases"] < LEAST:
         return row
+    row |= {"variables": int(coded.enough(rows).sum()), "too_small": coded.too_small(rows)}
     counts = {name: coded.drawn(rows, name, kept) for name, kept in coded.chosen(rows).items()}
     draw(list(counts.values()))
-    row |= {"sets": coded.sets[rows].nunique(), "variables": int(coded.enough(rows).sum())}
     for name, counted in counts.items():
         row |= in_columns(name, score_interval(counted))
     return row
@@ -223,13 +93,19 @@ def differences(coded: Coded, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame
         labels on both sides: `cases` and `positives` of the level (of a categorical variable none), `value`,
         `rest`, `p`, `p_holm`; p is NaN where the level was not tested.
     """
-    means, each = [], []
+    rows: tuple[list[dict], list[dict]] = [], []
     for column in coded.groups:
-        of_column = _differences(coded, column, seed)
-        means, each = means + of_column[0], each + of_column[1]
-    tables = [in_table(means, TESTS), in_table(each, BY_VARIABLE)]
+        for found, of_column in zip(rows, _differences(coded, column, seed)):
+            found += of_column
+    tables = [in_table(found, names) for found, names in zip(rows, (TESTS, BY_VARIABLE))]
     floats = {"value": float, "rest": float, "p": float}
-    return tuple(t.astype(floats).assign(p_holm=holm(t["p"].astype(float))) for t in tables)
+    means, each = (t.astype(floats).assign(p_holm=holm(t["p"].astype(float))) for t in tables)
+    return means, each.astype({"positives": "Int64"})
+
+
+def differing(tests: pd.DataFrame) -> pd.DataFrame:
+    """The rows of such a table that differ after correction, the least p first."""
+    return tests[tests["p_holm"] < ALPHA].sort_values("p").reset_index(drop=True)
 
 
 def _differences(coded: Coded, column: str, seed: int) -> tuple[list[dict], list[dict]]:
@@ -279,12 +155,13 @@ class Pair:
 
     def means(self, p: np.ndarray) -> Iterator[dict]:
         """A row a measure that is a mean of some variable."""
-        for name, of_mean in zip(TESTED, p):
-            if self.kept[name].any():
-                sides = [self.coded.drawn(rows, name, self.kept[name]) for rows in (self.own, self.rest)]
-                row = {"measure": name, "cases": int(self.own.sum()), "p": of_mean}
-                row |= dict(zip(("value", "rest"), (side.average_f1 for side in sides)))
-                yield row | in_columns("difference", paired_gain(*sides))
+        kept = {name: variables for name, variables in self.kept.items() if variables.any()}
+        sides = {n: [self.coded.drawn(rows, n, v) for rows in (self.own, self.rest)] for n, v in kept.items()}
+        draw([counts for both in sides.values() for counts in both])
+        for name, (own, rest) in sides.items():
+            row = {"measure": name, "cases": int(self.own.sum()), "p": p[TESTED.index(name)]}
+            row |= {"value": own.average_f1, "rest": rest.average_f1}
+            yield row | in_columns("difference", paired_gain(own, rest))
 
     def each(self, p: np.ndarray) -> Iterator[dict]:
         """A row a variable and measure."""
@@ -303,7 +180,3 @@ class Pair:
                     yield row | {"value": sides[0][n], "rest": sides[1][n]}
             at += len(variables)
 
-
-def _codes(table: pd.DataFrame) -> np.ndarray:
-    """Codes `[cases, variables]` as floats, NaN where there is none."""
-    return table.to_numpy(dtype=float, na_value=np.nan)

@@ -6,9 +6,9 @@ drawn at random. Both read cases of the fold that was held out. Where the site c
 makes no difference whose labels were left out. Where seeing its own labels helps on its own cases and not
 elsewhere, the site codes, or writes, otherwise. That says where to look, and not who is right.
 
-A gain is a fall of the Brier score: the mean squared distance of probability and given label, in [0, 1],
-half the sum over the classes for a categorical variable, a mean over variables. It needs no threshold, which a
-site with fewer positives would move.
+A gain is a fall of the Brier score, in hundredths of it: the mean squared distance of probability and given
+label, in [0, 1], half the sum over the classes for a categorical variable, a mean over variables. It needs no
+threshold, which a site with fewer positives would move.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from narrutils.data.study import Study
 from narrutils.errors import InputError, did_you_mean
 from narrutils.evaluation.intervals import columns_of, draw, in_columns, in_table, paired_gain, score_interval
 from narrutils.evaluation.metrics import share
-from narrutils.findings.groups import FEW, FEW_SETS, NOT_KNOWN
+from narrutils.findings.coded import FEW, FEW_SETS, NOT_KNOWN
 from narrutils.findings.permutation import holm, p_values, signs
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.tfidf import TfidfLearner
@@ -68,8 +68,8 @@ def compare(
         learner: what is trained; None: TF-IDF on single words.
 
     Returns:
-        A row a site with cases enough: `column`, `level`, `cases`; `own`, the gain on its own cases from its own
-        labels, `elsewhere`, that on all others, and `difference`, own − elsewhere, each with its 95 % interval by a
+        A row a site with cases enough: `column`, `level`, `cases`; `own`, the gain in hundredths on its own cases
+        from its own labels, `elsewhere`, that on all others, and `difference`, own − elsewhere, each with its 95 % interval by a
         bootstrap over sets, of these models. `own_p`, `elsewhere_p`: whether each is 0, for these models, by changing
         signs of whole sets, corrected together by Holm's method. `p`: whether they differ, by letting sets of a fold
         change places, which holds whatever the luck of a training, since it is the same for both; `p_holm`,
@@ -146,7 +146,7 @@ def brier(schema: Schema, targets: pd.DataFrame, read: pd.DataFrame) -> pd.DataF
 def _row(study: Study, gains: pd.DataFrame, own: pd.Series, sets: pd.Series) -> tuple[Mapping, pd.DataFrame]:
     """The figures of a site, and `gain` and `p` of each variable that it has labels of."""
     known, numbers = gains.notna().to_numpy(), sets.to_numpy()
-    counts = share(np.where(known, gains.to_numpy(), 0.0), known)
+    counts = share(np.where(known, 100 * gains.to_numpy(), 0.0), known)
     mine, theirs = (counts.where(rows) for rows in (own.to_numpy(), ~own.to_numpy()))
     both = (mine.given.sum(axis=0) > 0) & (theirs.given.sum(axis=0) > 0)
     sides = [side.of(both).by_set(numbers) for side in (mine, theirs)]
