@@ -21,11 +21,11 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, write_table
 from narrutils.errors import InputError, did_you_mean
 from narrutils.findings import population as people
-from narrutils.findings.estimates import ADJUST, check_reference, estimate_all
+from narrutils.findings.three_ways import ADJUST, check_reference, estimate_all
 from narrutils.findings.human_codes import read_human_codes
 from narrutils.findings.population import Population
 from narrutils.findings.sampling import INCLUSION, draw
-from narrutils.report.estimates import lines
+from narrutils.report.estimated import lines
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def answer(
 
 
 def estimate(asked: Asked) -> tuple[pd.DataFrame, list[str]]:
-    """The table of `findings.estimates.estimate_all`, and what a person should know of it, a line each.
+    """The table of `findings.three_ways.estimate_all`, and what a person should know of it, a line each.
 
     Raises:
         InputError: the run folder, a file, a column or an option is not what it must be.

@@ -1,6 +1,7 @@
 """Prevalences, differences, risk ratios and odds ratios, each in three ways, as one table."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ HUMAN, BOTH, NAIVE = (
 )
 #: Fewer human codes, or cases, than this give no figures: they say little, and people could be recognised.
 FEWEST = 10
+#: Of the group columns that are compared unless some are named: how many, and of how many levels each.
+MOST_COLUMNS, MOST_LEVELS = 4, 12
 CONTRASTS = {
     "difference": powered.difference,
     "risk_ratio": powered.risk_ratio,
@@ -204,6 +207,43 @@ def _corrected(table: pd.DataFrame, way: str) -> pd.DataFrame:
     for _, rows in table[table["p"].notna()].groupby(["measure", "way"]):
         table.loc[rows.index, "p_adjusted"] = multipletests(rows["p"], method=way)[1]
     return table
+
+
+def planted(population: Population, truth: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    """What each number of a table would be if people coded all cases and made no error, in its order.
+
+    Args:
+        truth: true codes of all cases, indexed by uid.
+    """
+    known = replace(population, human=truth.loc[population.human.index].astype("Int64"))
+    by = {c: next(iter(r[r != ""]), "") for c, r in table[table["group"] != ""].groupby("group")["reference"]}
+    keys = ["variable", "class", "group", "level", "measure"]
+    found = estimate_all(known, list(table["variable"].unique()), by)
+    values = found[found["way"] == HUMAN].set_index(keys)["value"]
+    return pd.Series(values.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy(), table.index)
+
+
+def choose(population: Population, odds_of: str = "", by: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
+    """The variable whose odds ratios are shown, and group columns with "" for their reference.
+
+    Args:
+        odds_of: a variable; empty: the binary one with most positives, or the first of all.
+        by: group columns; empty: the first `MOST_COLUMNS` that have two levels or more, and few, with
+            human codes enough.
+
+    Raises:
+        InputError: there is no such variable or column.
+    """
+    schema, positives = population.schema, population.human.eq(1).sum()
+    if odds_of and odds_of not in schema.names:
+        raise InputError(f"odds_of is {odds_of}; there are {', '.join(schema.names)}")
+    names = [v.name for v in schema.binary] or schema.names
+    check_reference(population.groups, dict.fromkeys(by, ""))
+    coded = population.groups[population.human.notna().any(axis=1)]
+    counts = {column: coded[column][coded[column] != ""].value_counts() for column in coded}
+    usable = [c for c, n in counts.items() if len(n) <= MOST_LEVELS and (n >= FEWEST).sum() > 1]
+    chosen = odds_of or max(names, key=lambda name: positives[name])
+    return chosen, dict.fromkeys(by or usable[:MOST_COLUMNS], "")
 
 
 def check_reference(groups: pd.DataFrame, by: Mapping[str, str]) -> None:

@@ -1,10 +1,11 @@
-"""Estimates as people read them: the three ways side by side, and a picture of the ratios."""
+"""Estimates as people read them: the three ways side by side."""
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
-from narrutils.findings.estimates import BOTH, HUMAN, NAIVE, RATIOS
+from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS
 from narrutils.report.tables import figure
 
 WAYS = {
@@ -31,7 +32,7 @@ def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     """A row a number, the three ways beside each other as text, with p where something is compared.
 
     Args:
-        table: as of `findings.estimates.estimate_all`.
+        table: as of `findings.three_ways.estimate_all`.
     """
     rows = []
     for key, ways in table.groupby(KEYS, sort=False):
@@ -86,3 +87,9 @@ def _cell(row: pd.Series, measure: str) -> str:
     further = row["further_codes"]
     more = "" if pd.isna(further) else f", {int(further)} further codes"
     return f"{value} [{low}, {high}]{said}{more}"
+
+
+def times_as_wide(row: pd.Series, other: pd.Series) -> float:
+    """How many times as wide the interval of the other ratio is, by the logarithms of the bounds."""
+    wide = [np.log(r["value_high"] / r["value_low"]) for r in (other, row)]
+    return float(wide[0] / wide[1])
