@@ -27,8 +27,8 @@ from scipy.stats import binomtest
 
 from narrutils.data.schema import Schema
 from narrutils.findings.estimands import logistic
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS, estimate_all
 from narrutils.findings.population import Population
+from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS, estimate_all
 
 from .coverage_corpora import NVDRS, groups_of, osha, population, read_by_fixed, read_by_retrained, read_osha
 

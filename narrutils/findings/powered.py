@@ -58,7 +58,7 @@ class Material:
     @property
     def naive(self) -> "Material":
         """The machine's codes taken as if a person had given them, of every case."""
-        return replace(self, human=self.codes, inclusion=np.ones(len(self.codes)))
+        return replace(self, human=self.codes, machine=self.codes, inclusion=np.ones(len(self.codes)))
 
     def by_cluster(self, contributions: np.ndarray) -> np.ndarray:
         """Contributions of cases added up: `[clusters]`, in the order of their numbers."""
@@ -167,8 +167,10 @@ def coefficients(material: Material, design: np.ndarray, rows: np.ndarray) -> li
     whole = rows.astype(float)
     weights = material.weights * whole
     human, own = logistic(material.human, weights, design)
-    part, before = logistic(material.machine, weights, design)
-    everyone, of_all = logistic(material.machine, whole, design)
+    part, before, everyone, of_all = human, own, human, own  # as it is where all are human codes
+    if material.machine is not material.human:
+        part, before = logistic(material.machine, weights, design)
+        everyone, of_all = logistic(material.machine, whole, design)
     shift = everyone - part
     return [
         _powered(material, weights, human[k], shift[k], own[:, k], of_all[:, k], before[:, k])

@@ -19,6 +19,7 @@ HUMAN, BOTH, NAIVE = (
     "machine codes corrected by human codes",
     "machine codes alone: biased, for comparison",
 )
+WAYS = (HUMAN, BOTH, NAIVE)
 #: Fewer human codes, or cases, than this give no figures: they say little, and people could be recognised.
 FEWEST = 10
 #: Of the group columns that are compared unless some are named: how many, and of how many levels each.
@@ -75,11 +76,7 @@ class _Question:
         self.told = {"variable": variable.name, "class": "" if variable.is_binary else str(code)}
         self.groups, self.by, self.width = population.groups, by, width
         self.material = population.material(variable, code)
-        self.ways = {
-            HUMAN: (self.material, 0.0),
-            BOTH: (self.material, 1.0),
-            NAIVE: (self.material.naive, 0.0),
-        }
+        self.naive = self.material.naive
         self.everyone = np.ones(len(self.material.human), dtype=bool)
 
     def rows(self) -> list[dict]:
@@ -95,7 +92,7 @@ class _Question:
             rows += self._prevalence(self._rows(column, level), group=column, level=level or "(not known)")
         reference = self._reference(column)
         for level in self._levels(column):
-            if level and level != reference:
+            if level not in ("", reference) and not self._few(self._rows(column, level)):
                 rows += self._contrasts(column, level, reference)
         return rows
 
@@ -122,34 +119,38 @@ class _Question:
         told = {**where, "measure": "prevalence", **self._counts(rows)}
         few = "not known" if where.get("level") == "(not known)" else self._few(rows)
         if few:
-            return [self._row(told, way, reason=few) for way in self.ways]
+            return [self._row(told, way, reason=few) for way in WAYS]
         made = []
-        for way, (material, omega) in self.ways.items():
-            part = share(material, rows)
-            found, weight = held([part], powered.prevalence, omega=omega)
+        for way, (part,) in self._ways(share, rows).items():
+            found, weight = held([part], powered.prevalence, omega=way == BOTH)
             row = self._row(told, way, found, weight)
             if self.width and way != NAIVE:
                 row["further_codes"] = further(part, weight, self.width, told["human_codes"], told["cases"])
             made.append(row)
         return made
 
-    def _contrasts(self, column: str, level: str, reference: str) -> list[dict]:
-        both = [self._rows(column, x) for x in (level, reference)]
-        told = {"group": column, "level": level, "reference": reference, **self._counts(both[0] | both[1])}
-        few = [f"{x}: {self._few(rows)}" for x, rows in zip((level, reference), both) if self._few(rows)]
-        rows = []
-        for measure, make in CONTRASTS.items():
-            for way, (material, omega) in self.ways.items():
-                if few:
-                    rows.append(self._row(told | {"measure": measure}, way, reason=few[0]))
-                    continue
-                parts = [share(material, x) for x in both]
-                rows.append(self._contrast(told | {"measure": measure}, way, parts, make, omega))
-        return rows
+    def _ways(self, make: Callable[..., Powered], *rows: np.ndarray) -> dict[str, list[Powered]]:
+        """What is made of some rows, for each way; the first two differ in ω alone."""
+        both, naive = ([make(material, x) for x in rows] for material in (self.material, self.naive))
+        return {HUMAN: both, BOTH: both, NAIVE: naive}
 
-    def _contrast(self, told: dict, way: str, parts: list[Powered], make: Callable, omega: float) -> dict:
+    def _contrasts(self, column: str, level: str, reference: str) -> list[dict]:
+        pair = [self._rows(column, x) for x in (level, reference)]
+        told = {"group": column, "level": level, "reference": reference}
+        if few := self._few(pair[1]):
+            measures = [told | {"measure": measure} for measure in CONTRASTS]
+            return [self._row(t, way, reason=f"{reference}: {few}") for t in measures for way in WAYS]
+        told |= self._counts(pair[0] | pair[1])
+        ways = self._ways(share, *pair).items()
+        return [
+            self._contrast(told | {"measure": measure}, way, parts, make)
+            for measure, make in CONTRASTS.items()
+            for way, parts in ways
+        ]
+
+    def _contrast(self, told: dict, way: str, parts: list[Powered], make: Callable) -> dict:
         ratio = told["measure"] in RATIOS
-        found, weight = held(parts, make, ratio, omega)
+        found, weight = held(parts, make, ratio, omega=way == BOTH)
         if found is None:
             return self._row(told, way, reason="a level has no case with it, or no case without it")
         return self._row(told, way, found, weight) | {"p": p_value(found, 1.0 if ratio else 0.0)}
@@ -159,17 +160,18 @@ class _Question:
         levels = {c: [x for x in self._levels(c) if x and not self._few(self._rows(c, x))] for c in self.by}
         rows = np.all([self.groups[c].isin(levels[c]) for c in self.by], axis=0)
         places = [(c, x) for c in self.by for x in levels[c] if x != self._reference(c)]
+        few = not places or self._few(rows)
         design = np.column_stack([self.everyone, *(self._rows(*place) for place in places)]).astype(float)
+        tried = {id(m): _tried(m, design, rows) for m in (self.material, self.naive) if not few}
         made = []
-        for way, (material, omega) in self.ways.items():
-            parts = _tried(material, design, rows) if places and not self._few(rows) else None
+        for way, material in {HUMAN: self.material, BOTH: self.material, NAIVE: self.naive}.items():
             for n, (column, level) in enumerate(places, 1):
                 told = {"group": column, "level": level, "reference": self._reference(column)}
                 told |= {"measure": "adjusted_odds_ratio", **self._counts(rows)}
-                if parts is None:
+                if (parts := tried.get(id(material))) is None:
                     made.append(self._row(told, way, reason="too few human codes for so many levels"))
                 else:
-                    made.append(self._contrast(told, way, [parts[n]], powered.adjusted_odds_ratio, omega))
+                    made.append(self._contrast(told, way, [parts[n]], powered.adjusted_odds_ratio))
         return made
 
     def _counts(self, rows: np.ndarray) -> dict[str, int | None]:

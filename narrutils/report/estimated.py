@@ -1,6 +1,6 @@
 """Estimates as people read them: the three ways side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
@@ -21,25 +21,29 @@ MEASURES = {
     "adjusted_odds_ratio": "odds ratio, adjusted",
 }
 READ_IT = (
-    "Intervals are of 95 %. Human codes alone, and machine codes corrected by them, are both valid; the second",
-    "is the more precise where the machine is any good. Machine codes alone are as wrong as the machine is,",
-    "and their intervals do not say so: they stand here for comparison.",
+    "Intervals are of 95 %. Human codes alone, and machine codes corrected by them, are both valid; the",
+    "second is the more precise where the machine is any good. Machine codes alone are as wrong as the",
+    "machine is, and their intervals do not say so: they stand here for comparison.",
 )
 KEYS = ["variable", "class", "group", "level", "reference", "measure"]
 
 
-def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+def side_by_side(table: pd.DataFrame, measures: Collection[str] = tuple(MEASURES)) -> pd.DataFrame:
     """A row a number, the three ways beside each other as text, with p where something is compared.
 
     Args:
         table: as of `findings.three_ways.estimate_all`.
     """
-    rows = []
+    rows, table = [], table[table["measure"].isin(measures)]
     for key, ways in table.groupby(KEYS, sort=False):
         told = dict(zip(KEYS, key))
         of = ways.set_index("way")
-        counts = f"{_whole(of['human_codes'].iloc[0])} of {_whole(of['cases'].iloc[0])}"
-        row = {"variable": _of_class(told), "what": _what(told), "human codes": counts.strip()}
+        counts = [_whole(of[name].iloc[0]) for name in ("human_codes", "cases")]
+        row = {
+            "variable": _of_class(told),
+            "what": _what(told),
+            "human codes": " of ".join(filter(None, counts)),
+        }
         rows.append(row | {title: _cell(of.loc[way], told["measure"]) for way, title in WAYS.items()})
     return pd.DataFrame(rows)
 
@@ -80,7 +84,7 @@ def _cell(row: pd.Series, measure: str) -> str:
     if measure in RATIOS:
         value, low, high = (f"{x:.2f}" for x in numbers)
     else:
-        value, low, high = (f"{100 * x:.1f}".replace("-", "−") for x in numbers)
+        value, low, high = (f"{100 * x:z.1f}".replace("-", "−") for x in numbers)
         value += " %" if measure == "prevalence" else " points"
     p = row["p"] if pd.isna(row["p_adjusted"]) else row["p_adjusted"]
     said = "" if pd.isna(p) else (" p < 0.001" if p < 0.001 else f" p {figure(p)}")

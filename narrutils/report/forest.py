@@ -8,8 +8,8 @@ from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
 from narrutils.report.estimated import WAYS
 from narrutils.report.plots import GREEN, ORANGE
 
-
 #: Mark, colour and line of each way: told apart in grey and in print.
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 MARKS = {HUMAN: ("o", "0.45", "-"), BOTH: ("s", "black", "-"), NAIVE: ("x", ORANGE, ":")}
 
 
@@ -35,8 +35,10 @@ def forest(table: pd.DataFrame, variable: str, truth: pd.Series | None = None) -
                          label="planted truth of all cases")  # fmt: skip
     axis.axvline(1, color="0.6", lw=0.8)
     axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    axis.set_xticks([x for x in TICKS if low <= x <= high], minor=False)
+    axis.set_xticks([], minor=True)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    axis.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:g}"[0] in "25" else "")
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set(xlabel="odds ratio with 95 % interval; 1: no difference", title=variable)

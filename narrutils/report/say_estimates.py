@@ -29,9 +29,9 @@ def _meaning(table: pd.DataFrame, row: pd.Series) -> str:
     shares = shares[shares["group"].eq(row["group"]) & shares["measure"].eq("prevalence")].set_index("level")
     one, other = (percent(shares.at[level, "value"]) for level in (row["level"], row["reference"]))
     told = (
-        f"*How to read it:* where `{row['group']}` is {row['level']}, {row['variable']} is true of {one} of the "
-        f"cases, where it is {row['reference']}, of {other}. Odds are the cases with it for each case without "
-        f"it: they are {row['value']:.2f} times as high in the first group as in the second"
+        f"*How to read it:* {row['variable']} is true of {one} of the cases whose `{row['group']}` is "
+        f"{row['level']}, and of {other} where it is {row['reference']}. Odds are how many cases have it for "
+        f"each that has not: they are {row['value']:.2f} times as high in the first group as in the second"
     )
     bounds = f"between {row['value_low']:.2f} and {row['value_high']:.2f}"
     if row["value_low"] <= 1 <= row["value_high"]:
@@ -40,18 +40,16 @@ def _meaning(table: pd.DataFrame, row: pd.Series) -> str:
 
 
 def _which(ways: pd.DataFrame) -> str:
-    said = (
+    use = (
         "**Use the machine codes corrected by human codes.** Human codes alone are as valid, from fewer cases"
     )
     ratio = times_as_wide(ways.loc[BOTH], ways.loc[HUMAN])
-    said += (
-        f"; their interval is {ratio:.2f} times as wide." if ratio >= 1.005 else "; here they say as much."
+    use += f"; their interval is {ratio:.2f} times as wide." if ratio >= 1.005 else "; here they say as much."
+    naive = (
+        f"The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}. Their interval is narrow as they are "
+        "many, and knows nothing of the machine's errors: do not report it."
     )
-    naive = ways.loc[NAIVE, "value"]
-    return (
-        f"{said} The machine codes alone say {naive:.2f}. Their interval is narrow since they are many, and knows "
-        "nothing of the machine's errors: do not report it."
-    )
+    return f"{use} {naive}"
 
 
 def basis(table: pd.DataFrame) -> Markdown:
@@ -60,7 +58,8 @@ def basis(table: pd.DataFrame) -> Markdown:
     coded, cases = int(row["human_codes"]), int(row["cases"])
     if coded == cases:
         return Markdown(f"All {cases:,} cases have a human code, so that machine codes add nothing.")
-    return Markdown(
-        f"Human codes of {coded:,} cases correct what the machine read of all {cases:,}. That holds where the "
-        "coded cases are a random part of all, and it corrects the machine's errors, not those of people."
+    held = (
+        "That holds where the coded cases are a random part of all, and it corrects the machine's errors, "
+        "not those of people."
     )
+    return Markdown(f"Human codes of {coded:,} cases correct what the machine read of all {cases:,}. {held}")
