@@ -40,7 +40,7 @@ from narrutils.evaluation import calibration, ladder
 from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.stacking import form
 from narrutils.evaluation.thresholds import SEARCHES
-from narrutils.findings.promises import Coded, promises
+from narrutils.findings.promises import Coded, learn
 from narrutils.findings.settings import Findings
 from narrutils.models.learner import Phase
 from narrutils.models.tfidf import LINEAR, TfidfLearner, TfidfModel
@@ -114,13 +114,14 @@ class Trained:
         self.schema, self.others = schema, others
         labels, targets = train.labels, schema.to_targets(train.labels)
         self.folds = draw_folds(schema, labels, FOLDS, seed=0)
-        texts, steps = pd.concat([other.texts for other in others.values()]), []
+        texts, steps, self.models = pd.concat([other.texts for other in others.values()]), [], []
         for name in MEMBERS:
             learner, models, parts = TfidfLearner(schema, **LINEAR[name][1]), [], []
             for k in range(FOLDS):
                 own = self.folds.loc[labels.index].eq(k).to_numpy()
                 models.append(learner.fit([Phase(train.texts[~own], targets[~own])]))
                 parts.append(models[-1].predict(train.texts[own]))
+            self.models += models
             read = TfidfModel.predict_together(models, texts)
             steps.append(ladder.Step(name, name, pd.concat(parts).loc[labels.index], sum(read) / FOLDS))
         made = form(schema, steps, dict.fromkeys(MEMBERS, 1.0), labels, self.folds, "fitted", calibrate=True,
@@ -140,7 +141,7 @@ class Trained:
         return Coded(labels, self.codes.loc[uids], self.calibrated.loc[uids], each(uids))
 
     def promise(self, tested: Coded | None) -> dict:
-        return promises(
+        return learn(
             self.schema, self.out_of_fold, self.folds, tested, self.thresholds, self.calibration, Findings()
         )
 

@@ -13,8 +13,9 @@ def alarm(differs: Sequence[dict]) -> str:
     Args:
         differs: rows of `drift.compare` with an alarm, the largest first; one or more.
     """
-    said = "; ".join(map(_difference, differs[:NAMED]))
-    more = f"; and {len(differs) - NAMED} more" if len(differs) > NAMED else ""
+    order = sorted(differs, key=lambda row: row["number"].startswith("probability"))  # what is plainest first
+    said = "; ".join(map(_difference, order[:NAMED]))
+    more = f"; and {len(order) - NAMED} more" if len(order) > NAMED else ""
     return (
         f"these narratives are not like those of the run ({said}{more}), "
         f"so what it says of its codes may not hold; {MEND}"
@@ -23,14 +24,16 @@ def alarm(differs: Sequence[dict]) -> str:
 
 def _difference(row: dict) -> str:
     kind, _, name = row["number"].partition(" ")
-    before, now = (f"{row[side]:.0%}" for side in ("before", "now"))
+    now, before = (f"{row[side]:.0%}" for side in ("now", "before"))
     if kind == "words" and row["at"] == 0:
-        return f"{name} is empty in {now}, there in {before}"
-    more = row["distance"] > 0
-    subject = {
-        "words": f"{'more' if more else 'fewer'} words in {name}",
-        "unknown": f"{'more' if more else 'fewer'} words that the models do not know",
-        "doubt": f"{'more' if more else 'fewer'} codes expected to be wrong",
-        "probability": f"{name} read as {'more' if more else 'less'} probable",
-    }[kind]
-    return f"{subject}: up to {row['at']:g} in {now}, there in {before}"
+        return f"{name} is empty in {now} of cases, in {before} of the run's"
+    more = "more" if row["distance"] > 0 else "fewer"
+    shares = f"up to {row['at']:g} in {now} of cases, in {before} of the run's"
+    if kind == "words":
+        return f"{more} words in {name}, {shares}"
+    if kind == "unknown":
+        shares = f"up to {row['at']:.0%} in {now} of cases, in {before} of the run's"
+        return f"{more} words that the models do not know, {shares}"
+    if kind == "doubt":
+        return f"{more} codes expected to be wrong, {shares}"
+    return f"{name} read as {'more' if row['distance'] > 0 else 'less'} probable"

@@ -93,7 +93,7 @@ class Judged:
         return out.sum(axis=0), (out & self.right[rows, None]).sum(axis=0)
 
 
-def promises(
+def learn(
     schema: Schema,
     out_of_fold: Coded,
     folds: pd.Series,
@@ -144,6 +144,14 @@ def promises(
         "needed": needed(settings.promised, settings.confidence),
         "variables": per_variable,
     }
+
+
+def table(made: Mapping) -> pd.DataFrame:
+    """A row a variable of what `learn` gave: what is promised or why not, what it rests on and what it costs."""
+    columns = ["kind", "outcome", "basis", "counted", "reviewed", "observed", "precision", "recall"]
+    rows = pd.DataFrame.from_dict(made["variables"], orient="index")[columns]
+    rows = rows.astype(dict.fromkeys(columns[4:], float))
+    return rows.rename_axis("variable").reset_index()
 
 
 def on_test(study: Study, codes: pd.DataFrame, calibrated: pd.DataFrame) -> Coded | None:
@@ -226,7 +234,7 @@ def _promise(
     for basis, own in {"exact": tested, "approximate": out_of_fold}.items():
         if own is None:
             continue
-        find = _exact if basis == "exact" else _approximate
+        find = on_tested if basis == "exact" else across_folds
         cuts, deployed, judged = find(v, kind, out_of_fold, folds, own, settings.promised)
         cases, right = judged.tally(cuts)
         counted = int(judged.counts.sum())
@@ -239,7 +247,11 @@ def _promise(
             told["reviewed"] = float(reviewed.mean())
             if told["reviewed"] > settings.promise_review:
                 return told
-            passed = {"outcome": "promised", "cut": float(deployed[last]), "observed": right[last] / cases[last]}
+            passed = {
+                "outcome": "promised",
+                "cut": float(deployed[last]),
+                "observed": right[last] / cases[last],
+            }
             passed |= {"tested": int(cases[last]), "kept": int(right[last])}
             return told | passed | (_beside(v, own, reviewed) if v.is_binary else {})
     return told
@@ -251,14 +263,14 @@ def _record(kind: str, outcome: str, basis: str, counted: int) -> dict:
     return told | dict.fromkeys((*empty, "reviewed", "precision", "recall"))
 
 
-def _exact(v, kind, out_of_fold: Coded, folds, tested: Coded, promised: float):
+def on_tested(v, kind, out_of_fold: Coded, folds, tested: Coded, promised: float):
     """Cuts that the training cases choose, the same as deployed, and the test cases."""
     scale = len(tested.labels) / len(out_of_fold.labels)
     cuts = path(judge(v, kind, out_of_fold), scale, promised)
     return cuts, cuts, judge(v, kind, tested)
 
 
-def _approximate(v, kind, out_of_fold: Coded, folds: pd.Series, own: Coded, promised: float):
+def across_folds(v, kind, out_of_fold: Coded, folds: pd.Series, own: Coded, promised: float):
     """Cuts of each training case, which the other folds choose; those that all of them choose; the cases."""
     folds, cuts = by_uid(folds, own.labels.index, "folds"), np.zeros((len(own.labels), STEPS))
     for k in sorted(folds.unique()):

@@ -17,6 +17,9 @@ TITLES = {
     "single": "single models − out-of-fold",
     "averaging": "gain of averaging",
     "n": "cases",
+    "counted": "cases it rests on",
+    "reviewed": "share to review",
+    "observed": "holds for",
     "previous_run": "from",
 }
 #: Differences, which carry a sign even where they are positive.
