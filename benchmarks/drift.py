@@ -1,11 +1,11 @@
-"""How often `predict` says that narratives are not like those of the run, where they are and where they are not.
+"""How often `predict` says that narratives are not like those of the run, where they are and are not.
 
     python -m benchmarks.drift [--files 200] [--osha data/osha_abstracts]
 
-One run of linear members, trained on 1,200 made cases, reads 12,000 cases like the test's. Half of them are
-what the run's own test cases are drawn of, half what new files are drawn of, each time anew: so many cases of
-the run stand in the rows, so many of the file in the columns, and a cell holds the share of files with an alarm.
-Below each table: the sentence that one of the larger files would give.
+One run of linear members, trained on 1,200 made cases, reads 12,000 cases like the test's. Of one half the
+run's own test cases are drawn, of the other new files, each time anew: so many cases of the run stand in the
+rows, so many of the file in the columns, and a cell holds the share of files with an alarm. Below each table
+stands the sentence that one of the larger files would give.
 
 - `same`: files of the same kind; an alarm is a false one, and the shares should be at most 0.05.
 - `halves`: each narrative cut after half of its words. `one source`: the second narrative left out.

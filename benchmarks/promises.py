@@ -1,30 +1,29 @@
 """Are promises kept as often as they say, and what do they cost in review?
 
-    python -m benchmarks.promises [--draws 200] [--own 200] [--workers 1] [--folder outputs/benchmark_promises]
+    python -m benchmarks.promises [--draws 200] [--own 200] [--workers 1] [--folder FOLDER]
 
 Linear members on the made corpus, given labels throughout, the ensemble formed as notebook 06 forms it.
 
 - `exact, one run`: one run trained on 1,200 cases; each draw is a labelled test of 1,000 cases out of a
-  population of 20,000 like the test's, with replacement. Whether a promise is broken is then known exactly: by
-  the recall of the unreviewed in the population.
-- `exact, own run`: in each draw members are trained anew, on 600 cases of a corpus of its own, for some of the
-  variables; the test is drawn likewise out of 4,000 cases, read by that deployed ensemble.
-- `approximate, own run`: promises of the same runs by their training cases alone, held against 4,000 fresh cases
-  like those, which leave a standard error of about 0.01 in the recall.
-- `approximate, shifted`: the same promises on the 4,000 cases like the test's, which tell some things in words
-  that no training case has: what a promise is worth on cases of another kind.
+  population of 20,000 like the test's, with replacement. Whether a promise is broken is then known
+  exactly: by the recall of the unreviewed in the population.
+- `exact, own run`: in each draw members are trained anew, on 600 cases of a corpus of its own, for some of
+  the variables; the test is drawn likewise out of 4,000 cases, read by that deployed ensemble.
+- `approximate, own run`: promises of the same runs by their training cases alone, held against 4,000 fresh
+  cases like those, which leave a standard error of about 0.01 in the recall.
+- `approximate, shifted`: the same promises on the 4,000 cases like the test's, which tell some things in
+  words that no training case has: what a promise is worth on cases of another kind.
 
-Columns: `made`, in how many draws there was a promise; `broken`, how many were in truth below 90 %, with the
-lower bound of the share's exact 95 % interval, which should be at most 0.05; `true`, the mean true recall (of a
-categorical variable accuracy) of the unreviewed; `reviewed`, the mean true share of codes that go to a person;
-`precision`, that of the unreviewed. Kept draws lie in the folder: the same command goes on.
+Columns: `made`, in how many draws there was a promise; `broken`, how many were in truth below 90 %, with
+`low`, the lower bound of the share's exact 95 % interval, which should be at most 0.05; `true`, the mean true
+recall (of a categorical variable accuracy) of the unreviewed; `reviewed`, the mean true share of codes that
+go to a person; `precision`, that of the unreviewed. Draws lie in the folder: the same command goes on.
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -97,7 +96,7 @@ class Fresh:
 
     @classmethod
     def of(cls, schema: Schema, cases: int, seed: int, split: str) -> "Fresh":
-        """So many cases like the training's, or like the test's, with the given codes of a schema's variables."""
+        """So many cases like the training's, or like the test's, with the codes given in a schema's variables."""
         whole = load_schema("params/schemas/nvdrs.yaml")
         drawn = draw_corpus(whole, cases * 5 if split == "test" else cases * 5 // 4, seed)
         part = slice(-cases, None) if split == "test" else slice(0, cases)

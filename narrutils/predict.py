@@ -125,7 +125,8 @@ def _kept(counts: dict, outputs: Outputs) -> str:
     several, share = counts["promised"], counts["reviewed"] / (counts["rows"] * counts["promised"])
     of = "one variable" if several == 1 else f"{several} variables"
     place = f": review in {outputs.probabilities}" if outputs.probabilities else ""
-    return f"promises stand for {of} if a person decides {counts['reviewed']} of their codes ({share:.0%}){place}"
+    codes = f"{counts['reviewed']} of their codes ({share:.0%})"
+    return f"promises stand for {of} if a person decides {codes}{place}"
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:

@@ -134,9 +134,7 @@ def content(deployed: Deployed) -> str:
     return digest({name: digest_now(path) for name, path in sorted(names.items())})
 
 
-def code(
-    deployed: Deployed, texts: pd.DataFrame, watch: Watch
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def code(deployed: Deployed, texts: pd.DataFrame, watch: Watch) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Codes and, if the run knows calibration and flags, calibrated probabilities, both by uid."""
     probabilities = deployed.read(texts, lambda share: watch(share * len(texts)))
     codes = deployed.decide(probabilities)

@@ -43,7 +43,8 @@ def of_texts(schema: Schema, texts: pd.DataFrame, known: frozenset[str] | None) 
     table = pd.DataFrame({f"words {c}": [len(w) for w in told] for c, told in words.items()}, texts.index)
     if known is not None:
         total = table.sum(axis=1).to_numpy()
-        unknown = sum(np.array([sum(w not in known for w in case) for case in told]) for told in words.values())
+        new = [[sum(w not in known for w in case) for case in told] for told in words.values()]
+        unknown = np.sum(new, axis=0)
         table["unknown"] = np.divide(unknown, total, out=np.full(len(total), np.nan), where=total > 0)
     return table.astype(float)
 

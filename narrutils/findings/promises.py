@@ -9,12 +9,12 @@ the exact binomial p value of "less than promised", and the tests stop at the fi
 however many candidates there are. The path never sees the labels that test it.
 
 The threshold of every candidate is that of the run, and only the cut moves: the codes of `predict` stay those
-that were scored and handed in. To code more cases 1 instead, all positives found at a ruined precision, would be
-cheaper only where a wrong code costs less than 1 / (1 − threshold) looks at a case.
+that were scored and handed in. To code more cases 1 instead, all positives found at a ruined precision, would
+be cheaper only where a wrong code costs less than 1 / (1 − threshold) looks at a case.
 
 - `exact`: the path comes from the out-of-fold training cases and is tested on the labelled test cases, which
-  nothing consulted, as the deployed ensemble codes them. Test cases with a twin among the training cases take no
-  part. So wherever the test has enough cases to pass at all.
+  nothing consulted, as the deployed ensemble codes them. Test cases with a twin among the training cases take
+  no part. So wherever the test has enough cases to pass at all.
 - `approximate`: otherwise the path of each fold comes from the other folds and is tested on the pooled
   out-of-fold codes. Those cases fitted weights, and one fold's model reads otherwise than the deployed mean.
 
@@ -128,7 +128,7 @@ def learn(
         - `cut`: codes that may be reviewed go to a person up to this calibrated probability of theirs;
         - `threshold`: of a binary variable, the run's, of the uncalibrated probability; `low`, `high`: the
           band of review, in calibrated probability of a 1 (of a categorical variable: of the code given);
-        - `tested`: of `counted` those that go out unreviewed; `kept`: those of them for which the promise holds;
+        - `tested`: of `counted` those that go out unreviewed; `kept`: those of them whose code is right;
           `observed`: their share, in [0, 1];
         - `precision`, `recall`: of the unreviewed labelled codes of a binary variable, each case counted.
     """
@@ -147,7 +147,7 @@ def learn(
 
 
 def table(made: Mapping) -> pd.DataFrame:
-    """A row a variable of what `learn` gave: what is promised or why not, what it rests on and what it costs."""
+    """A row a variable of what `learn` gave: what is promised or why not, on what it rests, what it costs."""
     columns = ["kind", "outcome", "basis", "counted", "reviewed", "observed", "precision", "recall"]
     rows = pd.DataFrame.from_dict(made["variables"], orient="index")[columns]
     rows = rows.astype(dict.fromkeys(columns[4:], float))

@@ -1,4 +1,4 @@
-"""What new narratives are held against: how the cases of the run are distributed; no text, and no single case."""
+"""What new narratives are held against: how the cases of the run are distributed; no text, no single case."""
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ def reference(study: Study, members: list[str], codes: pd.DataFrame, calibrated:
     """The content of `findings/reference.json`, which `predict` holds new cases against.
 
     Of the test cases where there are enough of them: there the deployed ensemble reads, as it will read new
-    cases. Else of the training cases, and of their texts alone: one fold's model reads otherwise than the mean.
+    cases. Else of the training cases, and of their texts alone: a fold's model reads otherwise than the mean.
 
     Args:
         members: of the ensemble.

@@ -161,7 +161,7 @@ class TfidfModel(Model):
 
 
 def words_known(folders: Iterable[Path]) -> frozenset[str] | None:
-    """Words that stand alone in the vocabulary of the first of these stored models that has words; None without."""
+    """Single words in the vocabulary of the first of these stored models that reads words; None without one."""
     for folder in folders:
         terms = folder / "terms.json"
         if terms.exists() and read_json(terms)["analyzer"] == "word":

@@ -14,8 +14,8 @@ OF = {
 }
 BASES = {
     "exact": "tested on cases that nothing consulted",
-    "approximate": "approximate, since the cases that tested them also fitted weights, and one fold's model reads "
-    "otherwise than the deployed mean",
+    "approximate": "approximate, since the cases that tested them also fitted weights, and one fold's model "
+    "reads otherwise than the deployed mean",
 }
 
 
@@ -53,6 +53,5 @@ def held_against(kept: Mapping) -> Markdown:
         )
     cases = _count(kept["cases"], f"{'test' if kept['of'] == 'test' else 'training'} case")
     by = "" if kept["of"] == "test" else ", by their texts alone"
-    return Markdown(
-        f"`predict` holds new narratives against {cases}{by}: {_count(len(kept['numbers']), 'number')} of each."
-    )
+    numbers = _count(len(kept["numbers"]), "number")
+    return Markdown(f"`predict` holds new narratives against {cases}{by}: {numbers} of each.")

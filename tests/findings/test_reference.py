@@ -37,7 +37,7 @@ def test_it_is_of_the_texts_of_training_cases_where_there_are_too_few_others(stu
     found = of(few)
     assert (found["of"], found["cases"]) == ("train", 24)
     assert list(found["numbers"]) == ["words First", "words Second", "unknown"]
-    parts = [drift.of_texts(TOY, TEXTS[FOLDS == k], known_in(few, ["tfidf"], k)) for k in range(3)]
+    parts = [drift.of_texts(TOY, TEXTS[k == FOLDS], known_in(few, ["tfidf"], k)) for k in range(3)]
     assert found["numbers"] == drift.reference(pd.concat(parts))  # by the model that never saw the case
 
 
