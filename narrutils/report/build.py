@@ -26,6 +26,7 @@ FACTS = (
     "flags.json",
     "schema.json",
     "review/*",
+    "findings/*",
     "cases.parquet",
     "folds.parquet",
     "truth.parquet",
