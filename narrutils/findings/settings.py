@@ -21,7 +21,9 @@ DENIALS = (
 class Findings:
     """Settings of the findings of `06_ensemble`."""
 
-    site: str = ""  # column of the sites that are compared; empty: site or state, in any case, if there is one
+    site: str = (
+        ""  # column of the sites that are compared; empty: site or state, in any case, if there is one
+    )
     sites: Count = 12  # sites that are compared at most, the largest ones; 0: none
     odds_of: str = ""  # variable whose odds ratios are shown; empty: the binary one with most positives
     by: list[str] = field(default_factory=list)  # group columns to compare by; empty: those that can be

@@ -96,7 +96,8 @@ def _levels(cells: pd.Series, sets: pd.Series) -> list[str]:
     return [
         level
         for level, cases in sizes.items()
-        if min(cases, len(cells) - cases) >= FEW and sets.loc[cells.index][cells == level].nunique() >= FEW_SETS
+        if min(cases, len(cells) - cases) >= FEW
+        and sets.loc[cells.index][cells == level].nunique() >= FEW_SETS
     ]
 
 
@@ -139,7 +140,10 @@ def brier(schema: Schema, targets: pd.DataFrame, read: pd.DataFrame) -> pd.DataF
     """Squared distance of reading and label, `[cases, variables]`, in [0, 1]; NaN without a label."""
     squares = (read[schema.columns] - targets[schema.columns]) ** 2
     return pd.DataFrame(
-        {v.name: squares[list(v.columns)].sum(axis=1, skipna=False) / len(v.columns[:2]) for v in schema.variables}
+        {
+            v.name: squares[list(v.columns)].sum(axis=1, skipna=False) / len(v.columns[:2])
+            for v in schema.variables
+        }
     )
 
 
@@ -163,7 +167,9 @@ def _row(study: Study, gains: pd.DataFrame, own: pd.Series, sets: pd.Series) -> 
 def _corrected(table: pd.DataFrame, each: list[pd.DataFrame]) -> pd.DataFrame:
     """The table with p values corrected, and of each site the variable that gains most."""
     table["p_holm"] = holm(table["p"].astype(float))
-    both = holm(pd.concat([table["own_p"], table["elsewhere_p"]], keys=["own_p", "elsewhere_p"]).astype(float))
+    both = holm(
+        pd.concat([table["own_p"], table["elsewhere_p"]], keys=["own_p", "elsewhere_p"]).astype(float)
+    )
     for name in ("own_p", "elsewhere_p"):
         table[name] = both[name]
     if each:
@@ -172,4 +178,6 @@ def _corrected(table: pd.DataFrame, each: list[pd.DataFrame]) -> pd.DataFrame:
         best = [of_all.loc[n].sort_values("gain").iloc[-1] for n in range(len(each))]
         table["variable"], table["variable_gain"] = [b.name for b in best], [b["gain"] for b in best]
         table["variable_p"] = [b["p"] for b in best]
-    return table.astype({c: float for c in ("p", "p_holm", "variable_gain", "variable_p", "own_p", "elsewhere_p")})
+    return table.astype(
+        {c: float for c in ("p", "p_holm", "variable_gain", "variable_p", "own_p", "elsewhere_p")}
+    )

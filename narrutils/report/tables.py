@@ -33,7 +33,17 @@ TITLES = {
     "variable_p": "p, variable (Holm)",
 }
 #: Differences, which carry a sign even where they are positive.
-SIGNED = {"gain", "gain_on_test", "gap", "single", "averaging", "difference", "calibration_gap", "own", "elsewhere"}
+SIGNED = {
+    "gain",
+    "gain_on_test",
+    "gap",
+    "single",
+    "averaging",
+    "difference",
+    "calibration_gap",
+    "own",
+    "elsewhere",
+}
 #: p values: one that is 0.000 in three digits is below 0.001, and never 0.
 P_VALUES = {"p", "p_holm", "own_p", "elsewhere_p", "variable_p"}
 
