@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="*", default=[450, 2500], help="of the corpus")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the corpus")
     parser.add_argument("--run", help="a finished run that is read instead; it is not written to")
-    parser.add_argument("--model", default="linear", help="who reads narratives: linear, ensemble, or a model")
+    parser.add_argument(
+        "--model", default="linear", help="who reads narratives: linear, ensemble, or a model"
+    )
     parser.add_argument("--folder", default="outputs/benchmark_sources")
     given = parser.parse_args()
     options = Findings(sources_model=given.model)
@@ -56,7 +58,9 @@ def main() -> None:
     for cases in given.cases:
         tables = [measure(made(f"{given.folder}/{cases}_{s}", cases, s), options) for s in given.seeds]
         every = pd.concat(tables)
-        figures = every.groupby(["variable", "answer"], sort=False)[["found", "planted", "precision", "recall"]]
+        figures = every.groupby(["variable", "answer"], sort=False)[
+            ["found", "planted", "precision", "recall"]
+        ]
         print(f"{cases} cases, by variable, the mean over {len(tables)} seeds")
         print(figures.mean().round(2).to_string(), "\n")
 

@@ -32,7 +32,9 @@ class Wording:
     share: float
 
     @classmethod
-    def fit(cls, words: list[list[str]], effects: np.ndarray, on: np.ndarray, labels: np.ndarray) -> "Wording":
+    def fit(
+        cls, words: list[list[str]], effects: np.ndarray, on: np.ndarray, labels: np.ndarray
+    ) -> "Wording":
         """What sentences and labels teach.
 
         Args:

@@ -45,7 +45,9 @@ def says(mentions: list[Mention], case: Case) -> dict[str, int]:
     while implied := {v for v, carriers in carried_by.items() if told & set(carriers)} - told:
         told |= implied
     coded = {m.variable: case.truth[m.variable] for m in mentions if m.way == "code"}
-    return dict.fromkeys((m.variable for m in mentions if m.way in DENIALS), 0) | dict.fromkeys(told, 1) | coded
+    return (
+        dict.fromkeys((m.variable for m in mentions if m.way in DENIALS), 0) | dict.fromkeys(told, 1) | coded
+    )
 
 
 def by_source(tellers: dict[str, Teller], columns: list[str]) -> pd.DataFrame:
