@@ -16,7 +16,10 @@ TOPICS = ("Rash", "Fall", "Burn", "Bite")
 SAYS = ("V had a {}", "{} on the skin was seen", "a bad {} came up", "V told of a {}")
 DENIES = ("no {}", "there was no {}", "mother denied any {}", "a {} was denied")
 PLACES = {1: "found at home", 2: "found in park"}
-THINGS, TRAITS = ("garden", "dog", "bicycle", "street", "shop", "kite", "river"), ("wet", "old", "near", "big", "loud")
+THINGS, TRAITS = (
+    ("garden", "dog", "bicycle", "street", "shop", "kite", "river"),
+    ("wet", "old", "near", "big", "loud"),
+)
 PLAIN = [f"{thing} looked {trait}" for thing in THINGS for trait in TRAITS]
 
 
@@ -25,7 +28,10 @@ def schema(*columns: str) -> Schema:
         {
             "name": "apart",
             "text": [{"name": name} for name in columns],
-            "variables": [*({"name": name} for name in TOPICS), {"name": "Place", "classes": {1: "home", 2: "park"}}],
+            "variables": [
+                *({"name": name} for name in TOPICS),
+                {"name": "Place", "classes": {1: "home", 2: "park"}},
+            ],
             "groups": ["site"],
         },
         "apart.yaml",
@@ -62,7 +68,10 @@ def made_run(folder, columns=("First", "Second"), change=lambda texts, labels: (
     run.write("schema.json", task.to_dict())
     run.write("cases.parquet", texts.join(labels).assign(split=split))
     run.write("truth_by_source.parquet", planted)
-    run.write("groups.parquet", pd.DataFrame({"site": np.where(np.arange(N + TEST) < 5, "few", "many")}, texts.index))
+    run.write(
+        "groups.parquet",
+        pd.DataFrame({"site": np.where(np.arange(N + TEST) < 5, "few", "many")}, texts.index),
+    )
     folds = pd.DataFrame({"uid": texts.index[:N], "fold": np.arange(N) % 3})
     run.write("folds.parquet", folds)
     return Study.open(run)
@@ -77,10 +86,16 @@ class Hearing:
     def read(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
         told = texts[self.task.text_columns].agg(". ".join, axis=1).str.lower()
         logits = {v: [self._topic(text, v.lower()) for text in told] for v in TOPICS}
-        logits |= {f"Place_{code}": 3.0 * told.str.contains(words, regex=False) for code, words in PLACES.items()}
-        return self.task.from_logits(pd.DataFrame(logits, texts.index)[self.task.columns].to_numpy(), texts.index)
+        logits |= {
+            f"Place_{code}": 3.0 * told.str.contains(words, regex=False) for code, words in PLACES.items()
+        }
+        return self.task.from_logits(
+            pd.DataFrame(logits, texts.index)[self.task.columns].to_numpy(), texts.index
+        )
 
     def _topic(self, text: str, topic: str) -> float:
-        denies = [part for part in text.split(".") if topic in part.split() and deny([part.split()], DENIALS)[0]]
+        denies = [
+            part for part in text.split(".") if topic in part.split() and deny([part.split()], DENIALS)[0]
+        ]
         asserts = [part for part in text.split(".") if topic in part.split() and part not in denies]
         return 3.0 * len(asserts) + (-2.0 if self.listens else 3.2) * len(denies) - 1.0

@@ -45,7 +45,10 @@ def test_a_denial_says_not_and_relatives_and_other_times_say_nothing():
     ways = ("denied", "no_history", "no_stress", "not")
     names = ("Argument", "SuicideNote", "SchoolProblem", "DiagnosisAdhd")
     assert says(mentions(*zip(names, ways)), CASE) == dict.fromkeys(names, 0)
-    assert says(mentions(("Argument", "kin"), ("SuicideNote", "near"), ("DiagnosisAdhd", "kin_history")), CASE) == {}
+    assert (
+        says(mentions(("Argument", "kin"), ("SuicideNote", "near"), ("DiagnosisAdhd", "kin_history")), CASE)
+        == {}
+    )
 
 
 def test_what_is_told_and_denied_in_one_narrative_is_said_and_codes_are_the_true_ones():

@@ -168,7 +168,9 @@ def _features(schema: Schema, alone: Alone, said: np.ndarray) -> np.ndarray:
 def _weights(schema: Schema, alone: Alone, labels: pd.DataFrame, said: np.ndarray) -> np.ndarray:
     """See `Rule.heard`; the narrative's own log-odds where all labels are the same."""
     names = [v.name for v in schema.binary]
-    answers = labels.loc[alone.whole.index.get_level_values("uid"), names].to_numpy(dtype=float, na_value=np.nan)
+    answers = labels.loc[alone.whole.index.get_level_values("uid"), names].to_numpy(
+        dtype=float, na_value=np.nan
+    )
     given = ~np.isnan(answers)
     if len(np.unique(answers[given])) < 2:
         return np.array([1.0, 0.0, 0.0, 0.0])
@@ -226,7 +228,9 @@ def read_apart(study: Study, options: Findings) -> pd.DataFrame:
     for k in sorted(study.folds.unique()):
         own = study.folds.index[study.folds == k]
         others = study.folds.index.difference(own)
-        rule = Rule.fit(schema, alone.of(others), labels, study.folds, study.threshold_search, options.denials)
+        rule = Rule.fit(
+            schema, alone.of(others), labels, study.folds, study.threshold_search, options.denials
+        )
         parts.append(rule.answers(alone.of(own)).assign(split="train"))
     if len(study.test):
         rule = Rule.fit(schema, alone, labels, study.folds, study.threshold_search, options.denials)

@@ -54,7 +54,8 @@ def sources_planted(scores: pd.DataFrame) -> Markdown:
     rows, told = scores[scores["variable"] == ""].set_index("answer"), []
     for answer, words in (("so", "says so"), ("not", "says not"), ("disagreement", "sources disagree")):
         precision, recall = (
-            with_interval(*rows.loc[answer, [name, f"{name}_low", f"{name}_high"]]) for name in ("precision", "recall")
+            with_interval(*rows.loc[answer, [name, f"{name}_low", f"{name}_high"]])
+            for name in ("precision", "recall")
         )
         right = f"right {precision}" if precision else "never found"
         told.append(f"“{words}” is {right}, and {f'finds {recall}' if recall else 'was never planted'}")

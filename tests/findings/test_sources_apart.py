@@ -155,7 +155,10 @@ def test_of_a_variable_that_nobody_denies_a_narrative_says_so_or_nothing(tmp_pat
 def test_counts_are_those_of_the_disagreements(study, answers, found):
     table = counted(study, answers)
     variables = table[table["by"] == "variable"].set_index("level")
-    assert variables["disagreements"].to_dict() == found["variable"].value_counts().reindex(study.schema.names, fill_value=0).to_dict()
+    assert (
+        variables["disagreements"].to_dict()
+        == found["variable"].value_counts().reindex(study.schema.names, fill_value=0).to_dict()
+    )
     spoken = answers.dropna(subset="says").groupby(["uid", "variable"]).size().eq(2)
     for name, row in variables.iterrows():
         assert row["spoken"] == spoken.xs(name, level="variable").sum()
@@ -176,7 +179,9 @@ def test_the_nine_pairs_add_up(study, answers):
 def test_scores_against_what_was_planted(study, answers):
     table = against_planted(study, answers).set_index(["variable", "answer"])
     planted = study.run.truth_by_source()
-    assert table.at[("Rash", "so"), "planted"] == (planted["variable"].eq("Rash") & planted["said"].eq(1)).sum()
+    assert (
+        table.at[("Rash", "so"), "planted"] == (planted["variable"].eq("Rash") & planted["said"].eq(1)).sum()
+    )
     assert (table.loc[("", "so"), ["precision", "recall"]] > 0.9).all()
     assert (table["precision_low"].dropna() <= table["precision"].dropna()).all()
     perfect = answers.set_index(CASE).drop(columns="says")
@@ -199,7 +204,10 @@ def test_what_is_stored_holds_no_text(study, answers):
         for column in table.select_dtypes(exclude="number"):
             assert column == "uid" or set(table[column].dropna()) <= words, column
     for name in (SOURCES, DISAGREEMENTS, COUNTS, AGAINST):
-        assert not any(w in json.dumps(study.run.read(name).astype(str).to_numpy().tolist()) for w in ("rash", "dog", "home"))
+        assert not any(
+            w in json.dumps(study.run.read(name).astype(str).to_numpy().tolist())
+            for w in ("rash", "dog", "home")
+        )
 
 
 @pytest.mark.parametrize("columns", [("Only",), ("First", "Second", "Third")])

@@ -17,8 +17,27 @@ def disagreements(run) -> pd.DataFrame:
     """Of each variable some, the last of a test case and the one before without a label."""
     labels, rows = run.cases("train")[TOY.names], []
     for uid in UIDS:
-        rows.append((uid, "train", "Sad", "First", 1, 0.9, 0, 12, "Second", 0, 0.2, 0, 12, labels.at[uid, "Sad"]))
-    rows.append((UIDS[0], "train", "Place", "First", 2, 0.9, 0, 12, "Second", 3, 0.95, 0, 12, labels.at[UIDS[0], "Place"]))
+        rows.append(
+            (uid, "train", "Sad", "First", 1, 0.9, 0, 12, "Second", 0, 0.2, 0, 12, labels.at[uid, "Sad"])
+        )
+    rows.append(
+        (
+            UIDS[0],
+            "train",
+            "Place",
+            "First",
+            2,
+            0.9,
+            0,
+            12,
+            "Second",
+            3,
+            0.95,
+            0,
+            12,
+            labels.at[UIDS[0], "Place"],
+        )
+    )
     rows.append((UIDS[1], "train", "Note", "Second", 1, 0.8, 0, 12, "First", 0, 0.1, 12, 31, None))
     rows.append(("t000", "test", "Note", "First", 1, 0.7, 0, 12, "Second", 0, 0.2, 0, 12, 1))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"label": "Int64"})
@@ -92,6 +111,13 @@ def test_the_switch_shows_the_other_list_with_its_own_words(opened):
     press(page, "s")
     assert shown(page).count() == queue
     assert "models disagree with" in page.locator(".lead:visible").text_content()
+
+
+def test_the_address_may_ask_for_the_list(opened):
+    page, _, path = opened
+    page.goto("about:blank")
+    page.goto(path.as_uri() + "#disagreements")
+    assert shown(page).count() == 7
 
 
 def test_filters_are_those_of_the_list(opened):
