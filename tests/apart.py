@@ -39,7 +39,7 @@ def schema(*columns: str) -> Schema:
 
 
 def corpus(task: Schema, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Texts and labels of `N + TEST` cases, and what each narrative says (`uid`, `source`, `variable`, `said`)."""
+    """Texts and labels of `N + TEST` cases, and what each narrative says, as `truth_by_source` has it."""
     rng, texts, labels, rows = np.random.default_rng(seed), [], [], []
     for uid in uids(N + TEST):
         place, told, true = int(rng.integers(1, 3)), {}, {v: rng.random() < 0.4 for v in TOPICS}

@@ -136,8 +136,8 @@ def read_alone(read: Read, of_sentences: Read | None, texts: pd.DataFrame, schem
 
 
 def _of_block(read: Read, of_sentences: Read | None, texts: pd.DataFrame, schema: Schema) -> Alone:
-    made = [(source, v) for uid, row in zip(texts.index, texts.to_dict("records"))
-            for source in schema.text_columns for v in _variants(uid, source, row[source], schema)]  # fmt: skip
+    told = [(uid, *of_case) for uid, row in texts.to_dict("index").items() for of_case in row.items()]
+    made = [(source, v) for uid, source, text in told for v in _variants(uid, source, text, schema)]
     whole = np.array([not v.places for _, v in made], dtype=bool)
     index = pd.Index([f"{n}" for n in range(len(made))], name="uid")
     table = pd.DataFrame([v.texts for _, v in made], index, schema.text_columns, dtype=object)
@@ -149,8 +149,7 @@ def _of_block(read: Read, of_sentences: Read | None, texts: pd.DataFrame, schema
     effects = odds[whole][np.cumsum(whole) - 1] - odds
     if of_sentences:
         p[whole] = read(table[whole])[schema.columns]
-    told = [(v.uid, *v.places[0]) for _, v in made if v.places]
-    places = pd.DataFrame(told, columns=PLACES)
+    places = pd.DataFrame([(v.uid, *v.places[0]) for _, v in made if v.places], columns=PLACES)
     spoken = [_words(texts.at[v.uid, source], v) for source, v in made if v.places]
     return Alone(pd.DataFrame(p[whole], keys[whole], schema.columns), places, spoken, effects[~whole])
 

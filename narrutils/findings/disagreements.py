@@ -92,9 +92,11 @@ def deciding(row: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `text`, `start`, `end`, and `effect`: 1 of the source that says so, −1 of the other.
     """
-    sides = [row[[side + name for name in ("source", "start", "end")]].set_axis(["text", "start", "end"], axis=1)
-             for side in ("", "other_")]  # fmt: skip
-    return pd.concat([side.assign(effect=sign) for side, sign in zip(sides, (1.0, -1.0))], ignore_index=True)
+    names, sides = ["text", "start", "end"], []
+    for side, effect in (("", 1.0), ("other_", -1.0)):
+        own = row[[f"{side}source", f"{side}start", f"{side}end"]]
+        sides.append(own.set_axis(names, axis=1).assign(effect=effect))
+    return pd.concat(sides, ignore_index=True)
 
 
 def apart(study: Study, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -142,10 +144,11 @@ def counted(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a variable (`by` is `variable`) and a row a level of each group column (`by` is the column; over
-        all variables): `level`, "" where the group is not known; `cases`; `spoken`, how many labels two sources
-        speak on; `disagreements`, on how many they disagree; `share` of the two with its 95 % interval, over
-        sets of cases that belong together; `too_small`, whether fewer than `LEAST` cases stand in the level,
-        and then there are no figures. Training and test cases together; none where there is one text column.
+        all variables; a level of a single case is not named): `level`, "" where the group is not known;
+        `cases`; `spoken`, how many labels two sources speak on; `disagreements`, on how many they disagree;
+        `share` of the two with its 95 % interval, over sets of cases that belong together; `too_small`,
+        whether fewer than `LEAST` cases stand in the level, and then there are no figures.
+        Training and test cases together; none where there is one text column.
     """
     pairs = apart(study, paired(study.schema, answers))
     sets = sets_of(study.run)

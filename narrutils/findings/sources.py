@@ -1,12 +1,13 @@
 """What each narrative says by itself: so, not so, or nothing.
 
 A narrative is silent on a variable unless a sentence of it moves the variable's log-odds further than
-`NEUTRAL` of the sentences raise them of cases that are coded otherwise. It says so where a sentence raises them so
-far, is worded as those that assert (`wording`), and the narrative alone, calibrated against the labels,
-reads above its threshold. It says not where no sentence says so and one denies it: it holds a word
-that denies, is more probably worded as those that do not assert, and lowers the variable's log-odds
-far, or, where the models hear the topic only, raises them no less than half of the sentences that assert. Of a categorical variable a narrative says its most probable class, where it is so with a
-probability of `SURE` and a sentence raises it so far.
+`NEUTRAL` of the sentences raise them of cases that are coded otherwise. It says so where a sentence
+raises them so far, is worded as those that assert (`wording`), and the narrative alone, its wording heard
+and calibrated against the labels, reads above its threshold. It says not where no sentence says so and one
+denies it: it holds a word that denies, is more probably worded as those that do not assert, and lowers
+the variable's log-odds far, or, where the models hear the topic only, raises them no less than half of the
+sentences that assert. Of a categorical variable a narrative says its most probable class, where it is so
+with a probability of `SURE` and a sentence raises it so far.
 
 All of it is found without the fold that is answered for: the readings, and from the other folds the
 calibration, the thresholds, the wording, and both limits. For test cases it is found on all folds.
@@ -99,7 +100,7 @@ class Rule:
         return replace(made, weight=float(np.quantile(asserting, WEIGHT)) if len(asserting) else np.inf)
 
     def said(self, alone: Alone) -> np.ndarray:
-        """Probability of each sentence's wording, `[sentences, binary variables]`; NaN where it is on none."""
+        """Probability of each sentence's wording, `[sentences, binary variables]`; NaN where on none."""
         effects = alone.effects[:, self.schema.binary_index]
         return self.wording.read(alone.words, effects, np.abs(effects) > self.neutral[0])
 
@@ -151,8 +152,11 @@ class Rule:
 
 
 def _features(schema: Schema, alone: Alone, said: np.ndarray) -> np.ndarray:
-    """`[narratives, binary variables, 3]`: log-odds of the narrative, those of its strongest sentence's wording
-    (0 where no sentence is on the variable), and whether there is one."""
+    """Log-odds of a narrative, of the wording of its strongest sentence, 0 without one, and whether there is one.
+
+    Returns:
+        `[narratives, binary variables, 3]`.
+    """
     whole = alone.whole[[v.name for v in schema.binary]].to_numpy()
     effects, owner = np.abs(alone.effects[:, schema.binary_index]), _owner(alone)
     features = np.zeros((*whole.shape, 3))

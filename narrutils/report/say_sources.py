@@ -31,7 +31,7 @@ def sources_apart(pairs: pd.DataFrame) -> Markdown:
 
 
 def sources_disagree(found: pd.DataFrame, counts: pd.DataFrame) -> Markdown:
-    """On how many labels sources disagree, and on which variables most, by `disagreements.find` and `counted`."""
+    """On how many labels sources disagree, and where most, by `disagreements.find` and `counted`."""
     if counts.empty:
         return Markdown(ONE_SOURCE)
     small = counts.loc[counts["too_small"], ["by", "level"]].astype(str).agg(" ".join, axis=1)
@@ -43,7 +43,7 @@ def sources_disagree(found: pd.DataFrame, counts: pd.DataFrame) -> Markdown:
     decide = int((found["split"].eq("train") & found["label"].notna()).sum())
     return Markdown(
         f"Sources disagree on {_labels(len(found))} of {found['uid'].nunique():,} cases, most on {named}. "
-        f"{decide:,} of them are of training cases with a label; the review page lists them for a decision.{few}"
+        f"{decide:,} of them are of training cases with a label; the review page lists those.{few}"
     )
 
 

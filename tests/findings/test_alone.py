@@ -112,7 +112,7 @@ def test_a_case_is_read_by_the_model_that_left_its_fold_out_and_by_no_other(tmp_
             told.loc[own] = random_labels(TOY, 12, seed=5).loc[own]
         study, fit = hash_study(tmp_path / name, texts, told, folds)
         models = {k: fit.learner.fit(given_labels(study, labels=told)((k,))) for k in (0, 1, 2)}
-        monkeypatch.setattr(alone, "teachers_of", lambda run, model, task: Stored(models))
+        monkeypatch.setattr(alone, "teachers_of", lambda run, model, task, models=models: Stored(models))
         found.append((read_training(study, LINEAR), read_test(study, LINEAR)))
     (one, one_test), (other, other_test) = found
     same = (one.whole == other.whole).all(axis=1)

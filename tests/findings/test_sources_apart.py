@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from apart import N, TEST, TOPICS, Hearing, made_run
+from apart import TEST, TOPICS, Hearing, N, made_run
 from toys import uids
 
 from narrutils.data.study import Study

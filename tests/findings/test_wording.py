@@ -34,8 +34,8 @@ def test_a_denial_is_heard_of_a_variable_that_nobody_denied():
 def test_the_word_counts_by_its_place_beside_the_term():
     words, effects, on, labels = told(300)
     both = [["v", "had", "rash", "there", "was", "no", "fall"]] * 2
-    model = Wording.fit(words + both, np.vstack([effects, [[1, 1, 0]] * 2]), np.vstack([on, [[True, True, False]] * 2]),
-                        np.vstack([labels, [[1, 0, 0]] * 2]))  # fmt: skip
+    more = [np.vstack([table, [row] * 2]) for table, row in ((effects, [1, 1, 0]), (labels, [1, 0, 0]))]
+    model = Wording.fit(words + both, more[0], more[0] > 0, more[1])
     p = model.read(both[:1], np.array([[1.0, 1.0, 0]]), np.array([[True, True, False]]))
     assert p[0, 0] > 0.5 > p[0, 1]
 

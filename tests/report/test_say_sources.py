@@ -6,9 +6,9 @@ from narrutils.findings.disagreements import BY, COLUMNS, KNOWN
 from narrutils.report.say_sources import ONE_SOURCE, sources_apart, sources_disagree, sources_planted
 
 PAIRS = pd.DataFrame(
-    [["A", says, "B", *counts] for says, counts in {"so": (10, 2, 4), "not": (1, 3, 0), "silent": (5, 0, 75)}.items()],
+    [["A", "so", "B", 10, 2, 4], ["A", "not", "B", 1, 3, 0], ["A", "silent", "B", 5, 0, 75]],
     columns=["source", "says", "other_source", "so", "not", "silent"],
-)  # fmt: skip
+)
 
 
 def test_how_much_stands_in_one_source_alone():
@@ -32,8 +32,8 @@ def test_on_what_sources_disagree_and_what_there_is_to_decide():
         sources_disagree(found, counts).data
         == "No two sources of a case disagree. Too few cases for figures: site x."
     )
-    rows = [{"uid": "a", "split": "train", "variable": "Rash", "label": 1}, {"uid": "a", "split": "test", "variable": "Fall"},
-            {"uid": "b", "split": "train", "variable": "Rash"}]  # fmt: skip
+    rows = [("a", "train", "Rash", 1), ("a", "test", "Fall", None), ("b", "train", "Rash", None)]
+    rows = [dict(zip(("uid", "split", "variable", "label"), row)) for row in rows]
     said = sources_disagree(pd.DataFrame(rows, columns=COLUMNS), counts).data
     assert said.startswith("Sources disagree on 3 labels of 2 cases, most on Rash (2), Fall (1). 1 of them")
     assert set(counts) <= set(BY)
