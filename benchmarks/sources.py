@@ -8,8 +8,8 @@ answers by case, source and binary variable; `disagreement` is by case and varia
 count them, `precision` and `recall` bear 95 % intervals over sets of cases. `by variable` is the mean over
 the seeds. The constants of `findings.sources` were chosen on the seeds 101 and 102, which are not shown.
 
-With `--run` a finished run is read by the models that `--model` names, and the time is told; it needs
-a corpus whose planted answers are known only for the scores, which are left out without. Models are
+With `--run` a finished run is read by the models that `--model` names; without planted answers it has no
+scores. Times are busy where something runs beside. Models are
 kept in the folder, so that a stopped benchmark goes on where it was.
 """
 
@@ -89,15 +89,16 @@ def made(folder: str, cases: int, seed: int) -> Study:
 
 def measure(study: Study, options: Findings) -> pd.DataFrame:
     """Read a run apart and print what it took and gave; the scores, `against_planted`."""
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     answers = read_apart(study, options)
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start[0], time.process_time() - start[1]
     found = find(study, answers)
     cases = len(study.train) + len(study.test)
-    print(f"{study.run.folder.name}: {cases} cases read in {seconds:.1f} s, {len(found)} disagreements")
+    told = f"{cases} cases read in {seconds:.1f} s, {busy:.1f} s of a processor"
+    print(f"{study.run.folder.name}: {told}, {len(found)} disagreements")
     print(crossed(study.schema, answers).to_string(index=False))
     scores = against_planted(study, answers)
-    print(as_text(scores[scores["variable"] == ""]).to_string(index=False), "\n")
+    print(as_text(scores[scores["variable"] == ""].drop(columns="variable")).to_string(index=False), "\n")
     return scores
 
 

@@ -104,6 +104,21 @@ def test_the_sentence_that_decides_is_told(study, answers):
     assert not denied[binary & (spoken["says"] == 1)].any()
 
 
+def test_the_labels_of_a_fold_change_no_answer_for_its_cases(tmp_path, study, answers):
+    """Readings are the same whatever the labels; calibration, thresholds and wording must be of other folds."""
+    own = study.folds.index[study.folds == 1]
+
+    def turned(texts, labels):
+        texts, labels = changed(texts, labels)
+        labels.loc[own, list(TOPICS)] = 1 - labels.loc[own, list(TOPICS)]
+        return texts, labels
+
+    again = read_apart(made_run(tmp_path / "run", change=turned), Findings())
+    of_fold = answers["uid"].isin(own)
+    pd.testing.assert_frame_equal(again[of_fold], answers[of_fold])
+    assert not again[~of_fold]["probability"].equals(answers[~of_fold]["probability"])
+
+
 def test_planted_contradictions_are_found_with_their_sentences(study, found):
     texts = pd.concat([study.train, study.test])
     for uid, split, variable, yes, no, label in (
