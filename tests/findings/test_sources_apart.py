@@ -110,7 +110,8 @@ def test_the_labels_of_a_fold_change_no_answer_for_its_cases(tmp_path, study, an
 
     def turned(texts, labels):
         texts, labels = changed(texts, labels)
-        labels.loc[own, list(TOPICS)] = 1 - labels.loc[own, list(TOPICS)]
+        for name in TOPICS:
+            labels[name] = labels[name].where(~labels.index.isin(own), 1 - labels[name])
         return texts, labels
 
     again = read_apart(made_run(tmp_path / "run", change=turned), Findings())

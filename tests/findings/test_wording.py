@@ -31,13 +31,17 @@ def test_a_denial_is_heard_of_a_variable_that_nobody_denied():
     assert np.isnan(p[:, :2]).all()
 
 
-def test_the_word_counts_by_its_place_beside_the_term():
-    words, effects, on, labels = told(300)
-    both = [["v", "had", "rash", "there", "was", "no", "fall"]] * 2
-    more = [np.vstack([table, [row] * 2]) for table, row in ((effects, [1, 1, 0]), (labels, [1, 0, 0]))]
-    model = Wording.fit(words + both, more[0], more[0] > 0, more[1])
-    p = model.read(both[:1], np.array([[1.0, 1.0, 0]]), np.array([[True, True, False]]))
+def test_a_word_counts_by_its_place_beside_the_term():
+    """The same words tell of the one and deny the other: only their order says which."""
+    words, effects, on, labels = told(60)
+    one, other = (["v", "had", a, "and", "no", b] for a, b in (("rash", "fall"), ("fall", "rash")))
+    words += [one, other] * 60
+    effects = np.vstack([effects, [[1.0, 1.0, 0.0]] * 120])
+    labels = np.vstack([labels, [[1, 0, 0], [0, 1, 0]] * 60])
+    both = [one, other]
+    p = Wording.fit(words, effects, effects > 0, labels).read(both, effects[-2:], effects[-2:] > 0)
     assert p[0, 0] > 0.5 > p[0, 1]
+    assert p[1, 1] > 0.5 > p[1, 0]
 
 
 def test_missing_labels_take_no_part_and_one_label_alone_is_no_model():
