@@ -105,7 +105,7 @@ def test_the_sentence_that_decides_is_told(study, answers):
 
 
 def test_the_labels_of_a_fold_change_no_answer_for_its_cases(tmp_path, study, answers):
-    """Readings are the same whatever the labels; calibration, thresholds and wording must be of other folds."""
+    """Readings are the same whatever the labels; calibration, thresholds, wording must be of other folds."""
     own = study.folds.index[study.folds == 1]
 
     def turned(texts, labels):
