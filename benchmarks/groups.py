@@ -50,7 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=450, help="of the corpus, four fifths for training")
     parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--compared", type=int, default=20, help="draws in which sites are compared by training")
+    parser.add_argument(
+        "--compared", type=int, default=20, help="draws in which sites are compared by training"
+    )
     parser.add_argument("--missed", type=float, default=0.5, help="share of the positives that are missed")
     parser.add_argument("--variables", type=int, default=5, help="variables whose positives are missed")
     given = parser.parse_args()
@@ -125,10 +127,18 @@ def found(given: argparse.Namespace, seed: int) -> dict:
     coded = coded_by(study, site)
     means, each = differences(coded)
     own, sure = means[means["level"] == PLANTED], each[(each["level"] == PLANTED) & (each["p_holm"] < ALPHA)]
-    row = {"site": (own["p_holm"] < ALPHA).any(), "least p": means.loc[means["p"].idxmin(), "level"] == PLANTED}
+    row = {
+        "site": (own["p_holm"] < ALPHA).any(),
+        "least p": means.loc[means["p"].idxmin(), "level"] == PLANTED,
+    }
     row |= {f"by {m}": (own.loc[own["measure"] == m, "p_holm"] < ALPHA).any() for m in TESTED}
-    row |= {"a variable": sure["variable"].isin(names).any(), "another": (~sure["variable"].isin(names)).any()}
-    return {k: float(v) for k, v in row.items()} | (compared((study, coded), seed) if seed < given.compared else {})
+    row |= {
+        "a variable": sure["variable"].isin(names).any(),
+        "another": (~sure["variable"].isin(names)).any(),
+    }
+    return {k: float(v) for k, v in row.items()} | (
+        compared((study, coded), seed) if seed < given.compared else {}
+    )
 
 
 def compared(world: tuple[Study, Coded], seed: int) -> dict:
@@ -164,7 +174,9 @@ def copies(coded: Coded, rng: np.random.Generator) -> Coded:
     """Each case one to three times, as a set, one copy in five at a site of its own."""
     rows = np.arange(len(coded.labels)).repeat(rng.integers(1, 4, len(coded.labels)))
     uids = pd.Index([f"{n}" for n in range(len(rows))], name="uid")
-    tables = {n: getattr(coded, n).iloc[rows].set_axis(uids) for n in ("labels", "codes", "calibrated", "flagged")}
+    tables = {
+        n: getattr(coded, n).iloc[rows].set_axis(uids) for n in ("labels", "codes", "calibrated", "flagged")
+    }
     site = coded.groups["site"].iloc[rows].set_axis(uids)
     site = site.where(rng.random(len(rows)) > 0.2, rng.choice(SITES, len(rows)))
     return replace(coded, **tables, groups=site.to_frame(), sets=pd.Series(rows, uids))

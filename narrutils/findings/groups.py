@@ -118,7 +118,9 @@ def _differences(coded: Coded, column: str, seed: int) -> tuple[list[dict], list
     if len(levels) == 2:
         tested = sorted(tested, key=lambda n: own[n].sum())[:1]
     whole = [coded.counts[name] for name in TESTED]
-    hits, errors, given = (np.hstack([getattr(c, x)[known] for c in whole]) for x in ("hits", "errors", "given"))
+    hits, errors, given = (
+        np.hstack([getattr(c, x)[known] for c in whole]) for x in ("hits", "errors", "given")
+    )
     masks = {n: pairs[n].masks for n in tested}
     p = p_values(Counts(hits, errors, given), numbers, coded.sets[known].to_numpy(), masks, seed=seed)
     means, each = [], []
@@ -179,4 +181,3 @@ class Pair:
                     row |= {"cases": int(cases[v]), "positives": positives.get(v), "p": p[at + n]}
                     yield row | {"value": sides[0][n], "rest": sides[1][n]}
             at += len(variables)
-

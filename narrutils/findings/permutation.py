@@ -155,4 +155,8 @@ def signs(counts: Counts, draws: int = DRAWS, seed: int = 0) -> float:
     """
     each = (counts.hits / np.maximum(counts.given.sum(axis=0), 1)).sum(axis=1)
     drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(each))) @ each
-    return float(two_sided(np.array([each.sum()]) / (spread := max(np.linalg.norm(each), 1e-12)), drawn[:, None] / spread)[0])
+    return float(
+        two_sided(
+            np.array([each.sum()]) / (spread := max(np.linalg.norm(each), 1e-12)), drawn[:, None] / spread
+        )[0]
+    )

@@ -100,7 +100,8 @@ def _levels(cells: pd.Series, sets: pd.Series) -> list[str]:
     return [
         level
         for level, cases in sizes.items()
-        if min(cases, len(cells) - cases) >= FEW and sets.loc[cells.index][cells == level].nunique() >= FEW_SETS
+        if min(cases, len(cells) - cases) >= FEW
+        and sets.loc[cells.index][cells == level].nunique() >= FEW_SETS
     ]
 
 
@@ -143,7 +144,10 @@ def brier(schema: Schema, targets: pd.DataFrame, read: pd.DataFrame) -> pd.DataF
     """Squared distance of reading and label, `[cases, variables]`, in [0, 1]; NaN without a label."""
     squares = (read[schema.columns] - targets[schema.columns]) ** 2
     return pd.DataFrame(
-        {v.name: squares[list(v.columns)].sum(axis=1, skipna=False) / len(v.columns[:2]) for v in schema.variables}
+        {
+            v.name: squares[list(v.columns)].sum(axis=1, skipna=False) / len(v.columns[:2])
+            for v in schema.variables
+        }
     )
 
 
@@ -176,4 +180,6 @@ def _corrected(table: pd.DataFrame, each: list[pd.DataFrame]) -> pd.DataFrame:
         best = [of_all.loc[n].sort_values("gain").iloc[-1] for n in range(len(each))]
         table["variable"], table["variable_gain"] = [b.name for b in best], [b["gain"] for b in best]
         table["variable_p"] = [b["p"] for b in best]
-    return table.astype({c: float for c in ("p", "p_holm", "variable_gain", "variable_p", "own_p", "elsewhere_p")})
+    return table.astype(
+        {c: float for c in ("p", "p_holm", "variable_gain", "variable_p", "own_p", "elsewhere_p")}
+    )

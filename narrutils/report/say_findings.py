@@ -16,7 +16,10 @@ NO_GROUPS = f"No group column of the run has a level of {LEAST} cases, so there 
 HIGHER = {
     "average_f1": ("average F1 is higher", "average F1 is lower"),
     "sensitivity": ("more of the given positives are found", "fewer of the given positives are found"),
-    "specificity": ("fewer positives are said that are not given", "more positives are said that are not given"),
+    "specificity": (
+        "fewer positives are said that are not given",
+        "more positives are said that are not given",
+    ),
     "calibration_gap": (
         "the models say more than was coded, as where positives are missed",
         "the models say less than was coded",
@@ -50,15 +53,21 @@ def differences(tests: pd.DataFrame) -> Markdown:
     sure = differing(tests)
     if sure.empty:
         least = f"the least corrected p is {figure(tests['p_holm'].min())}"
-        return Markdown(f"{told}: these cases show no difference; {least}. That does not show that there is none.")
-    return Markdown("\n".join([f"{told}. These differ from the rest:\n", *map(_difference, sure.to_dict("records"))]))
+        return Markdown(
+            f"{told}: these cases show no difference; {least}. That does not show that there is none."
+        )
+    return Markdown(
+        "\n".join([f"{told}. These differ from the rest:\n", *map(_difference, sure.to_dict("records"))])
+    )
 
 
 def _difference(row: Mapping) -> str:
     up = row["value"] > row["rest"]
     where = f"{_names([row['column']])} {_names([row['level']])}"
     where += f", {_names([row['variable']])}" if "variable" in row else ""
-    measure = {"average_f1": "average F1", "calibration_gap": "said − came"}.get(row["measure"], row["measure"])
+    measure = {"average_f1": "average F1", "calibration_gap": "said − came"}.get(
+        row["measure"], row["measure"]
+    )
     sign = "+" if row["measure"] == "calibration_gap" else ""
     figures = f"{measure} {figure(row['value'], sign)}, {figure(row['rest'], sign)} in the rest"
     return f"- {where}: {figures}; {HIGHER[row['measure']][not up]} there."
@@ -68,12 +77,16 @@ def given_labels(table: pd.DataFrame) -> Markdown:
     """Of each group column, where the given labels of `groups.table` have the fewest true facts, and the most."""
     known = table[table["label_sensitivity"].notna()]
     if known.empty:
-        return Markdown("The truth is not known, so that nobody can say how often the given labels are wrong.")
+        return Markdown(
+            "The truth is not known, so that nobody can say how often the given labels are wrong."
+        )
     told = []
     for column, rows in known.groupby("column", sort=False):
         rows = rows.sort_values("label_sensitivity")
         ends = rows.iloc[[0, -1]] if len(rows) > 1 else rows
-        shares = [f"{percent(row['label_sensitivity'])} at {_names([row['level']])}" for _, row in ends.iterrows()]
+        shares = [
+            f"{percent(row['label_sensitivity'])} at {_names([row['level']])}" for _, row in ends.iterrows()
+        ]
         told.append(f"by {_names([column])} {' to '.join(shares)}")
     return Markdown(f"Of the true facts the given labels have, {'; '.join(told)}, a mean over variables.")
 
@@ -87,7 +100,9 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
     if cells is None:
         return Markdown("No column of the run tells the site of a case, so there is nothing to compare.")
     if table.empty:
-        return Markdown(f"No two levels of {_names([cells.name])} have {FEW} cases each, so nothing is compared.")
+        return Markdown(
+            f"No two levels of {_names([cells.name])} have {FEW} cases each, so nothing is compared."
+        )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
     told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
     told += f", the {left} smaller ones not" if left else ""

@@ -17,6 +17,9 @@ TITLES = {
     "single": "single models − out-of-fold",
     "averaging": "gain of averaging",
     "n": "cases",
+    "counted": "cases it rests on",
+    "reviewed": "share to review",
+    "observed": "holds for",
     "previous_run": "from",
     "calibration_gap": "said − came",
     "flagged_wrong": "wrong among flagged",
@@ -30,7 +33,17 @@ TITLES = {
     "variable_p": "p, variable (Holm)",
 }
 #: Differences, which carry a sign even where they are positive.
-SIGNED = {"gain", "gain_on_test", "gap", "single", "averaging", "difference", "calibration_gap", "own", "elsewhere"}
+SIGNED = {
+    "gain",
+    "gain_on_test",
+    "gap",
+    "single",
+    "averaging",
+    "difference",
+    "calibration_gap",
+    "own",
+    "elsewhere",
+}
 #: p values: one that is 0.000 in three digits is below 0.001, and never 0.
 P_VALUES = {"p", "p_holm", "own_p", "elsewhere_p", "variable_p"}
 

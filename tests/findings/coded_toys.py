@@ -16,7 +16,9 @@ def toy_coded(n: int = 240, seed: int = 0, sets=None, **groups) -> Coded:
     read = targets.where(kept, noise) * 0.8 + 0.2 / 3
     for v in TOY.categorical:
         read[list(v.columns)] = read[list(v.columns)].div(read[list(v.columns)].sum(axis=1), axis=0)
-    queue = pd.DataFrame({"uid": labels.index[:10], "variable": "Sad", "label_before": labels["Sad"][:10].to_numpy()})
+    queue = pd.DataFrame(
+        {"uid": labels.index[:10], "variable": "Sad", "label_before": labels["Sad"][:10].to_numpy()}
+    )
     return Coded(
         TOY,
         labels,

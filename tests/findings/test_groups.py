@@ -26,7 +26,9 @@ def shares(coded: Coded, rows: np.ndarray) -> tuple[float, float, float]:
     """Sensitivity, specificity and said − came of some cases, as one would count them."""
     found = []
     for name in ("Sad", "Note"):
-        label, code, p = (t.loc[rows, name].astype(float) for t in (coded.labels, coded.codes, coded.calibrated))
+        label, code, p = (
+            t.loc[rows, name].astype(float) for t in (coded.labels, coded.codes, coded.calibrated)
+        )
         known = label.notna()
         gap = p[known].mean() - label[known].mean()
         found.append((code[label == 1].mean(), 1 - code[label == 0].mean(), gap))
@@ -38,7 +40,9 @@ def test_figures_of_a_level_by_hand():
     coded = replace(coded, labels=with_holes(coded.labels, 0.2), truth=coded.labels)
     rows, found = HALF == "a", row(coded, "a")
     assert (found["cases"], found["sets"], found["variables"], found["too_small"]) == (120, 120, 2, False)
-    assert tuple(found[["sensitivity", "specificity", "calibration_gap"]]) == pytest.approx(shares(coded, rows))
+    assert tuple(found[["sensitivity", "specificity", "calibration_gap"]]) == pytest.approx(
+        shares(coded, rows)
+    )
     labels, codes = coded.labels[rows], coded.codes[rows]
     assert found["average_f1"] == pytest.approx(average_f1(TOY, labels, codes))
     assert found["flagged"] == coded.flagged[rows].mean()
@@ -66,7 +70,11 @@ def test_with_all_cases_in_one_level_the_bounds_are_those_of_the_ladder():
     coded = toy_coded(site=np.full(N, "one"))
     whole = score_interval(count(TOY, coded.labels, coded.codes))
     found = row(coded, "one")
-    assert tuple(found[["average_f1", "average_f1_low", "average_f1_high"]]) == (whole.value, whole.low, whole.high)
+    assert tuple(found[["average_f1", "average_f1_low", "average_f1_high"]]) == (
+        whole.value,
+        whole.low,
+        whole.high,
+    )
 
 
 def test_intervals_are_wider_where_cases_repeat():
@@ -133,7 +141,9 @@ def test_a_planted_difference_is_found_and_named_by_variable():
     assert (found["variable"] == "Sad").all() and "c" in set(found["level"])
     of_c = each[(each["level"] == "c") & (each["measure"] == "calibration_gap")].set_index("variable")
     rows = site == "c"
-    assert of_c.loc["Sad", "value"] == pytest.approx(coded.calibrated["Sad"][rows].mean() - labels["Sad"][rows].mean())
+    assert of_c.loc["Sad", "value"] == pytest.approx(
+        coded.calibrated["Sad"][rows].mean() - labels["Sad"][rows].mean()
+    )
     assert of_c.loc["Sad", "positives"] == labels["Sad"][rows].sum()
 
 
@@ -148,7 +158,9 @@ def test_each_level_is_held_against_all_other_known_ones():
 
 
 def test_holm_is_over_all_columns_together():
-    alone, both = (groups.differences(toy_coded(**c))[0] for c in ({"site": FOUR}, {"site": FOUR, "sex": HALF}))
+    alone, both = (
+        groups.differences(toy_coded(**c))[0] for c in ({"site": FOUR}, {"site": FOUR, "sex": HALF})
+    )
     assert len(both) == len(alone) + 4  # two levels are one test
     place = alone["p"].idxmin()
     assert both.loc[place, "p"] == alone.loc[place, "p"]

@@ -99,7 +99,9 @@ def test_the_false_alarm_rate_is_that_of_sets(heeded):
         sets = np.repeat(np.arange(50), rng.choice([2, 6], 50))
         groups, hits = (rng.integers(0, 2, 50)[sets] for _ in range(2))
         groups, hits = (np.where(rng.random(len(sets)) < 0.05, 1 - x, x) for x in (groups, hits))
-        alarms.append(one_p(hits, np.ones(len(sets)), groups, sets if heeded else np.arange(len(sets))) < 0.05)
+        alarms.append(
+            one_p(hits, np.ones(len(sets)), groups, sets if heeded else np.arange(len(sets))) < 0.05
+        )
     assert (np.mean(alarms) < 0.1) if heeded else (np.mean(alarms) > 0.15)
 
 
@@ -123,7 +125,9 @@ def test_a_side_without_cases_has_no_p_value():
 
 def test_counted_where_there_is_something_to_count():
     drawn = np.random.default_rng(3).normal(size=(DRAWS, 1))
-    assert two_sided(np.array([1.0]), drawn)[0] == pytest.approx((1 + (abs(drawn) >= 1).sum()) / (1 + DRAWS), abs=1e-3)
+    assert two_sided(np.array([1.0]), drawn)[0] == pytest.approx(
+        (1 + (abs(drawn) >= 1).sum()) / (1 + DRAWS), abs=1e-3
+    )
     assert two_sided(np.array([5.0]), drawn)[0] == pytest.approx(5.7e-7, rel=0.9)
 
 

@@ -101,7 +101,9 @@ def told(n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_a_site_that_codes_the_other_way_is_found_and_no_other(tmp_path):
     texts, labels = told(300, 1)
-    site = pd.Series(np.random.default_rng([4, 4]).choice(list("abc"), 300, p=[0.3, 0.35, 0.35]), labels.index, name="site")
+    site = pd.Series(
+        np.random.default_rng([4, 4]).choice(list("abc"), 300, p=[0.3, 0.35, 0.35]), labels.index, name="site"
+    )
     alone, learner = pd.Series(range(300), labels.index), TfidfLearner(TOY, ngrams=(1, 1))
     nothing = sites.compare(study(tmp_path, labels, texts), site, alone, learner=learner)
     assert (nothing["p_holm"] > 0.05).all()
@@ -110,7 +112,9 @@ def test_a_site_that_codes_the_other_way_is_found_and_no_other(tmp_path):
     assert list(found.index) == list(site.value_counts().index)
     assert found.loc["a", "p_holm"] < 0.01 and found.loc["a", "own_low"] > 0 > found.loc["a", "elsewhere"]
     assert found.loc["a", "variable"] == "Sad" and found.loc["a", "variable_p"] < 0.01
-    assert (found.loc["a", "difference"] == found["difference"].max()) and found.loc["a", "difference_low"] > 0
+    assert (found.loc["a", "difference"] == found["difference"].max()) and found.loc[
+        "a", "difference_low"
+    ] > 0
 
 
 def test_missing_labels_take_no_part(tmp_path):
