@@ -74,7 +74,7 @@ def _difference(row: Mapping) -> str:
 
 
 def given_labels(table: pd.DataFrame) -> Markdown:
-    """Of each group column, where the given labels of `groups.table` have the fewest true facts, and the most."""
+    """Of each column of `groups.table`, where the given labels have the fewest and the most true facts."""
     known = table[table["label_sensitivity"].notna()]
     if known.empty:
         return Markdown(
@@ -105,7 +105,7 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
         )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
     told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
-    told += f", the {left} smaller ones not" if left else ""
+    told += f", {_count(left, 'smaller one')} not" if left else ""
     sure = table[(table["p_holm"] < ALPHA) & (table["difference"] > 0)]
     if sure.empty:
         told += ": nowhere do a site's own labels help on its own cases more than elsewhere, as far as these"

@@ -1,4 +1,4 @@
-"""Figures by group: by hand, over sets, without figures where people could be recognised; what differs is found."""
+"""Figures by group: by hand, over sets, none where people could be recognised; what differs is found."""
 
 from dataclasses import replace
 

@@ -47,8 +47,8 @@ def test_no_model_learns_from_what_it_reads_and_both_from_equally_many(tmp_path)
     learner = Watching(HashLearner(TOY))
     sites.compare(study(tmp_path), SITE, ALONE, draws=2, learner=learner)
     assert len(learner.seen) == 3 * 3 * 3  # sites, folds, one without and two with
-    ours = {level: set(SITE.index[SITE == level]) for level in "abc"}
-    of_each = {k: set(FOLDS.index[FOLDS == k]) for k in range(3)}
+    ours = {level: set(SITE.index[SITE.eq(level)]) for level in "abc"}
+    of_each = {k: set(FOLDS.index[FOLDS.eq(k)]) for k in range(3)}
     for n, (learned, read) in enumerate(learner.seen):
         fold, level = of_each[n % 9 // 3], SITE.value_counts().index[n // 9]
         assert read == fold and not learned & fold
