@@ -33,9 +33,9 @@ def by_group(table: pd.DataFrame) -> Markdown:
     if table.empty:
         return Markdown(NO_GROUPS)
     levels = table[~table["level"].isin([NOT_KNOWN, SINGLE])]
-    shown = levels[levels["average_f1"].notna()]
+    shown = levels[levels["flagged"].notna()]
     told = [f"{_count(len(shown), 'level')} of {_names(table['column'].unique())} with figures"]
-    small, bare = shown[shown["too_small"]], levels[levels["average_f1"].isna()]
+    small, bare = shown[shown["too_small"]], levels[levels["flagged"].isna()]
     if len(small):
         told.append(f"too small for their intervals to mean much: {_levels(small)}")
     if len(bare):

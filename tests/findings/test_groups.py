@@ -185,3 +185,15 @@ def test_columns_to_report_on():
     assert list(group_columns(replace(together, optional_groups=("incident", "none")), table)) == ["incident"]
     assert group_columns(TOY, table)["site"].value_counts().to_dict() == {"a": 20, "": 20}
     assert group_columns(TOY, table[[]]).shape == (40, 0)
+
+
+def test_labels_of_one_class_have_no_sensitivity_and_are_not_tested():
+    coded = toy_coded(site=HALF)
+    binary = replace(TOY, variables=tuple(TOY.binary))
+    labels = coded.labels[["Sad", "Note"]] * 0
+    coded = replace(coded, schema=binary, labels=labels, codes=labels, calibrated=labels + 0.1)
+    found = row(coded, "a")
+    assert np.isnan(found[["average_f1", "sensitivity", "specificity"]].astype(float)).all()
+    assert found["calibration_gap"] == pytest.approx(0.1) and found["too_small"]
+    tests, each = groups.differences(coded)
+    assert tests.empty and each["p"].isna().all()

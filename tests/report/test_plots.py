@@ -84,7 +84,7 @@ def test_two_dollars_in_a_title_are_no_formula(monkeypatch):
 
 
 def by_group(levels: list, too_small: list, figures: list) -> pd.DataFrame:
-    table = pd.DataFrame({"column": "site", "level": levels, "too_small": too_small})
+    table = pd.DataFrame({"column": "site", "level": levels, "too_small": too_small, "flagged": figures})
     for name in plots.PANELS:
         table[name], table[f"{name}_low"], table[f"{name}_high"] = (
             figures,

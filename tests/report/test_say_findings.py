@@ -12,7 +12,7 @@ def table(*rows: dict) -> pd.DataFrame:
     return pd.DataFrame([usual | row for row in rows], columns=groups.TABLE)
 
 
-def tested(*rows: dict) -> pd.DataFrame:
+def held(*rows: dict) -> pd.DataFrame:
     usual = {"column": "site", "measure": "sensitivity", "cases": 40, "p": 0.5, "p_holm": 1.0}
     return pd.DataFrame([usual | row for row in rows], columns=groups.TESTS)
 
@@ -20,8 +20,8 @@ def tested(*rows: dict) -> pd.DataFrame:
 def test_levels_with_figures_and_without():
     said = say_findings.by_group(
         table(
-            {"level": "north", "average_f1": 0.5},
-            {"level": "south", "average_f1": 0.6, "too_small": True},
+            {"level": "north", "flagged": 0.5},
+            {"level": "south", "flagged": 0.6, "too_small": True},
             {"level": "east", "cases": 7, "too_small": True},
             {"level": groups.SINGLE, "cases": 2, "too_small": True},
             {"level": "", "cases": 1, "too_small": True},
@@ -35,7 +35,7 @@ def test_levels_with_figures_and_without():
 
 def test_without_groups_there_is_nothing_to_tell():
     assert say_findings.by_group(table()).data == say_findings.NO_GROUPS
-    assert "nothing to tell" in say_findings.differences(tested()).data
+    assert "nothing to tell" in say_findings.differences(held()).data
     assert "not known" in say_findings.given_labels(table()).data
     empty = pd.DataFrame(columns=sites.COLUMNS)
     assert "No column" in say_findings.sites(empty, None).data
@@ -52,7 +52,7 @@ def test_what_differs_is_named_with_its_direction():
         "p_holm": 0.02,
     }
     less = {"level": "e*st", "value": 0.6, "rest": 0.8, "p": 0.002, "p_holm": 0.03}
-    said = say_findings.differences(tested(less, {"level": "north", "value": 0.7, "rest": 0.7}, more)).data
+    said = say_findings.differences(held(less, {"level": "north", "value": 0.7, "rest": 0.7}, more)).data
     assert said.startswith("3 tests")
     first, second = said.split("\n")[2:]
     assert first == (
@@ -64,7 +64,7 @@ def test_what_differs_is_named_with_its_direction():
 
 def test_no_difference_is_no_proof_of_none():
     said = say_findings.differences(
-        tested({"level": "a", "p_holm": 0.31}, {"level": "b", "p": np.nan, "p_holm": np.nan})
+        held({"level": "a", "p_holm": 0.31}, {"level": "b", "p": np.nan, "p_holm": np.nan})
     )
     assert said.data.startswith("1 test,") and "0.310" in said.data and "does not show" in said.data
 
