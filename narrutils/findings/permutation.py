@@ -102,7 +102,7 @@ def p_values(
     """
     hits, errors = counts.hits.astype(np.float32), counts.errors.astype(np.float32)
     found = {group: [_z(hits, errors, (groups == group)[None], how)] for group, how in means.items()}
-    for drawn in exchanged(groups, sets, within, seed=seed):
+    for drawn in exchanged(groups, sets, within, seed=seed) if means else ():
         for group, how in means.items():
             found[group].append(_z(hits, errors, drawn == group, how))
     z = {group: (parts[0][0] / unseen**0.5, np.concatenate(parts[1:])) for group, parts in found.items()}
@@ -155,8 +155,5 @@ def signs(counts: Counts, draws: int = DRAWS, seed: int = 0) -> float:
     """
     each = (counts.hits / np.maximum(counts.given.sum(axis=0), 1)).sum(axis=1)
     drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(each))) @ each
-    return float(
-        two_sided(
-            np.array([each.sum()]) / (spread := max(np.linalg.norm(each), 1e-12)), drawn[:, None] / spread
-        )[0]
-    )
+    spread = max(np.linalg.norm(each), 1e-12)
+    return float(two_sided(each.sum(keepdims=True) / spread, drawn[:, None] / spread)[0])

@@ -14,7 +14,10 @@ from narrutils.report.tables import figure, percent, with_interval
 
 NO_GROUPS = f"No group column of the run has a level of {LEAST} cases, so there is nothing to tell by group."
 HIGHER = {
-    "average_f1": ("average F1 is higher", "average F1 is lower"),
+    "average_f1": (
+        "it is higher, as it also is where positives are more frequent",
+        "it is lower, as it also is where positives are rarer",
+    ),
     "sensitivity": ("more of the given positives are found", "fewer of the given positives are found"),
     "specificity": (
         "fewer positives are said that are not given",
@@ -22,7 +25,7 @@ HIGHER = {
     ),
     "calibration_gap": (
         "the models say more than was coded, as where positives are missed",
-        "the models say less than was coded",
+        "the models say less than was coded, as where more is missed elsewhere",
     ),
     "accuracy": ("more codes are the given ones", "fewer codes are the given ones"),
 }
