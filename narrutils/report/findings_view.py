@@ -124,7 +124,8 @@ def _difference(row: Mapping) -> str:
     sign = "+" if row["measure"] == "calibration_gap" else ""
     of = f" of {row['variable']}" if "variable" in row else ""
     values = f"{figure(row['value'], sign)}, elsewhere {figure(row['rest'], sign)}"
-    return f"{row['column']} {row['level']}: {MEASURES[row['measure']]}{of} {values} (p = {p_value(row['p_holm'])})"
+    what = f"{row['column']} {row['level']}: {MEASURES[row['measure']]}{of}"
+    return f"{what} {values} (p = {p_value(row['p_holm'])})"
 
 
 def p_value(p: float) -> str:
