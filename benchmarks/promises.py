@@ -96,7 +96,7 @@ class Fresh:
 
     @classmethod
     def of(cls, schema: Schema, cases: int, seed: int, split: str) -> "Fresh":
-        """So many cases like the training's, or like the test's, with the codes given in a schema's variables."""
+        """So many cases like the training's, or the test's, with the codes given in a schema's variables."""
         whole = load_schema("params/schemas/nvdrs.yaml")
         drawn = draw_corpus(whole, cases * 5 if split == "test" else cases * 5 // 4, seed)
         part = slice(-cases, None) if split == "test" else slice(0, cases)

@@ -161,7 +161,7 @@ class TfidfModel(Model):
 
 
 def words_known(folders: Iterable[Path]) -> frozenset[str] | None:
-    """Single words in the vocabulary of the first of these stored models that reads words; None without one."""
+    """Single words in the vocabulary of the first of these stored models that reads words; None without."""
     for folder in folders:
         terms = folder / "terms.json"
         if terms.exists() and read_json(terms)["analyzer"] == "word":
