@@ -14,7 +14,7 @@ be cheaper only where a wrong code costs less than 1 / (1 − threshold) looks a
 
 - `exact`: the path comes from the out-of-fold training cases and is tested on the labelled test cases, which
   nothing consulted, as the deployed ensemble codes them. Test cases with a twin among the training cases take
-  no part. So wherever the test has enough cases to pass at all.
+  no part. So wherever the training cases let it be hoped for, and the test has enough cases to pass at all.
 - `approximate`: otherwise the path of each fold comes from the other folds and is tested on the pooled
   out-of-fold codes. Those cases fitted weights, and one fold's model reads otherwise than the deployed mean.
 
@@ -81,6 +81,10 @@ class Judged:
     counts: np.ndarray
     right: np.ndarray
 
+    def reviewed(self, cuts: np.ndarray | float) -> np.ndarray:
+        """Which cases go to a person at a cut, or each at its own."""
+        return self.open & (self.sure <= cuts)
+
     def tally(self, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many cases that count go out unreviewed at each cut, and how many of them are right.
 
@@ -116,7 +120,7 @@ def learn(
 
         - `kind`: `recall`, `precision`, or `accuracy` of a categorical variable;
         - `outcome`: `promised`; `too few`, fewer than `needed` cases count; or `not reached`: no candidate
-          passes, or the one that does asks people for a larger share than `promise_review`;
+          passes, or more than `promise_review` of the codes would go to people;
         - `basis`: `exact` or `approximate`, what was tested;
         - `counted`: labelled cases of the basis that the kind speaks of, before review, one a set: positives,
           codes 1, or all;
@@ -229,32 +233,42 @@ def _promise(
     v: Variable, kind: str, out_of_fold: Coded, folds: pd.Series, tested: Coded | None, settings: Findings
 ) -> dict:
     """The record of a variable, without its band."""
-    told = _record(kind, "too few", "approximate", 0)
-    least = needed(settings.promised, settings.confidence)
-    for basis, own in {"exact": tested, "approximate": out_of_fold}.items():
-        if own is None:
-            continue
-        find = on_tested if basis == "exact" else across_folds
-        cuts, deployed, judged = find(v, kind, out_of_fold, folds, own, settings.promised)
-        cases, right = judged.tally(cuts)
+    least, counted = needed(settings.promised, settings.confidence), 0
+    if tested is not None:
+        cuts, judged, hoped = on_tested(v, kind, out_of_fold, tested, settings)
         counted = int(judged.counts.sum())
-        told = _record(kind, "not reached" if counted >= least else "too few", basis, counted)
-        if cases[0] >= least:  # enough to pass
-            last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
-            reviewed = judged.open & (judged.sure <= cuts[..., last])
-            if last < 0:
-                return told
-            told["reviewed"] = float(reviewed.mean())
-            if told["reviewed"] > settings.promise_review:
-                return told
-            passed = {
-                "outcome": "promised",
-                "cut": float(deployed[last]),
-                "observed": right[last] / cases[last],
-            }
-            passed |= {"tested": int(cases[last]), "kept": int(right[last])}
-            return told | passed | (_beside(v, own, reviewed) if v.is_binary else {})
-    return told
+        if hoped and judged.tally(cuts)[0][0] >= least:
+            return _proven(v, kind, "exact", tested, judged, cuts, cuts, settings)
+    cuts, judged, deployed = across_folds(v, kind, out_of_fold, folds, settings.promised)
+    if judged.tally(cuts)[0][0] < least:
+        counted = max(counted, int(judged.counts.sum()))
+        return _record(kind, "not reached" if counted >= least else "too few", "approximate", counted)
+    found = _proven(v, kind, "approximate", out_of_fold, judged, cuts, deployed, settings)
+    too_dear = found["outcome"] == "promised" and found["reviewed"] > settings.promise_review
+    none = _record(kind, "not reached", "approximate", found["counted"])
+    return none | {"reviewed": found["reviewed"]} if too_dear else found
+
+
+def _proven(
+    v: Variable,
+    kind: str,
+    basis: str,
+    coded: Coded,
+    judged: Judged,
+    cuts: np.ndarray,
+    deployed: np.ndarray,
+    settings: Findings,
+) -> dict:
+    """The record of the last candidate that passes on these cases, if the first does."""
+    cases, right = judged.tally(cuts)
+    last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
+    told = _record(kind, "not reached" if last < 0 else "promised", basis, int(judged.counts.sum()))
+    if last < 0:
+        return told
+    reviewed = judged.reviewed(cuts[..., last])
+    told |= {"cut": float(deployed[last]), "reviewed": float(reviewed.mean())}
+    told |= {"tested": int(cases[last]), "kept": int(right[last]), "observed": right[last] / cases[last]}
+    return told | (_beside(v, coded, reviewed) if v.is_binary else {})
 
 
 def _record(kind: str, outcome: str, basis: str, counted: int) -> dict:
@@ -263,22 +277,34 @@ def _record(kind: str, outcome: str, basis: str, counted: int) -> dict:
     return told | dict.fromkeys((*empty, "reviewed", "precision", "recall"))
 
 
-def on_tested(v, kind, out_of_fold: Coded, folds, tested: Coded, promised: float):
-    """Cuts that the training cases choose, the same as deployed, and the test cases."""
-    scale = len(tested.labels) / len(out_of_fold.labels)
-    cuts = path(judge(v, kind, out_of_fold), scale, promised)
-    return cuts, cuts, judge(v, kind, tested)
+def on_tested(
+    v: Variable, kind: str, out_of_fold: Coded, tested: Coded, settings: Findings
+) -> tuple[np.ndarray, Judged, bool]:
+    """Cuts that the training cases choose, `[STEPS]`; the test cases; whether a promise is to be hoped for.
+
+    That too the training cases say: that enough cases are to be expected, and that the review is not too
+    dear. Did the test say it, promises would be made by its luck, and more of those that are made be broken.
+    """
+    own, scale = judge(v, kind, out_of_fold), len(tested.labels) / len(out_of_fold.labels)
+    cuts = path(own, scale, settings.promised)
+    cases, right = (scale * number for number in own.tally(cuts))
+    last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
+    enough = cases[0] >= needed(settings.promised, settings.confidence) and last >= 0
+    hoped = enough and own.reviewed(cuts[last]).mean() <= settings.promise_review
+    return cuts, judge(v, kind, tested), hoped
 
 
-def across_folds(v, kind, out_of_fold: Coded, folds: pd.Series, own: Coded, promised: float):
-    """Cuts of each training case, which the other folds choose; those that all of them choose; the cases."""
-    folds, cuts = by_uid(folds, own.labels.index, "folds"), np.zeros((len(own.labels), STEPS))
+def across_folds(
+    v: Variable, kind: str, coded: Coded, folds: pd.Series, promised: float
+) -> tuple[np.ndarray, Judged, np.ndarray]:
+    """Cuts of each case, `[cases, STEPS]`, which the other folds choose; the cases; cuts that all choose."""
+    folds, cuts = by_uid(folds, coded.labels.index, "folds"), np.zeros((len(coded.labels), STEPS))
     for k in sorted(folds.unique()):
-        others = own.only(folds.ne(k))
-        scale = len(own.labels) / len(others.labels)
+        others = coded.only(folds.ne(k))
+        scale = len(coded.labels) / len(others.labels)
         cuts[folds.eq(k)] = path(judge(v, kind, others), scale, promised)
-    judged = judge(v, kind, own)
-    return cuts, path(judged, 1.0, promised), judged
+    judged = judge(v, kind, coded)
+    return cuts, judged, path(judged, 1.0, promised)
 
 
 def _cuts(sure: np.ndarray, most: float) -> np.ndarray:
