@@ -39,7 +39,8 @@ from narrutils.evaluation import calibration, ladder
 from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.stacking import form
 from narrutils.evaluation.thresholds import SEARCHES
-from narrutils.findings.promises import Coded, learn
+from narrutils.findings.learn_then_test import Coded
+from narrutils.findings.promises import learn
 from narrutils.findings.settings import Findings
 from narrutils.models.learner import Phase
 from narrutils.models.tfidf import LINEAR, TfidfLearner, TfidfModel

@@ -13,7 +13,8 @@ from narrutils.data.study import Study
 from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.calibration import Calibration, Scale
 from narrutils.findings import promises as module
-from narrutils.findings.promises import Coded, fixed_sequence, judge, learn, needed, on_test, path, tail
+from narrutils.findings.learn_then_test import Coded, fixed_sequence, judge, needed, path, tail
+from narrutils.findings.promises import learn, on_test
 from narrutils.findings.settings import Findings
 
 SAD = TOY["Sad"]
