@@ -250,6 +250,43 @@ def _bundle(given: argparse.Namespace) -> None:
 
 
 @_command(
+    "estimate prevalences, differences and ratios that hold, of machine and human codes",
+    RUN,
+    _option("--features", metavar="FILE", help="the table of all cases, with the columns of --by (default: "
+            "the run's test cases)"),
+    _option("--human", metavar="FILE", help="human codes of a random part of them, which trained nothing "
+            "(default: the run's training labels, every case then read by models without it)"),
+    _option("--probabilities", metavar="FILE", help="what `predict --probabilities` wrote of --features; "
+            "spares reading them"),
+    _option("--weight", default="", metavar="COLUMN", help="of --human: the chance with which each case was "
+            "to be coded (default: inclusion_probability, as --draw writes it, or all alike)"),
+    _option("--variable", dest="variables", nargs="+", default=[], metavar="NAME", help="(default: all)"),
+    _option("--by", nargs="+", default=[], metavar="COLUMN", help="columns whose levels are compared, the "
+            "first by alphabet being the reference unless `COLUMN=LEVEL` names one; several: adjusted, too"),
+    _option("--adjust", default="", metavar="WAY", help="correct p for several comparisons, such as `holm`"),
+    _option("--width", type=float, default=0.0, metavar="W", help="say how many further human codes give an "
+            "interval of a prevalence of this whole width, such as 0.1"),
+    _option("--draw", type=int, metavar="N", help="draw N cases for people to code, equally many by level of "
+            "--by, and write them to --out; nothing is estimated"),
+    _option("--seed", type=int, default=0, help="of --draw (default: 0)"),
+    _option("--out", metavar="CSV", help="where the table goes, or the cases of --draw"),
+    OVERWRITE,
+)  # fmt: skip
+def _estimate(given: argparse.Namespace) -> None:
+    """Estimate of all cases what people coded in a random part of them, with the machine's codes of all:
+    prevalences by group, differences, risk ratios and odds ratios, with 95 % intervals that hold. Beside
+    them stands what the human codes alone say, and, as a warning, the machine codes alone."""
+    from narrutils.estimate import Asked, answer
+
+    names = ("run", "features", "probabilities", "human")
+    files = {name: Path(path) for name in names if (path := getattr(given, name))}
+    asked = Asked(**files, weight=given.weight, variables=given.variables,
+                  by=dict(word.partition("=")[::2] for word in given.by), adjust=given.adjust,
+                  width=given.width)  # fmt: skip
+    print("\n".join(answer(asked, given.out and Path(given.out), given.overwrite, given.draw, given.seed)))
+
+
+@_command(
     "say what this machine can run, and how to mend what is missing",
     DEMO,
     *ON_PROFILE,

@@ -6,7 +6,8 @@ style sheet, which knows light and dark. Shapes differ as well as colours. Every
 chart stands beside its figures in text and is hidden from screen readers.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -52,6 +53,24 @@ class Axis:
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
+class RatioAxis(Axis):
+    """The same of ratios: as far from 1 to 2 as from 1 to a half."""
+
+    def place(self, value: float) -> float:
+        low, high = math.log(self.low), math.log(self.high)
+        share = (math.log(max(value, self.low)) - low) / (high - low)
+        return round(100 * min(share, 1.0), 2)
+
+
+def fit_ratio_axis(values: Sequence[float]) -> RatioAxis:
+    """The axis of powers of 2 that holds 1 and all values, which are above 0."""
+    ends = [math.log2(value) for value in (*values, 0.5, 2.0)]
+    low, high = math.floor(min(ends)), math.ceil(max(ends))
+    step = max(1, (high - low) // 5)
+    ticks = tuple(2.0**n for n in range(low, high + 1) if n % step == 0)
+    return RatioAxis(2.0**low, 2.0**high, ticks)
+
+
 def fit_axis(values: Sequence[float], ticks: int = 6) -> Axis:
     """The axis with about so many round steps that holds all values, with a little room at its ends."""
     low, high = min(values), max(values)
@@ -75,6 +94,32 @@ def scale(axis: Axis) -> Markup:
         f'<text x="{axis.place(t)}%" y="13" text-anchor="middle">{t:.{digits}f}</text>' for t in axis.ticks
     )
     return _svg("strip scale", 18, labels)
+
+
+def panel(
+    head: str,
+    rows: Sequence[Mapping],
+    signs: Mapping[str, str],
+    columns: Sequence[str],
+    fit: Callable[[Sequence[float]], Axis] = fit_axis,
+) -> dict:
+    """Rows of marks on one axis, with figures beside them, as `ladder.html.j2` shows them.
+
+    Args:
+        head: what a row is.
+        rows: each with `step`, its name; `marks`; `figures`, a value and what stands under it for each of
+            `columns`; `remark` and `optimistic`.
+        signs: shape of a mark -> what it means.
+    """
+    values = [v for row in rows for m in row["marks"] for v in (m.value, m.low, m.high) if v is not None]
+    axis = fit(values)
+    return {
+        "head": head,
+        "legend": [(sign(shape), name) for shape, name in signs.items()],
+        "columns": columns,
+        "rows": [{**row, "strip": strip(axis, row["marks"], height=50)} for row in rows],
+        "scale": scale(axis),
+    }
 
 
 def sign(shape: str) -> Markup:

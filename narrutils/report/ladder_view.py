@@ -7,7 +7,7 @@ phone as well: a picture such as `plots.ladder` would say them apart, and grow t
 from itertools import product
 
 from narrutils.evaluation.ladder import select
-from narrutils.report.charts import Mark, fit_axis, scale, sign, strip
+from narrutils.report.charts import Mark, panel
 from narrutils.report.tables import figure, interval
 
 SPLITS = {"oof": "Official cases, out of fold", "test": "Test cases"}
@@ -46,7 +46,7 @@ def _ours(entries: list[dict], against: str) -> dict:
         "title": f"This run, {AGAINST[against]}",
         "chip": "",
         "text": "Average F1, cross-fitted thresholds.",
-    } | _panel(rows, signs, [*map(str.capitalize, signs.values()), "Gain, out of fold"])
+    } | panel("Step", rows, signs, [*map(str.capitalize, signs.values()), "Gain, out of fold"])
 
 
 def _our_row(scored: list[dict | None]) -> dict:
@@ -80,19 +80,7 @@ def _reported() -> dict:
         "chip": "another data set: not comparable",
         "text": "Average F1 on the challenge's real, confidential cases, with models of up to 9 billion "
         "parameters and in-sample thresholds; no intervals were reported. The axis is its own.",
-    } | _panel(rows, signs, list(signs.values()))
-
-
-def _panel(rows: list[dict], signs: dict[str, str], columns: list[str]) -> dict:
-    """The rows' marks on one axis, with what the signs mean and what the figures beside them are."""
-    values = [v for row in rows for m in row["marks"] for v in (m.value, m.low, m.high) if v is not None]
-    axis = fit_axis(values)
-    return {
-        "legend": [(sign(shape), name) for shape, name in signs.items()],
-        "columns": columns,
-        "rows": [row | {"strip": strip(axis, row["marks"], height=50)} for row in rows],
-        "scale": scale(axis),
-    }
+    } | panel("Step", rows, signs, list(signs.values()))
 
 
 def ladder_tables(entries: list[dict]) -> list[dict]:

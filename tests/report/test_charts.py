@@ -11,7 +11,18 @@ import matplotlib.pyplot as plt
 import pytest
 
 from narrutils.report import plots
-from narrutils.report.charts import Axis, Mark, bar, fit_axis, picture, scale, sign, sparkline, strip
+from narrutils.report.charts import (
+    Axis,
+    Mark,
+    bar,
+    fit_axis,
+    fit_ratio_axis,
+    picture,
+    scale,
+    sign,
+    sparkline,
+    strip,
+)
 
 
 @pytest.mark.parametrize("values", [(0.3, 0.61), (0.845, 0.869), (0.5, 0.5), (-0.2, 0.0), (0.0, 1.0)])
@@ -101,3 +112,11 @@ def test_charts_carry_no_style_of_their_own():
     ):
         assert "style" not in chart
         assert 'aria-hidden="true"' in chart
+
+
+def test_ratios_stand_as_far_from_one_upwards_as_downwards():
+    axis = fit_ratio_axis([0.7, 5.0])
+    assert axis.place(2) - axis.place(1) == pytest.approx(axis.place(1) - axis.place(0.5), abs=0.02)
+    assert 1.0 in axis.ticks and axis.low <= 0.5 and axis.high == 8.0
+    assert axis.place(0.001) == 0.0 and axis.place(100) == 100.0
+    assert len(fit_ratio_axis([1e-4, 1e4]).ticks) <= 9

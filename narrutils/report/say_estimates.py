@@ -1,0 +1,65 @@
+"""The sentence after an estimate: what an odds ratio means, and which of the three ways to use."""
+
+import pandas as pd
+from IPython.display import Markdown
+
+from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
+from narrutils.report.estimated import times_as_wide
+from narrutils.report.tables import percent
+
+NOTHING = "No group column has two levels with human codes enough, so there is nothing to compare."
+
+
+def odds(table: pd.DataFrame, variable: str) -> Markdown:
+    """What the first odds ratio of a variable says, in words for those who know none.
+
+    Args:
+        table: as of `findings.three_ways.estimate_all`.
+    """
+    rows = table[table["variable"].eq(variable) & table["measure"].eq("odds_ratio") & table["value"].notna()]
+    if rows.empty:
+        return Markdown(NOTHING)
+    first = rows.iloc[0]
+    ways = rows[rows["level"].eq(first["level"]) & rows["group"].eq(first["group"])].set_index("way")
+    return Markdown(f"{_meaning(table, ways.loc[BOTH])} {_which(ways)}")
+
+
+def _meaning(table: pd.DataFrame, row: pd.Series) -> str:
+    shares = table[table["variable"].eq(row["variable"]) & table["way"].eq(BOTH)]
+    shares = shares[shares["group"].eq(row["group"]) & shares["measure"].eq("prevalence")].set_index("level")
+    one, other = (percent(shares.at[level, "value"]) for level in (row["level"], row["reference"]))
+    told = (
+        f"*How to read it:* {row['variable']} is true of {one} of the cases whose `{row['group']}` is "
+        f"{row['level']}, and of {other} where it is {row['reference']}. Odds are how many cases have it for "
+        f"each that has not: they are {row['value']:.2f} times as high in the first group as in the second"
+    )
+    bounds = f"between {row['value_low']:.2f} and {row['value_high']:.2f}"
+    if row["value_low"] <= 1 <= row["value_high"]:
+        return f"{told}. Anything {bounds} goes with these cases, no difference (1) too: they cannot tell."
+    return f"{told}, and {bounds} with 95 % confidence: no difference (1) does not go with these cases."
+
+
+def _which(ways: pd.DataFrame) -> str:
+    use = (
+        "**Use the machine codes corrected by human codes.** Human codes alone are as valid, from fewer cases"
+    )
+    ratio = times_as_wide(ways.loc[BOTH], ways.loc[HUMAN])
+    use += f"; their interval is {ratio:.2f} times as wide." if ratio >= 1.005 else "; here they say as much."
+    naive = (
+        f"The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}. Their interval is narrow as they are "
+        "many, and knows nothing of the machine's errors: do not report it."
+    )
+    return f"{use} {naive}"
+
+
+def basis(table: pd.DataFrame) -> Markdown:
+    """On which cases the estimates stand."""
+    row = table[table["measure"].eq("prevalence") & table["group"].eq("")].iloc[0]
+    coded, cases = int(row["human_codes"]), int(row["cases"])
+    if coded == cases:
+        return Markdown(f"All {cases:,} cases have a human code, so that machine codes add nothing.")
+    held = (
+        "That holds where the coded cases are a random part of all, and it corrects the machine's errors, "
+        "not those of people."
+    )
+    return Markdown(f"Human codes of {coded:,} cases correct what the machine read of all {cases:,}. {held}")
