@@ -41,7 +41,9 @@ def test_any_kind_of_table_is_read(tmp_path):
 
 @pytest.mark.parametrize("cell", ["0", "1.5", "-1", "x", ""])
 def test_a_chance_lies_above_0_and_is_1_at_most(tmp_path, cell):
-    with pytest.raises(InputError, match=f"line 3, column {INCLUSION}: an inclusion probability lies above 0"):
+    with pytest.raises(
+        InputError, match=f"line 3, column {INCLUSION}: an inclusion probability lies above 0"
+    ):
         read(tmp_path, f"uid,Sad,{INCLUSION}\nu001,1,0.5\nu002,0,{cell}\n")
 
 
