@@ -30,6 +30,8 @@ from narrutils.data.outputs import Outputs, link, put
 from narrutils.data.parts import Parts
 from narrutils.data.tables import by_uid, row_groups, table_writer, write_table
 from narrutils.errors import InputError
+from narrutils.evaluation import drift
+from narrutils.findings.alarm import alarm
 from narrutils.models.precision import fastest, has_gpu, slow
 from narrutils.versions import versions
 
@@ -47,7 +49,7 @@ def predict(
     progress: bool = True,
     precision: str = "",
     workers: "Workers | None" = None,
-) -> dict[str, int]:
+) -> dict:
     """Code every case of a file, or of the tables of a folder, in its order.
 
     The same input gives the same bytes in the same precision and with the same number of threads,
@@ -60,7 +62,9 @@ def predict(
     Returns:
         `rows`, `mended` (narratives with characters that were made harmless), `blank` (cases without
         a word), `faults` (rows left out) and, where the run knows calibration and flags, `flagged`, the
-        blank ones among them.
+        blank ones among them. Where it makes promises `promised`, of how many variables, and `reviewed`, how
+        many codes of these a person should decide. Where it knows how its own cases are distributed
+        `differs`: a record of each number by which these are others, see `drift.compare`.
 
     Raises:
         InputError: the run folder, the features or an output is not what it must be, or parts of another
@@ -86,12 +90,12 @@ def predict(
         with _bar(incoming.rows, disable=not progress) as bar:
             _do(_coding(parts, deployed, incoming, outputs), deployed, incoming, workers, bar)
         _put_all(parts, incoming, outputs)
-        counts = _counts(parts, incoming)
+        counts = _counts(parts, incoming, deployed)
         parts.end()
     return counts
 
 
-def summary(counts: dict[str, int], outputs: Outputs) -> str:
+def summary(counts: dict, outputs: Outputs) -> str:
     """What a person is told after `predict`."""
     rows, lines = counts["rows"], [f"{counts['rows']} cases coded: {outputs.codes}"]
     if outputs.faults is not None:
@@ -101,6 +105,8 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
         share = counts["flagged"] / rows
         lines.append(f"a person should decide {counts['flagged']} of them ({share:.0%})")
         lines[-1] += f": flag in {outputs.probabilities}" if outputs.probabilities else ""
+    if counts.get("promised"):
+        lines.append(_kept(counts, outputs))
     if counts.get("blank"):
         done = "flagged" if "flagged" in counts else "coded all the same"
         lines.append(f"cases without any text: {counts['blank']}, {done}")
@@ -109,7 +115,18 @@ def summary(counts: dict[str, int], outputs: Outputs) -> str:
             f"{counts['mended']} narratives held NUL characters or halves of surrogate pairs, "
             "which were read as spaces and as U+FFFD"
         )
+    if counts.get("differs"):
+        lines.append(alarm(counts["differs"]))
     return "\n".join(lines)
+
+
+def _kept(counts: dict, outputs: Outputs) -> str:
+    """What the run's promises ask of people."""
+    several, share = counts["promised"], counts["reviewed"] / (counts["rows"] * counts["promised"])
+    of = "one variable" if several == 1 else f"{several} variables"
+    place = f": review in {outputs.probabilities}" if outputs.probabilities else ""
+    codes = f"{counts['reviewed']} of their codes ({share:.0%})"
+    return f"promises stand for {of} if a person decides {codes}{place}"
 
 
 def predict_format(run: str | Path, features: Path, submission_format: Path, out: Path) -> None:
@@ -263,13 +280,21 @@ def _put_all(parts: Parts, incoming: Incoming, outputs: Outputs) -> None:
         put(result, place, outputs.overwrite)
 
 
-def _counts(parts: Parts, incoming: Incoming) -> dict[str, int]:
+def _counts(parts: Parts, incoming: Incoming, deployed: Deployed) -> dict:
     """What all parts come to."""
-    total = Counter()
+    total, like = Counter(), {}
     for number in range(len(incoming.places)):
         with _part(parts, number) as folder:
-            total.update(read_json(folder / COUNTS))
-    return dict(total) | {"mended": incoming.mended, "faults": incoming.left_out}
+            told = read_json(folder / COUNTS)
+        like = drift.added(like, told.pop("likeness", {})) or like
+        total.update(told)
+    counts = dict(total) | {"mended": incoming.mended, "faults": incoming.left_out}
+    if "reviewed" in counts:
+        counts["promised"] = len(deployed.bands.cuts)
+    if like:
+        found = drift.compare(deployed.reference, like)
+        counts["differs"] = found[found["alarm"]].to_dict("records")
+    return counts
 
 
 @contextmanager

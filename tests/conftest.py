@@ -136,3 +136,14 @@ def tfidf_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "tfidf"
     return deployments.finished_run(folder, {"tfidf": deployments.TfidfLearner(toys.TOY, min_df=1)})
+
+
+@pytest.fixture(scope="session")
+def promising_run(tfidf_run, tmp_path_factory):
+    """The same with promises and a reference; only read."""
+    import deployments
+
+    from narrutils.data.run import Run
+
+    folder = tmp_path_factory.mktemp("runs") / "promising"
+    return deployments.promising(Run(shutil.copytree(tfidf_run.folder, folder), "06_test"))

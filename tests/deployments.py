@@ -6,13 +6,14 @@ import pandas as pd
 import torch
 from toys import TOY, random_labels, uids, word_texts
 
+from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.files import digest, write_json
 from narrutils.data.run import Run
 from narrutils.data.stages import RECORD, recorded
 from narrutils.data.study import Study
-from narrutils.evaluation import flags
+from narrutils.evaluation import drift, flags
 from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import blend
 from narrutils.evaluation.thresholds import search
@@ -85,6 +86,22 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
     run.write("calibration.json", fit_calibration(TOY, LABELS, found).to_dict())
     codes = TOY.to_labels(found, thresholds)
     run.write("flags.json", flags.summarise(TOY, LABELS, codes, found, FOLDS, share=0.25))
+    return run
+
+
+def promising(run: Run) -> Run:
+    """The run, with promises about some variables and a reference of its cases, as notebook 06 leaves them."""
+    cuts = {"Sad": ("recall", 0.6), "Place": ("accuracy", 0.4), "Note": ("precision", 0.55)}
+    kept = {name: {"outcome": "promised", "kind": kind, "cut": cut} for name, (kind, cut) in cuts.items()}
+    lost = {"Tool": {"outcome": "not reached", "kind": "accuracy", "cut": None}}
+    run.write("findings/promises.json", {"variables": kept | lost})
+    deployed = Deployed.open(run.folder)
+    read = deployed.read(TEXTS)
+    calibrated = deployed.calibration.apply(read)
+    doubts = flags.doubt(TOY, deployed.decide(read), calibrated)
+    texts = drift.of_texts(TOY, TEXTS, deployed.known)
+    numbers = drift.reference(texts.join(drift.of_readings(doubts, calibrated)))
+    run.write("findings/reference.json", {"of": "test", "cases": len(TEXTS), "numbers": numbers})
     return run
 
 

@@ -5,7 +5,7 @@ import toy_run
 
 from narrutils.report.build import build_report
 
-PAGES = ["index", *toy_run.STAGES]
+PAGES = ["index", "findings", *toy_run.STAGES]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from deployments import TEST, features
+from deployments import TEST, TEXTS, features
 from toys import TOY, word_texts
 
 from narrutils.crossfit import coding as module
@@ -71,6 +71,51 @@ def test_a_case_without_a_word_is_flagged_whatever_the_models_say(tfidf_run, tmp
     assert flags.index[flags == 1].tolist() == [2, 7]
     assert (counts["blank"], counts["flagged"]) == (2, 2)
     assert "cases without any text: 2, flagged" in summary(counts, outputs)
+
+
+def test_codes_that_a_person_should_decide_for_a_promise_are_named(promising_run, tfidf_run, tmp_path):
+    """By the rule of the promise, on the codes of a run without any; a case without a word in all of them."""
+    texts = TEST.copy()
+    texts.iloc[4] = ["", " "]
+    counts, outputs = run_on(promising_run, tmp_path, texts, probabilities=tmp_path / "p.parquet")
+    found, codes = pd.read_parquet(outputs.probabilities).set_index("uid"), codes_of(outputs.codes)
+    assert list(found.columns) == ["flag", "doubt", "review", *TOY.columns]
+    named = []
+    for uid, row in found.iterrows():
+        place = row[f"Place_{codes.at[uid, 'Place']}"]
+        wanted = {
+            "Sad": codes.at[uid, "Sad"] == 0 and 1 - row["Sad"] <= 0.6,
+            "Place": place <= 0.4,
+            "Note": codes.at[uid, "Note"] == 1 and row["Note"] <= 0.55,
+        }
+        named.append([name for name, yes in wanted.items() if yes or uid == texts.index[4]])
+    assert found["review"].tolist() == ["; ".join(names) for names in named]
+    assert counts["reviewed"] == sum(map(len, named)) > 3 and counts["promised"] == 3
+    said = summary(counts, outputs)
+    assert f"promises stand for 3 variables if a person decides {counts['reviewed']} of their codes" in said
+    before = run_on(tfidf_run, tmp_path, texts, probabilities=tmp_path / "q.parquet")
+    assert "promise" not in summary(*before) and "reviewed" not in before[0]
+    assert outputs.codes.read_bytes() == before[1].codes.read_bytes()
+    assert list(pd.read_parquet(before[1].probabilities)) == ["uid", "flag", "doubt", *TOY.columns]
+
+
+def test_narratives_that_are_not_like_the_runs_are_told(promising_run, tfidf_run, tmp_path, monkeypatch):
+    """By parts as at once; the file's codes are as ever."""
+    long = pd.concat([word_texts(TOY, 40, seed=n, words=60) for n in range(3)])
+    long = long.set_axis([f"n{n}" for n in range(120)])
+    counts, outputs = run_on(promising_run, tmp_path, long)
+    assert {"words First", "words Second"} <= {row["number"] for row in counts["differs"]}
+    said = summary(counts, outputs).splitlines()[-1]
+    assert (
+        said.startswith("these narratives are not like those of the run (") and "narrutils estimate" in said
+    )
+    monkeypatch.setattr(module, "PIECE", 7)
+    monkeypatch.setattr(module, "LARGE_PART", 14)
+    assert run_on(promising_run, tmp_path, long)[0] == counts
+    alike = pd.concat([TEXTS] * 5).set_axis([f"n{n}" for n in range(120)])
+    counts, outputs = run_on(promising_run, tmp_path, alike)
+    assert counts["differs"] == [] and "not like" not in summary(counts, outputs)
+    assert "differs" not in run_on(tfidf_run, tmp_path, long)[0]
 
 
 def test_how_a_file_is_read_is_said(tfidf_run, tmp_path, capsys):

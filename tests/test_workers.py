@@ -83,19 +83,21 @@ def test_parts_are_done_once_though_a_worker_is_killed_and_each_has_its_threads(
 
 @each_kind
 def test_cases_are_coded_alike_by_one_process_and_by_two_workers_of_whom_one_is_killed(
-    two, tfidf_run, tmp_path, monkeypatch
+    two, promising_run, tmp_path, monkeypatch
 ):
-    """Byte for byte, in four parts."""
+    """Byte for byte, in four parts, and with the same counts of what a person should decide and of drift."""
     monkeypatch.setattr(coding, "LARGE_PART", 4)
     path, ends = features(tmp_path, TEST), {}
     for who in (Workers(), two):
         folder = tmp_path / str(who.count)
         folder.mkdir()
         outputs = Outputs(folder / "codes.csv", folder / "probabilities.parquet", folder / "evidence.csv")
-        counts = predict(tfidf_run.folder, path, outputs, progress=False, workers=who)
+        counts = predict(promising_run.folder, path, outputs, progress=False, workers=who)
         ends[who] = counts, [file.read_bytes() for file in outputs.files.values()]
         monkeypatch.setattr(predicting, "Coding", parts.Dying)
-    assert (folder / "killed").exists() and counts["rows"] == 15
+    assert (
+        (folder / "killed").exists() and counts["rows"] == 15 and counts["reviewed"] and "differs" in counts
+    )
     assert ends[Workers()] == ends[two]
 
 

@@ -9,6 +9,7 @@ from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.evaluation.ladder import Ladder, Step
 from narrutils.evaluation.thresholds import cross_fitted, search
+from narrutils.findings.coded import FIGURES
 
 SCHEMA = "params/schemas/nvdrs.yaml"
 EVIL = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
@@ -63,10 +64,27 @@ def make_run(folder, cases: int = 60, seed: int = 0) -> Run:
     write_labels_and_pools(run, train)
     curve = [{"share": s, "flagged": s, "accuracy": 0.8 + s / 10} for s in (0.0, 0.2, 0.5)]
     run.write("flags.json", {"curve": curve, "share": 0.2, "accuracy": 0.82, "accuracy_of_all": 0.8})
+    write_findings(run)
     write_record(run)
     for n, stage in enumerate(STAGES, 1):
         write_notebook(run.path(f"{stage}.ipynb"), f"0{n} · Title {n}", labels)
     return run
+
+
+def write_findings(run: Run) -> None:
+    """Findings of groups, sources and promises, some of which have evil names."""
+    run.write("findings/about.json", {"odds_of": "Argument", "by": []})
+    named = [{"column": "site", "level": level, "cases": 40, "too_small": False} for level in ("east", EVIL)]
+    values = {name + end: 0.5 for name in FIGURES for end in ("", "_low", "_high")}
+    run.write("findings/groups.parquet", pd.DataFrame([row | values for row in named]))
+    counts = {"cases": 40, "spoken": 10, "disagreements": 3, "too_small": False}
+    counts |= {"share": 0.3, "share_low": 0.1, "share_high": 0.6}
+    rows = [{"by": by, "level": level} | counts for by, level in (("variable", "Argument"), (EVIL, EVIL))]
+    run.write("findings/disagreements_by.parquet", pd.DataFrame(rows))
+    promise = {"outcome": "promised", "kind": "recall", "basis": "approximate", "counted": 40, "tested": 30}
+    variables = {"Argument": promise | {"kept": 30, "reviewed": 0.2, "precision": 0.8}}
+    made = {"promise": "recall", "promised": 0.9, "confidence": 0.95, "promise_review": 0.5, "needed": 29}
+    run.write("findings/promises.json", made | {"variables": variables})
 
 
 def write_labels_and_pools(run: Run, train: list[str]) -> None:

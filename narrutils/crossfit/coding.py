@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.deployed import CALIBRATION, FLAGS, Deployed
+from narrutils.crossfit.deployed import CALIBRATION, FLAGS, PROMISES, REFERENCE, Deployed
 from narrutils.data.files import digest, digest_now, write_json
 from narrutils.data.intake.incoming import Incoming, blank
 from narrutils.data.parts import Parts
 from narrutils.data.tables import table_writer
 from narrutils.errors import InputError
+from narrutils.evaluation import drift
+from narrutils.evaluation.bands import in_words
 from narrutils.evaluation.evidence import leave_one_out
 
 #: Rows that are read together where all models stay loaded, and written together. `learner.BLOCK` divides
@@ -50,7 +52,7 @@ class Coding:
     show_text: bool
     precision: str
 
-    def __call__(self) -> Callable[[int], dict[str, int]]:
+    def __call__(self) -> Callable[[int], dict]:
         """The function that codes a part by its number, on any machine that sees the same files.
 
         Raises:
@@ -66,10 +68,10 @@ class Coding:
 
     def coder(
         self, deployed: Deployed, incoming: Incoming, watch: Watch = lambda cases: None
-    ) -> Callable[[int], dict[str, int]]:
+    ) -> Callable[[int], dict]:
         """The same with what this process has opened."""
 
-        def code_part(number: int) -> dict[str, int]:
+        def code_part(number: int) -> dict:
             texts = incoming.part(number)
             with self.parts.write(number) as folder:
                 counts = self._write(deployed, texts, folder, watch)
@@ -78,9 +80,10 @@ class Coding:
 
         return code_part
 
-    def _write(self, deployed: Deployed, texts: pd.DataFrame, folder: Path, watch: Watch) -> dict[str, int]:
+    def _write(self, deployed: Deployed, texts: pd.DataFrame, folder: Path, watch: Watch) -> dict:
         """The tables of some cases, and what they count."""
         counts = {"rows": len(texts), "blank": 0} | ({"flagged": 0} if deployed.can_flag else {})
+        counts |= {"reviewed": 0} if deployed.can_flag and deployed.bands.cuts else {}
         with ExitStack() as stack:
             private = {name: name == "evidence" and self.show_text for name in self.tables}
             write = {
@@ -96,17 +99,24 @@ class Coding:
         return counts
 
     def _tables(
-        self, deployed: Deployed, texts: pd.DataFrame, counts: dict[str, int], watch: Watch
+        self, deployed: Deployed, texts: pd.DataFrame, counts: dict, watch: Watch
     ) -> Iterator[tuple[str, pd.DataFrame]]:
         """Name and rows of what is wanted; what they count is added up."""
         without_words = blank(texts)
         counts["blank"] += int(without_words.sum())
-        codes, flags = code(deployed, texts, without_words, watch)
+        codes, calibrated = code(deployed, texts, watch)
         yield "codes", deployed.schema.in_file(codes)
-        if flags is not None:
-            counts["flagged"] += int(flags["flag"].sum())
-        if "probabilities" in self.tables:
-            yield "probabilities", flags.rename_axis(deployed.schema.uid).reset_index()
+        if calibrated is not None:
+            beside, reviewed = for_people(deployed, codes, calibrated, without_words)
+            counts["flagged"] += int(beside["flag"].sum())
+            if "reviewed" in counts:
+                counts["reviewed"] += reviewed
+            if deployed.reference:
+                found = likeness(deployed, texts, beside["doubt"], calibrated)
+                counts["likeness"] = drift.added(counts.get("likeness", {}), found)
+            if "probabilities" in self.tables:
+                table = beside.join(calibrated).rename_axis(deployed.schema.uid)
+                yield "probabilities", table.reset_index()
         if "evidence" in self.tables:
             yield from (("evidence", table) for table in evidence(deployed, texts, codes, self.show_text))
 
@@ -119,24 +129,44 @@ def part_rows(deployed: Deployed) -> int:
 def content(deployed: Deployed) -> str:
     """One digest of all in a run folder that decides what it says of a case."""
     files = [*deployed.files, *map(deployed.run.path, (CALIBRATION, FLAGS))]
+    files += [path for path in map(deployed.run.path, (PROMISES, REFERENCE)) if path.exists()]
     names = {path.relative_to(deployed.run.folder).as_posix(): path for path in files}
     return digest({name: digest_now(path) for name, path in sorted(names.items())})
 
 
-def code(
-    deployed: Deployed, texts: pd.DataFrame, flagged: pd.Series, watch: Watch
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Codes by uid and, if the run knows them, `flag` (1 for those `flagged` already, too), `doubt` and
-    calibrated probabilities.
-    """
+def code(deployed: Deployed, texts: pd.DataFrame, watch: Watch) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Codes and, if the run knows calibration and flags, calibrated probabilities, both by uid."""
     probabilities = deployed.read(texts, lambda share: watch(share * len(texts)))
     codes = deployed.decide(probabilities)
-    if not deployed.can_flag:
-        return codes, None
-    calibrated = deployed.calibration.apply(probabilities)
-    flags = deployed.flagging.of(codes, calibrated)
-    flags.loc[flagged, "flag"] = 1
-    return codes, flags.join(calibrated)
+    return codes, deployed.calibration.apply(probabilities) if deployed.can_flag else None
+
+
+def for_people(
+    deployed: Deployed, codes: pd.DataFrame, calibrated: pd.DataFrame, without_words: pd.Series
+) -> tuple[pd.DataFrame, int]:
+    """What a person should decide: `flag`, `doubt` and, where the run makes promises, `review`, by uid.
+
+    A case without a word is flagged, and each of its codes with a promise is for review.
+
+    Returns:
+        The table, and how many codes are for review.
+    """
+    table = deployed.flagging.of(codes, calibrated)
+    table.loc[without_words, "flag"] = 1
+    if not deployed.bands.cuts:
+        return table, 0
+    reviewed = deployed.bands.of(codes, calibrated)
+    reviewed.loc[without_words] = True
+    return table.assign(review=in_words(reviewed)), int(reviewed.to_numpy().sum())
+
+
+def likeness(
+    deployed: Deployed, texts: pd.DataFrame, doubt: pd.Series, calibrated: pd.DataFrame
+) -> dict[str, list[int]]:
+    """How these cases are distributed, in the bins of the run's reference."""
+    known = deployed.known if "unknown" in deployed.reference else None
+    told = drift.of_texts(deployed.schema, texts, known)
+    return drift.counted(deployed.reference, told.join(drift.of_readings(doubt, calibrated)))
 
 
 def evidence(

@@ -22,17 +22,21 @@ from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.errors import InputError
+from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.ensemble import combine
 from narrutils.evaluation.flags import Flagging
 from narrutils.models.learner import Model, in_groups
 from narrutils.models.precision import resolved
+from narrutils.models.tfidf import words_known
 
 #: Bytes of weights from which on loading them takes long.
 HEAVY = 4 * 2**30
 #: Files of a trained folder that reading needs nothing of; the first names the run's cases.
 UNREAD = ("predictions.parquet", "key.json", CONTENTS, "README.md")
 SCHEMA, ENSEMBLE, CALIBRATION, FLAGS = "schema.json", "ensemble.json", "calibration.json", "flags.json"
+#: What runs of before lack; see `findings.promises` and `findings.reference`.
+PROMISES, REFERENCE = "findings/promises.json", "findings/reference.json"
 
 
 @dataclass
@@ -175,6 +179,22 @@ class Deployed:
     @property
     def can_flag(self) -> bool:
         return self.run.has(CALIBRATION) and self.run.has(FLAGS)
+
+    @cached_property
+    def bands(self) -> Bands:
+        """Which codes a person should decide so that the run's promises hold; of no variable without any."""
+        stored = self.run.read(PROMISES) if self.run.has(PROMISES) else {"variables": {}}
+        return Bands.from_dict(self.schema, stored)
+
+    @cached_property
+    def reference(self) -> Mapping[str, Mapping]:
+        """How the cases of the run are distributed, see `drift.reference`; empty where that is not known."""
+        return self.run.read(REFERENCE).get("numbers", {}) if self.run.has(REFERENCE) else {}
+
+    @cached_property
+    def known(self) -> frozenset[str] | None:
+        """Words of the vocabulary by which the run's words were known; None without."""
+        return words_known(self.model_folder(name, 0) for name in self.members)
 
     @property
     def needs_hub(self) -> bool:

@@ -21,12 +21,13 @@ from narrutils.data.intake.folder import (
     TRAIN_FEATURES,
     TRAIN_LABELS,
     TRUTH,
+    TRUTH_BY_SOURCE,
     Folder,
     Split,
     check_apart,
     check_uids,
 )
-from narrutils.data.intake.sheets import Sheet
+from narrutils.data.intake.sheets import Sheet, open_records
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.paths import cache_folder
@@ -43,6 +44,9 @@ class Dataset:
             evaluation only, never for training.
         submission_uids: test uids in the order that a submission must have.
         hashes: SHA-256 of every file that was read, by file name.
+        truth_by_source: what each narrative was made to say, or None without `truth_by_source.csv`:
+            `uid`, `source` (a text column), `variable`, `said` (1 says so, 0 says not, a code of a
+            categorical variable; no row where it is silent); for evaluation only.
         groups: columns of the features to report on, to keep together, or kept, as text; of all cases.
         notes: how files and labels were read, where that is not as the schema spells them; a line each.
     """
@@ -54,13 +58,14 @@ class Dataset:
     hashes: dict[str, str] = field(default_factory=dict)
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: list[str] = field(default_factory=list)
+    truth_by_source: pd.DataFrame | None = None
 
 
 def load_data(folder: str | Path, schema: Schema) -> Dataset:
     """Read and check a folder with the competition's file names.
 
-    `test_labels`, `submission_format` and `truth` may be absent; `train_labels` too, where the
-    features hold the labels.
+    `test_labels`, `submission_format`, `truth` and `truth_by_source` may be absent; `train_labels` too,
+    where the features hold the labels.
 
     Raises:
         InputError: a file, column or uid is missing, repeated or unknown, a label
@@ -72,16 +77,18 @@ def load_data(folder: str | Path, schema: Schema) -> Dataset:
     check_apart(test.features, train.features)
     tables = [_cases(folder, train), _cases(folder, test)]
     _tell_bare(folder, train, tables[0])
+    uids = [*tables[0].index, *tables[1].index]
     asked = None
     if SUBMISSION in folder.files:
         asked = folder.submission(test.features.uids, test.features.path.name)
     return Dataset(
         *tables,
-        truth=_truth(folder, [*tables[0].index, *tables[1].index]) if TRUTH in folder.files else None,
+        truth=_truth(folder, uids) if TRUTH in folder.files else None,
         submission_uids=asked or list(tables[1].index),
         hashes={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.files.values()},
         groups=_groups([train.features, test.features], schema),
         notes=folder.notes,
+        truth_by_source=_truth_by_source(folder, uids) if TRUTH_BY_SOURCE in folder.files else None,
     )
 
 
@@ -155,6 +162,24 @@ def _truth(folder: Folder, uids: list[str]) -> pd.DataFrame:
         if len(bare):
             raise InputError(f"{sheet.where(bare[0])}, column {v.heading}: no label; the truth must be whole")
     return table
+
+
+def _truth_by_source(folder: Folder, uids: list[str]) -> pd.DataFrame:
+    schema = folder.schema
+    sources, variables = ({x.heading: x for x in part} for part in (schema.text, schema.variables))
+    columns = [schema.uid, "source", "variable", "said"]
+    records = open_records(folder.files[TRUTH_BY_SOURCE], columns)
+    rows, known = [], set(uids)
+    for line, cells in records.rows:
+        told = dict(zip(records.header, cells))
+        uid, source, variable, said = (told[column] for column in columns)
+        codes = {str(code): code for code in variables[variable].codes} if variable in variables else {}
+        fits = (uid in known, source in sources, variable in variables, said in codes)
+        if not all(fits):
+            where = records.at(line, columns[fits.index(False)])
+            raise InputError(f"{where}: the cell is none of this task's; mend it or remove the row")
+        rows.append((uid, sources[source].name, variables[variable].name, codes[said]))
+    return pd.DataFrame(rows, columns=["uid", "source", "variable", "said"])
 
 
 def _index(uids: Iterable[str]) -> pd.Index:

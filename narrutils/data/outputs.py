@@ -21,7 +21,8 @@ class Outputs:
     Attributes:
         codes: CSV in the competition's format.
         probabilities: Parquet or CSV: `uid`, `flag` (1 where a person should decide), `doubt`
-            (expected number of wrong codes), and calibrated probabilities.
+            (expected number of wrong codes), of a run with promises `review` (the variables that a person
+            should decide so that they hold, as `Sad; Note`), and calibrated probabilities.
         evidence: CSV: the sentences that moved each positive code most.
         show_text: whether the evidence quotes its sentences.
         overwrite: whether files that are there may be replaced: a result looks like labels of a person.

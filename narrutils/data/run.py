@@ -138,6 +138,15 @@ class Run:
         """True codes of all cases, where they are known; for evaluation only, never for training."""
         return self.read("truth.parquet").set_index("uid") if self.has("truth.parquet") else None
 
+    def truth_by_source(self) -> pd.DataFrame | None:
+        """What each narrative was made to say, where it is known; for evaluation only, never for training.
+
+        `uid`, `source` (text column), `variable`, `said`: 1 says so, 0 says not, or the code of a
+        categorical variable; no row where the narrative is silent.
+        """
+        name = "truth_by_source.parquet"
+        return self.read(name) if self.has(name) else None
+
     def folds(self) -> pd.Series:
         """Fold numbers of the training cases, indexed by uid."""
         return self.read("folds.parquet").set_index("uid")["fold"]

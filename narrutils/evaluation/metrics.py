@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from narrutils.data.schema import Schema
 
@@ -28,7 +29,8 @@ class Counts:
     """Hits and errors of the cases that have a label, each `[n_cases, n_variables]`, in schema order.
 
     Attributes:
-        given: which cells have a label, of the same shape; None where all of them have.
+        given: which cells have a label, of the same shape, or how many labels they hold, where a row stands
+            for several cases; None where all of them have.
         drawn: what `intervals` keeps of them, by seed.
     """
 
@@ -55,10 +57,53 @@ class Counts:
             scores[weights @ self.given.astype(float) == 0] = np.nan
         return scores
 
+    def where(self, rows: np.ndarray) -> "Counts":
+        """The same rows, all but these `[n_cases]` empty: what is drawn along with others, and counts no case.
+
+        Raises:
+            ValueError: `given` is None, so that an empty row could not be told from one of errors.
+        """
+        if self.given is None:
+            raise ValueError("rows can be left out where `given` says which cells have a label")
+        kept = np.asarray(rows)[:, None]
+        return Counts(self.hits * kept, self.errors * kept, self.given * kept)
+
+    def of(self, variables: np.ndarray) -> "Counts":
+        """The counts of some variables, by mask or number, in this order."""
+        given = None if self.given is None else self.given[:, variables]
+        return Counts(self.hits[:, variables], self.errors[:, variables], given)
+
+    def by_set(self, sets: np.ndarray) -> "Counts":
+        """Each set of cases as one row, so that whole sets are drawn; every case alone: as they were.
+
+        Args:
+            sets: number of the set of each case `[n_cases]`, any whole numbers.
+        """
+        numbers = pd.factorize(sets)[0]  # in the order of the first case of each
+        one = csr_matrix((np.ones(len(numbers), int), (numbers, np.arange(len(numbers)))))
+        given = None if self.given is None else one @ self.given.astype(int)
+        return Counts(one @ _wide(self.hits), one @ _wide(self.errors), given)
+
     @property
     def average_f1(self) -> float:
         """The mean of the scores that there are, in [0, 1]; NaN where no case has a label."""
         return float(mean_score(self.scores()))
+
+
+def share(hits: np.ndarray, of: np.ndarray) -> Counts:
+    """Counts whose score is Σ `hits` / Σ `of`: a share of cases, or the mean of what `hits` holds.
+
+    Args:
+        hits: `[n_cases, n_variables]`, 0 wherever `of` is.
+        of: how much each cell counts, of the same shape, 0 or more.
+    """
+    hits, of = _wide(hits), _wide(of)
+    return Counts(hits, 2 * (of - hits), of)
+
+
+def _wide(counts: np.ndarray) -> np.ndarray:
+    """With room for sums."""
+    return counts if counts.dtype.kind == "f" else counts.astype(int)
 
 
 def mean_score(scores: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ FACTS = (
     "flags.json",
     "schema.json",
     "review/*",
+    "findings/*",
     "cases.parquet",
     "folds.parquet",
     "truth.parquet",
@@ -34,6 +35,7 @@ FACTS = (
     "generated/*.parquet",
 )
 REVIEW = "review/about.json"  # its presence asks for a review queue
+FINDINGS = "findings/about.json"  # and its, for a page of findings
 
 
 def build_report(folder: str | Path) -> Path:
@@ -82,6 +84,10 @@ def _write(folder: Path, target: Path) -> None:
         _write_page(target / page.file, render("notebook.html.j2", shared | values))
     values = {"here": "", "run": record, "finished": _finished(record)} | sections(run, record)
     _write_page(target / "index.html", render("index.html.j2", shared | values))
+    if shared["findings"]:
+        from narrutils.report.findings_view import page
+
+        _write_page(target / "findings.html", page(run, shared))
     if shared["review"]:
         from narrutils.report.review_page import write_review
 
@@ -100,7 +106,7 @@ def read_record(folder: Path) -> dict:
 
 
 def shared_values(run: Run, record: Mapping) -> dict:
-    """What `base.html.j2` needs on every page: title, pages in order, whether there is a review queue."""
+    """What `base.html.j2` needs on every page: title, pages in order, whether there are a review queue and findings."""
     pages = [read_page(path) for path in _notebooks(run.folder)]
     for page in pages:
         page.cost = cost(record["stages"].get(page.stage, {}))
@@ -109,6 +115,7 @@ def shared_values(run: Run, record: Mapping) -> dict:
         "embedded": record["data"].get("embedded", False),
         "pages": pages,
         "review": run.has(REVIEW),
+        "findings": run.has(FINDINGS),
     }
 
 

@@ -74,7 +74,7 @@ def read_page(path: Path) -> Page:
     shown, prose = [], _parsed("")
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.strip():
-            shown.append({"kind": "markdown", "html": _markdown(cell.source)})
+            shown.append({"kind": "markdown", "html": markdown(cell.source)})
             prose.extend(_parsed(shown[-1]["html"]))
         elif cell.cell_type == "code" and cell.source.strip():
             shown.append(_code_cell(cell, [path.stem, *(h.get_text() for h in prose(HEADINGS))][-1]))
@@ -123,13 +123,14 @@ def _display(form: str, value: str, heading: str) -> dict:
     if form == "text/html":
         return {"kind": "html", "html": clean(tidy_tables(value))}
     if form == "text/markdown":
-        return {"kind": "markdown", "html": _markdown(value)}
+        return {"kind": "markdown", "html": markdown(value)}
     if form.startswith("image/"):
         return {"kind": "image", "source": embedded(form, value), "alt": f"Figure: {heading}"}
     return {"kind": "text", "html": _ansi(value)}
 
 
-def _markdown(source: str) -> Markup:
+def markdown(source: str) -> Markup:
+    """Markdown as clean HTML."""
     from nbconvert.filters import markdown2html
 
     return clean(markdown2html(source))

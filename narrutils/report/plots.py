@@ -129,6 +129,40 @@ def variable_scores(table: pd.DataFrame, title: str) -> Axes:
     return axis
 
 
+#: Panels of `by_group`: figure -> what stands under its axis.
+PANELS = {
+    "average_f1": "average F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "calibration_gap": "said − came",
+}
+
+
+def by_group(table: pd.DataFrame) -> Figure:
+    """Each level's figures with their 95 % intervals, a panel a figure, from `groups.table`.
+
+    Levels without figures are left out; open circles mark those that are too small.
+    """
+    rows = table[table["average_f1"].notna()].reset_index(drop=True)
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(9, _rows(len(rows))), sharey=True)
+    for axis, (name, title) in zip(axes, PANELS.items()):
+        spread = np.abs(rows[[f"{name}_low", f"{name}_high"]].to_numpy().T - rows[name].to_numpy())
+        axis.errorbar(rows[name], rows.index, xerr=spread, fmt="none", ecolor=BLUE, lw=1.2)
+        faces = ["white" if small else BLUE for small in rows["too_small"]]
+        axis.scatter(rows[name], rows.index, s=22, c=faces, edgecolors=BLUE, zorder=3)
+        axis.set(xlabel=title)
+        axis.grid(axis="x", lw=0.4)
+    axes[-1].axvline(0, color="0.4", lw=0.8, ls="--")
+    ends = np.flatnonzero(rows["column"].ne(rows["column"].shift(-1)))[:-1]
+    for axis in axes:
+        for end in ends:
+            axis.axhline(end + 0.5, color="0.8", lw=0.6)
+    axes[0].set_yticks(rows.index, [f"{c}: {level}" for c, level in zip(rows["column"], rows["level"])])
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.tight_layout()
+    return figure
+
+
 def counts_by_reason(table: pd.DataFrame) -> Axes:
     """Generated rows by what screening made of them, one bar a pool.
 

@@ -1,6 +1,6 @@
-"""The review page: the queue of doubted labels with their evidence, to be decided on by key press.
+"""The review page: doubted labels with their evidence, and labels on which sources disagree, one list each.
 
-What is shown lies in the page as one block of JSON, which a script sets as text: a
+Both are decided on by key press, and handed back in one file. What is shown lies in the page as one block of JSON, which a script sets as text: a
 narrative holding markup does nothing. Where a browser runs no script there is a table.
 Narratives are in the page only where the run was told `show_text`. What is exported names the
 case of each decision by its uid and by `review.case_digest`, salted by the labels' key.
@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.run import Run
+from narrutils.findings.disagreements import DISAGREEMENTS
 from narrutils.labels.review import case_digest
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
 from narrutils.report.render import render
 
 LEAST = 0.01  # effects below one point are not marked
 LEVELS = (2 / 3, 2 / 5, 1 / 5)  # shares of a doubt's strongest effect, for marks of strength 3, 2, 1
+YES_OR_NO = {"0": "no", "1": "yes"}  # the codes of a binary variable, as the queue has them
 MOST = 8  # sentences that are marked for one doubt
 
 
@@ -41,13 +43,17 @@ def write_review(run: Run, target: Path, shared: dict) -> None:
 
 
 def contents(run: Run) -> dict:
-    """What the page says: `doubts` for the table, `payload` for the script, and plain facts."""
+    """What the page says: `doubts` and `disagreements` for the tables, `payload` for the script, plain facts."""
     about, queue = run.read(f"{FOLDER}/about.json"), run.read(f"{FOLDER}/queue.parquet")
     members = [name for name in queue.columns if name.startswith("p_")]
     doubts = [_doubt(row, about["variables"], members) for row in queue.to_dict("records")]
+    apart = _to_decide(run)
+    disagreements = [_disagreement(row, about) for row in apart.to_dict("records")]
     payload = {"key": about["key"], "variables": about["variables"], "texts": list(about["texts"].values())}
-    payload |= {"members": [name[2:] for name in members], "doubts": doubts}
-    cases = run.cases("train").loc[queue["uid"].unique(), list(about["texts"])].fillna("")
+    payload |= {"members": [name[2:] for name in members], "doubts": doubts, "disagreements": disagreements}
+    uids = pd.unique(pd.concat([queue["uid"], apart["uid"]]))
+    names = list(about["texts"])
+    cases = run.cases("train").loc[uids, names].fillna("")
     texts = dict(zip(cases.index, cases.to_numpy().tolist()))
     payload["digests"] = {uid: case_digest(about["key"], uid, told) for uid, told in texts.items()}
     marked = 0
@@ -55,17 +61,65 @@ def contents(run: Run) -> dict:
         payload["cases"] = texts
         evidence = dict(list(run.read(f"{FOLDER}/evidence.parquet").groupby(["uid", "column"])))
         for doubt, column in zip(doubts, queue["column"]):
-            _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], list(about["texts"]))
+            _mark(doubt, evidence.get((doubt["uid"], column)), payload["cases"], names)
         marked = sum((uid, column) in evidence for uid, column in zip(queue["uid"], queue["column"]))
+        for item, row in zip(disagreements, apart.to_dict("records")):
+            item["marks"] = _deciding(row, item["says"], texts[row["uid"]])
     return {
         "payload": payload,
         "doubts": doubts,
+        "disagreements": disagreements,
+        "texts": payload["texts"],
         "members": payload["members"],
         "show_text": about["show_text"],
         "evidence_rows": marked,
         "evidence_model": about["evidence_model"],
         "uid": about["uid"],
     }
+
+
+def _to_decide(run: Run) -> pd.DataFrame:
+    """The disagreements of training cases with a label: without one there is nothing to decide."""
+    if not run.has(DISAGREEMENTS):
+        return pd.DataFrame(columns=["uid"])
+    table = run.read(DISAGREEMENTS)
+    return table[(table["split"] == "train") & table["label"].notna()]
+
+
+def _disagreement(row: dict, about: dict) -> dict:
+    """A row of `disagreements.find` as the page has it; the likelier other code than the given one is proposed."""
+    codes, names = about["variables"][row["variable"]]["codes"], list(about["texts"])
+    binary, before = codes == YES_OR_NO, int(row["label"])
+    sides = [{k: row[side + k] for k in ("source", "says", "probability")} for side in ("", "other_")]
+    said = {int(side["says"]): side["probability"] for side in sides}
+    after = max((code for code in said if code != before), key=said.get)
+    says = []
+    for side in sides:
+        code, p = int(side["says"]), round(float(side["probability"]), 4)
+        words = ("says not", "says so")[code] if binary else f"says {code} {codes[str(code)]}"
+        says.append([names.index(side["source"]), words, p])
+    return {
+        "uid": str(row["uid"]),
+        "variable": row["variable"],
+        "before": before,
+        "after": after,
+        "given": f"{before} {codes[str(before)]}",
+        "proposed": f"{after} {codes[str(after)]}",
+        "probability": says[0][2],
+        "direction": f"{about['texts'][row['source']]} says so" if binary else "two classes",
+        "caption": f"Probability of {'1' if binary else 'the class that is said'}, by each narrative alone",
+        "says": says,
+        "marks": [],
+    }
+
+
+def _deciding(row: dict, says: list[list], texts: list[str]) -> list[list]:
+    """Marks, as of `marks`, of the sentence of each source that decides what it says."""
+    found = []
+    for side, (source, words, _), strength in zip(("", "other_"), says, (3, -3)):
+        start, end = (_units(texts[source][: int(row[side + place])]) for place in ("start", "end"))
+        found.append([source, start, end, strength, words.removeprefix("says ")])
+    return sorted(found)
 
 
 def _doubt(row: dict, variables: dict, members: list[str]) -> dict:

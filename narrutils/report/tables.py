@@ -17,10 +17,35 @@ TITLES = {
     "single": "single models − out-of-fold",
     "averaging": "gain of averaging",
     "n": "cases",
+    "counted": "cases it rests on",
+    "reviewed": "share to review",
+    "observed": "holds for",
     "previous_run": "from",
+    "calibration_gap": "said − came",
+    "flagged_wrong": "wrong among flagged",
+    "unflagged_wrong": "wrong among others",
+    "label_sensitivity": "true facts that are given",
+    "own": "gain on its own cases",
+    "elsewhere": "gain elsewhere",
+    "p_holm": "p (Holm)",
+    "own_p": "p, own (Holm)",
+    "elsewhere_p": "p, elsewhere (Holm)",
+    "variable_p": "p, variable (Holm)",
 }
 #: Differences, which carry a sign even where they are positive.
-SIGNED = {"gain", "gain_on_test", "gap", "single", "averaging"}
+SIGNED = {
+    "gain",
+    "gain_on_test",
+    "gap",
+    "single",
+    "averaging",
+    "difference",
+    "calibration_gap",
+    "own",
+    "elsewhere",
+}
+#: p values: one that is 0.000 in three digits is below 0.001, and never 0.
+P_VALUES = {"p", "p_holm", "own_p", "elsewhere_p", "variable_p"}
 
 
 def figure(value: float | None, sign: str = "") -> str:
@@ -94,10 +119,16 @@ def _column(name: str, table: pd.DataFrame) -> Iterable[str]:
     if f"{name}_low" in table:
         bounds = zip(values, table[f"{name}_low"], table[f"{name}_high"])
         return [with_interval(*of_row, sign) for of_row in bounds]
-    return [_cell(value, sign) for value in values]
+    return [_p(value) if name in P_VALUES else _cell(value, sign) for value in values]
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.0005 else figure(value)
 
 
 def _cell(value: object, sign: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return figure(value, sign) if isinstance(value, float) or value is None else f"{value}"
+    if value is None or value is pd.NA or isinstance(value, float):
+        return figure(value, sign)
+    return f"{value}"

@@ -198,7 +198,7 @@ def test_the_demo_is_what_the_notebooks_are_without_a_profile():
     """So that a notebook opened by hand after `make demo` finds its models trained."""
     profile = load_profile("params/demo.yaml")
     injected = [name for stage in profile.stages for name in profile.injected(stage)]
-    assert set(injected) <= {"show_text", *PATHS}
+    assert set(injected) <= {"show_text", "findings", *PATHS}
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)

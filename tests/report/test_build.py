@@ -193,6 +193,7 @@ def test_every_section_is_there_with_its_figures(full):
         "ladder",
         "variables",
         "flags",
+        "findings",
         "generated",
         "changes",
         "notebooks",
@@ -215,6 +216,7 @@ def test_a_section_without_its_artefact_is_left_out(tmp_path):
         "labels/flips.parquet",
         "generated/made.parquet",
         "ladder.json",
+        "findings/about.json",
     ):
         run.path(name).unlink()
     anchors = re.findall(r'<h2 id="(\w+)"', build_report(run.folder).read_text())

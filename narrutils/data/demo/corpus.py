@@ -1,4 +1,4 @@
-"""The made corpus as files: the competition's five, and the planted truth beside them."""
+"""The made corpus as files: the competition's five, and the planted truth beside them, whole and by source."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from narrutils.data.demo.cases import Case, draw_truth
 from narrutils.data.demo.errors_planted import plant_errors
 from narrutils.data.demo.groups import draw_groups
 from narrutils.data.demo.plan import Outline, outline
+from narrutils.data.demo.said import by_source
 from narrutils.data.demo.tell import Teller
 from narrutils.data.files import atomic
 from narrutils.data.intake.schema_file import load_schema
@@ -24,10 +25,10 @@ MOST_CASES = len(LETTERS) ** 4
 def write_demo_data(folder: Path, cases: int = 5000, seed: int = 0) -> None:
     """Write an invented corpus in the competition's files, four fifths of it for training.
 
-    The six CSV files are `train_features`, `train_labels`, `test_features`,
-    `submission_format`, `test_labels` and `truth` (the planted codes of all cases,
-    which `*_labels` misstate here and there). The same seed and number of cases
-    give the same bytes.
+    The seven CSV files are `train_features`, `train_labels`, `test_features`,
+    `submission_format`, `test_labels`, `truth` (the planted codes of all cases,
+    which `*_labels` misstate here and there) and `truth_by_source` (what each
+    narrative says, see `demo.said`). The same seed and number of cases give the same bytes.
 
     Raises:
         InputError: fewer than 10 cases, or more than there are uids of four letters.
@@ -36,8 +37,9 @@ def write_demo_data(folder: Path, cases: int = 5000, seed: int = 0) -> None:
         raise InputError(f"cases is {cases}; it takes 10..{MOST_CASES}")
     schema = load_schema("params/schemas/nvdrs.yaml")
     drawn = draw_corpus(schema, cases, seed)
-    features = tell_corpus(schema, drawn, seed).join(draw_groups(schema, drawn, seed))
-    for name, table in corpus_files(schema, drawn, features).items():
+    texts, said = tell_corpus(schema, drawn, seed)
+    files = corpus_files(schema, drawn, texts.join(draw_groups(schema, drawn, seed)))
+    for name, table in (files | {"truth_by_source": said.set_index("uid")}).items():
         with atomic(Path(folder) / f"{name}.csv") as part:
             table.to_csv(part, lineterminator="\n")
 
@@ -79,13 +81,13 @@ def draw_uids(cases: int, rng: np.random.Generator) -> pd.Index:
     return pd.Index(["".join(LETTERS[row]) for row in digits], name="uid")
 
 
-def tell_corpus(schema: Schema, drawn: Drawn, seed: int) -> pd.DataFrame:
-    """The narratives, one row a case, one column a source."""
-    rows = [
-        Teller(case, Random(f"words {seed} {n}")).narratives(plan)
-        for n, (case, plan) in enumerate(zip(drawn.cases, drawn.outlines, strict=True))
-    ]
-    return pd.DataFrame(rows, index=drawn.truth.index).set_axis(schema.text_columns, axis=1)
+def tell_corpus(schema: Schema, drawn: Drawn, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The narratives, one row a case, one column a source; and what each says, see `said.by_source`."""
+    tellers = [Teller(case, Random(f"words {seed} {n}")) for n, case in enumerate(drawn.cases)]
+    rows = [teller.narratives(plan) for teller, plan in zip(tellers, drawn.outlines, strict=True)]
+    uids, columns = drawn.truth.index, schema.text_columns
+    texts = pd.DataFrame(rows, index=uids).set_axis(columns, axis=1)
+    return texts, by_source(dict(zip(uids, tellers, strict=True)), columns)
 
 
 def corpus_files(schema: Schema, drawn: Drawn, features: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -8,6 +8,8 @@ from narrutils.data.demo.cases import Case
 from narrutils.data.demo.phrases import fill, lists, pick, read, sentence
 from narrutils.data.demo.plan import SOURCES, Mention, Outline, sayable
 
+Note = tuple[str, Mention]  # a few words for a list, and what they mention
+
 MALE = {"he": "he", "him": "him", "his": "his", "himself": "himself", "sex": "male"}
 FEMALE = {"he": "she", "him": "her", "his": "her", "himself": "herself", "sex": "female"}
 # Short notes that are merged into one sentence: yes and no form of each kind.
@@ -15,18 +17,26 @@ LISTED = {"history": ("history", "no_history"), "stress": ("stress", "no_stress"
 
 
 class Teller:
-    """Puts one case into words; every choice comes from `rng`."""
+    """Puts one case into words; every choice comes from `rng`.
+
+    Attributes:
+        mentioned: sentence -> the mentions that it puts into words.
+        kept: source -> the sentences of its narrative, as they were before a copy was edited.
+    """
 
     def __init__(self, case: Case, rng: Random):
         self.case, self.rng = case, rng
         self.slots = person(case, rng)
+        self.mentioned: dict[str, list[Mention]] = {}
+        self.kept: dict[str, list[str]] = {}
 
     def narratives(self, outline: Outline) -> dict[str, str]:
         """Source -> text, one of them perhaps empty."""
         filled = [source for source in SOURCES if source != outline.empty]
-        told = {s: self.sentences(s, outline.mentions[s], outline.words[s]) for s in filled}
+        self.kept = {s: self.sentences(s, outline.mentions[s], outline.words[s]) for s in filled}
+        told = dict(self.kept)
         if outline.near_duplicate:
-            told["CME"] = self.edited(told["LE"])
+            self.kept["CME"], told["CME"] = self.edited(told["LE"])
         return {source: self.joined(told.get(source, [])) for source in SOURCES}
 
     def sentences(self, source: str, mentions: list[Mention], words: int) -> list[str]:
@@ -51,12 +61,14 @@ class Teller:
     def place_of_injury(self) -> str:
         """The sentence that the location is coded from."""
         place = self.phrase_of("places", self.case.truth["InjuryLocationType"])
-        return self.say(pick(read("scene")["found"], self.rng), place=place)
+        said = self.say(pick(read("scene")["found"], self.rng), place=place)
+        return self.noted(said, [Mention("InjuryLocationType", "code")])
 
     def cause(self, scene: dict[str, list[str]]) -> str:
         """The sentence that the cause is coded from: its category, and nothing more."""
         cause = self.phrase_of("causes", self.case.truth["WeaponType1"])
-        return self.say(pick(scene["cause"], self.rng), cause=cause)
+        said = self.say(pick(scene["cause"], self.rng), cause=cause)
+        return self.noted(said, [Mention("WeaponType1", "code")])
 
     def phrase_of(self, kind: str, code: int) -> str:
         return fill(pick(read("scene")[kind][code], self.rng), self.slots, self.rng)
@@ -70,34 +82,45 @@ class Teller:
         in_lists = [way for ways in LISTED.values() for way in ways]
         return sentences + [self.mention(m) for m in mentions if m.way not in in_lists]
 
-    def nouns(self, mentions: list[Mention], way: str) -> list[str]:
+    def nouns(self, mentions: list[Mention], way: str) -> list[Note]:
         """The notes to list; without an article where they follow "no" or "any"."""
-        notes = [self.words(m) for m in mentions if m.way == way]
-        return [re.sub(r"^an? ", "", note) for note in notes] if way.startswith("no_") else notes
+        notes = [(self.words(m), m) for m in mentions if m.way == way]
+        return [(re.sub(r"^an? ", "", words), m) for words, m in notes] if way.startswith("no_") else notes
 
-    def listed(self, kind: str, yes: list[str], no: list[str]) -> Iterator[str]:
+    def listed(self, kind: str, yes: list[Note], no: list[Note]) -> Iterator[str]:
         """Sentences such as "history of a, b and c, but no d", of up to four notes a side."""
         while yes or no:
             some, yes = self.split(yes)
             none, no = self.split(no)
             if some and none and self.rng.random() < 0.7:
-                yield self.list_sentence(kind, "mixed", some=listing(some, "and"), none=listing(none, "or"))
+                yield self.list_sentence(kind, "mixed", some=some, none=none)
                 continue
             if some:
-                yield self.list_sentence(kind, "some", some=listing(some, "and"))
+                yield self.list_sentence(kind, "some", some=some)
             if none:
-                yield self.list_sentence(kind, "none", none=listing(none, "or"))
+                yield self.list_sentence(kind, "none", none=none)
 
-    def list_sentence(self, kind: str, form: str, **notes: str) -> str:
-        return self.say(pick(read("frames")[kind][form], self.rng), **notes)
+    def list_sentence(self, kind: str, form: str, **notes: list[Note]) -> str:
+        last = {"some": "and", "none": "or"}
+        words = {side: listing(distinct(of_side), last[side]) for side, of_side in notes.items()}
+        said = self.say(pick(read("frames")[kind][form], self.rng), **words)
+        return self.noted(said, [m for of_side in notes.values() for _, m in of_side])
 
-    def split(self, notes: list[str]) -> tuple[list[str], list[str]]:
+    def split(self, notes: list[Note]) -> tuple[list[Note], list[Note]]:
         """The notes of the next sentence, and those left."""
         size = self.rng.choice((1, 2, 3, 3, 4))
-        return list(dict.fromkeys(notes[:size])), notes[size:]
+        return notes[:size], notes[size:]
 
     def mention(self, mention: Mention) -> str:
         """One mention as a sentence of its own."""
+        return self.noted(self.alone(mention), [mention])
+
+    def noted(self, said: str, mentions: list[Mention]) -> str:
+        """The sentence, once it is noted what it mentions."""
+        self.mentioned.setdefault(said, []).extend(mentions)
+        return said
+
+    def alone(self, mention: Mention) -> str:
         frames = read("frames")["mention"]
         subject = relative(self.rng) if mention.way in ("kin", "kin_history") else {}
         words = self.words(mention, **subject)
@@ -114,15 +137,15 @@ class Teller:
     def say(self, template: str, **slots: str) -> str:
         return sentence(fill(template, self.slots | slots, self.rng))
 
-    def edited(self, sentences: list[str]) -> list[str]:
-        """A copy with a sentence left out or moved, and a word changed, here and there."""
+    def edited(self, sentences: list[str]) -> tuple[list[str], list[str]]:
+        """The sentences that a copy keeps, and the copy: one moved, and a word changed, here and there."""
         kept = [s for s in sentences if self.rng.random() > 0.05]
-        swaps = read("frames")["edits"]
+        copy, swaps = kept, read("frames")["edits"]
         for old, new in self.rng.sample(sorted(swaps.items()), k=2):
-            kept = [s.replace(old, new) for s in kept]
-        if len(kept) > 3 and self.rng.random() < 0.5:
-            kept.append(kept.pop(self.rng.randrange(1, len(kept))))
-        return kept
+            copy = [s.replace(old, new) for s in copy]
+        if len(copy) > 3 and self.rng.random() < 0.5:
+            copy.append(copy.pop(self.rng.randrange(1, len(copy))))
+        return kept, copy
 
     def joined(self, sentences: list[str]) -> str:
         """One narrative; in some, spaces are missing after full stops."""
@@ -146,6 +169,11 @@ def relative(rng: Random) -> dict[str, str]:
     pronouns = FEMALE if sex == "female" else MALE
     kin = pick(lists()[f"kin_{sex}"], rng)
     return {"other": kin, "other_he": pronouns["he"], "own": pronouns["his"], "partner": "partner"}
+
+
+def distinct(notes: list[Note]) -> list[str]:
+    """The words of some notes, each once."""
+    return list(dict.fromkeys(words for words, _ in notes))
 
 
 def listing(notes: list[str], last: str) -> str:

@@ -14,7 +14,8 @@ TRAIN_FEATURES, TRAIN_LABELS = "train_features.csv", "train_labels.csv"
 TEST_FEATURES, TEST_LABELS = "test_features.csv", "test_labels.csv"
 SUBMISSION, TRUTH = "submission_format.csv", "truth.csv"
 NEEDED = (TRAIN_FEATURES, TRAIN_LABELS, TEST_FEATURES)
-KNOWN = (*NEEDED, TEST_LABELS, SUBMISSION, TRUTH)
+TRUTH_BY_SOURCE = "truth_by_source.csv"
+KNOWN = (*NEEDED, TEST_LABELS, SUBMISSION, TRUTH, TRUTH_BY_SOURCE)
 #: What features and labels in one file may be called.
 TOGETHER = {TRAIN_FEATURES: "train.csv", TEST_FEATURES: "test.csv"}
 

@@ -1,5 +1,6 @@
-// The review queue: filters, decisions by key press, and their export. Narratives and names are
-// set as text only, never as markup; decisions stay in this browser until they are exported.
+// The review queue and the sources that disagree: filters, decisions by key press, and their export.
+// Narratives and names are set as text only, never as markup; decisions stay in this browser, those
+// of each list by themselves, until they are exported together.
 (() => {
   "use strict";
   const page = JSON.parse(document.getElementById("doubts").textContent);
@@ -20,33 +21,43 @@
     return box;
   };
 
-  // Decisions, by what they decide: a queue made again keeps those on the same label and proposal.
-  const place = `narrutils review ${page.key}`;
+  // Decisions, by what they decide: a list made again keeps those on the same label and proposal.
   const nameOf = (d) => JSON.stringify([d.uid, d.variable, d.before, d.after]);
-  let decisions = new Map();
-  const undone = [];
   let keeps = true, unsaved = false;
-  try {
-    decisions = new Map(JSON.parse(localStorage.getItem(place) || "[]"));
-  } catch {
-    keeps = false; // storage is denied, or holds what is not ours
-  }
+  const modeOf = (name, items, place) => {
+    const made = { name, place, decisions: new Map(), undone: [], cards: [] };
+    try {
+      made.decisions = new Map(JSON.parse(localStorage.getItem(place) || "[]"));
+    } catch {
+      keeps = false; // storage is denied, or holds what is not ours
+    }
+    made.cards = items.map((doubt, n) => ({ doubt, name: nameOf(doubt), element: card(doubt, n), body: null }));
+    return made;
+  };
   const keep = () => {
     try {
-      localStorage.setItem(place, JSON.stringify([...decisions]));
+      for (const { place, decisions } of modes) localStorage.setItem(place, JSON.stringify([...decisions]));
       keeps = true;
     } catch {
       keeps = false;
     }
-    find("kept").textContent = keeps
-      ? "" : "This browser keeps no decisions when the page is closed: export them before.";
+    const torn = modes[0].cards.filter(({ name }) => modes.every(({ decisions }) => decisions.has(name))
+      && new Set(modes.map(({ decisions }) => decisions.get(name))).size > 1);
+    find("kept").textContent = [
+      keeps ? "" : "This browser keeps no decisions when the page is closed: export them before.",
+      torn.length ? `Accepted in one list and refused in the other, so that the next run obeys neither: ${
+        torn.map(({ doubt }) => `${doubt.variable} of ${doubt.uid}`).join(", ")}.` : "",
+    ].join(" ").trim();
   };
   window.addEventListener("beforeunload", (event) => {
     if (unsaved && !keeps) event.preventDefault();
   });
 
-  const cards = page.doubts.map((doubt, n) => ({ doubt, name: nameOf(doubt), element: card(doubt, n), body: null }));
-  let current = null;
+  const modes = [
+    modeOf("doubts", page.doubts, `narrutils review ${page.key}`),
+    modeOf("sources", page.disagreements, `narrutils review ${page.key} sources`),
+  ];
+  let mode = modes[0], current = null;
 
   function card(doubt, n) {
     const element = make("li"), head = make("button", "head"), what = make("span", "what");
@@ -56,15 +67,16 @@
     const uid = make("bdi", "uid", doubt.uid);
     what.append(uid);
     head.append(make("span", "rank", n + 1), what, make("span", "stamp"), bar(doubt.probability));
-    head.addEventListener("click", () => (current === cards[n] ? close() : open(cards[n])));
+    head.addEventListener("click", () => (current === mode.cards[n] ? close() : open(mode.cards[n])));
     element.append(head);
     return element;
   }
 
   function body(doubt) {
     const box = make("div", "body"), change = make("p", "change"), about = page.variables[doubt.variable];
-    change.append("Given ", make("b", "", doubt.given), ", proposed ", make("b", "", doubt.proposed),
-      `: a ${doubt.direction}. The given label is wrong with probability ${percent(doubt.probability)}.`);
+    change.append("Given ", make("b", "", doubt.given), ", proposed ", make("b", "", doubt.proposed), mode === modes[0]
+      ? `: a ${doubt.direction}. The given label is wrong with probability ${percent(doubt.probability)}.`
+      : `. ${doubt.says.map(([source, said]) => `${page.texts[source]} ${said}`).join("; ")}.`);
     box.append(make("p", "definition", about.definition), change, buttons(), readings(doubt));
     const texts = page.cases && page.cases[doubt.uid];
     if (texts) box.append(narratives(texts, doubt.marks));
@@ -82,16 +94,19 @@
     return row;
   }
 
+  // In the queue what each model gives the proposed label; else what each narrative alone gives what it speaks of.
   function readings(doubt) {
-    const table = make("table", "readings"), rows = make("tbody");
-    table.append(make("caption", "", "Probability of the proposed label"), rows);
-    page.members.forEach((member, n) => {
-      const row = make("tr"), name = make("th", "", member), cell = make("td");
+    const table = make("table", "readings"), rows = make("tbody"), queue = mode === modes[0];
+    table.append(make("caption", "", queue ? "Probability of the proposed label" : doubt.caption), rows);
+    const told = queue ? page.members.map((member, n) => [member, doubt.reads[n]])
+      : doubt.says.map(([source, , p]) => [page.texts[source], p]);
+    for (const [label, p] of told) {
+      const row = make("tr"), name = make("th", "", label), cell = make("td");
       name.scope = "row";
-      cell.append(bar(doubt.reads[n]));
+      cell.append(bar(p));
       row.append(name, cell);
       rows.append(row);
-    });
+    }
     return table;
   }
 
@@ -146,7 +161,7 @@
     entry.element.scrollIntoView({ block: "start" });
   }
 
-  const visible = () => cards.filter((entry) => !entry.element.hidden);
+  const visible = () => mode.cards.filter((entry) => !entry.element.hidden);
   function move(step) {
     const shown = visible();
     const at = shown.indexOf(current);
@@ -157,8 +172,8 @@
   function decide(decision) {
     if (!current) return;
     const decided = current, shown = visible(), next = shown[shown.indexOf(decided) + 1];
-    undone.push([decided, decisions.get(decided.name)]);
-    decisions.set(decided.name, decision);
+    mode.undone.push([decided, mode.decisions.get(decided.name)]);
+    mode.decisions.set(decided.name, decision);
     unsaved = true;
     keep();
     show();
@@ -168,10 +183,10 @@
 
   // Without a decision of this visit to take back, the open doubt's own decision is.
   function undo() {
-    const [entry, before] = undone.pop() || [current, undefined];
+    const [entry, before] = mode.undone.pop() || [current, undefined];
     if (!entry) return;
-    if (before) decisions.set(entry.name, before);
-    else decisions.delete(entry.name);
+    if (before) mode.decisions.set(entry.name, before);
+    else mode.decisions.delete(entry.name);
     unsaved = true;
     keep();
     entry.element.hidden = false;
@@ -184,13 +199,13 @@
     return (!find("by-variable").value || doubt.variable === find("by-variable").value)
       && (!find("by-direction").value || doubt.direction === find("by-direction").value)
       && 100 * doubt.probability >= Number(find("by-probability").value)
-      && (!wanted || (wanted === "done") === decisions.has(name));
+      && (!wanted || (wanted === "done") === mode.decisions.has(name));
   }
 
   function show() {
     let accepted = 0, refused = 0;
-    for (const entry of cards) {
-      const decision = decisions.get(entry.name);
+    for (const entry of mode.cards) {
+      const decision = mode.decisions.get(entry.name);
       entry.element.classList.toggle("accepted", decision === "accept");
       entry.element.classList.toggle("refused", decision === "refuse");
       entry.element.querySelector(".stamp").textContent = { accept: "✓ accepted", refuse: "✗ refused" }[decision] || "";
@@ -198,12 +213,12 @@
       accepted += decision === "accept";
       refused += decision === "refuse";
     }
-    const shown = visible().length, done = accepted + refused;
-    find("meter").max = Math.max(cards.length, 1);
+    const shown = visible().length, done = accepted + refused, all = mode.cards.length;
+    find("meter").max = Math.max(all, 1);
     find("meter").value = done;
-    find("count").textContent = `${done} of ${cards.length} decided: ${accepted} accepted, ${refused} refused`
-      + (shown < cards.length ? `; ${shown} shown` : "");
-    find("export").disabled = !done;
+    find("count").textContent = `${done} of ${all} decided: ${accepted} accepted, ${refused} refused`
+      + (shown < all ? `; ${shown} shown` : "");
+    find("export").disabled = !decided().length;
     find("none").hidden = shown > 0;
     if (current && current.element.hidden) close();
   }
@@ -215,10 +230,16 @@
     return `"${guarded.replaceAll('"', '""')}"`;
   }
 
+  // The decisions of both lists that are on this page, each once.
+  function decided() {
+    const rows = modes.flatMap(({ cards, decisions }) => cards.filter(({ name }) => decisions.has(name))
+      .map(({ doubt, name }) => [cell(doubt.uid), cell(doubt.variable), decisions.get(name), doubt.before,
+        doubt.after, page.digests[doubt.uid]].join(",")));
+    return [...new Set(rows)];
+  }
+
   function exported() {
-    const rows = cards.filter((entry) => decisions.has(entry.name)).map(({ doubt, name }) =>
-      [cell(doubt.uid), cell(doubt.variable), decisions.get(name), doubt.before, doubt.after,
-        page.digests[doubt.uid]].join(","));
+    const rows = decided();
     return ["uid,variable,decision,label_before,label_after,case", ...rows, ""].join("\r\n");
   }
 
@@ -235,6 +256,7 @@
 
   const keys = {
     a: () => decide("accept"), r: () => decide("refuse"), u: undo,
+    s: () => turn(modes[(modes.indexOf(mode) + 1) % modes.length]),
     j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
     "?": () => find("help").showModal(),
   };
@@ -249,17 +271,34 @@
   find("export").addEventListener("click", save);
   find("ask").addEventListener("click", keys["?"]);
   window.addEventListener("beforeprint", () => visible().forEach(fill));
-  window.addEventListener("afterprint", () => cards.forEach((e) => { if (e.body && e !== current) e.body.hidden = true; }));
+  window.addEventListener("afterprint", () => mode.cards.forEach((e) => { if (e.body && e !== current) e.body.hidden = true; }));
 
-  for (const [id, field] of [["by-variable", "variable"], ["by-direction", "direction"]]) {
-    for (const value of [...new Set(page.doubts.map((d) => d[field]))].sort()) {
-      const option = make("option", "", value);
-      option.value = value;
-      find(id).append(option);
+  // Show a list: its filters, its own words above it, its cards.
+  function turn(to) {
+    if (!to.cards.length && to !== modes[0]) return;
+    close();
+    mode = to;
+    for (const [id, field] of [["by-variable", "variable"], ["by-direction", "direction"]]) {
+      const first = find(id).firstElementChild;
+      first.selected = true;
+      find(id).replaceChildren(first);
+      for (const value of [...new Set(mode.cards.map(({ doubt }) => doubt[field]))].sort()) {
+        const option = make("option", "", value);
+        option.value = value;
+        find(id).append(option);
+      }
     }
+    for (const part of document.querySelectorAll("[data-mode]")) part.hidden = part.dataset.mode !== mode.name;
+    for (const button of document.querySelectorAll("[data-turn]"))
+      button.setAttribute("aria-pressed", button.dataset.turn === mode.name);
+    find("list").replaceChildren(...mode.cards.map((entry) => entry.element));
+    show();
   }
-  find("list").append(...cards.map((entry) => entry.element));
+
+  for (const button of document.querySelectorAll("[data-turn]"))
+    button.addEventListener("click", () => turn(modes.find(({ name }) => name === button.dataset.turn)));
+  find("modes").hidden = !modes[1].cards.length;
   find("review").hidden = false;
   keep();
-  show();
+  turn(modes[0]);
 })();

@@ -1,0 +1,194 @@
+"""What each narrative says by itself: so, not so, or nothing.
+
+A narrative is silent on a variable unless a sentence of it moves the variable's log-odds further than
+`NEUTRAL` of the sentences raise them of cases that are coded otherwise. It says so where a sentence raises them so
+far, is worded as those that assert (`wording`), and the narrative alone, calibrated against the labels,
+reads above its threshold. It says not where no sentence says so and one denies it: it holds a word
+that denies, is more probably worded as those that do not assert, and weighs no less than half of
+the sentences that assert. Of a categorical variable a narrative says its most probable class, where it is so with a
+probability of `SURE` and a sentence raises it so far.
+
+All of it is found without the fold that is answered for: the readings, and from the other folds the
+calibration, the thresholds, the wording, and both limits. For test cases it is found on all folds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from narrutils.data.schema import Schema
+from narrutils.data.study import Study
+from narrutils.evaluation.calibration import Calibration, fit_calibration
+from narrutils.evaluation.thresholds import search_named
+from narrutils.findings.alone import Alone, read_test, read_training
+from narrutils.findings.settings import Findings
+from narrutils.findings.wording import Wording, deny
+
+SO, NOT = 1, 0  # of a binary variable; a categorical one has its codes
+NEUTRAL = 0.975  # share of sentences of cases coded otherwise whose effect counts as none
+LEAST = 0.1  # log-odds; an effect below counts as none, whatever other sentences do
+ASSERTS = 0.6  # probability of the wording from which a sentence asserts; below one half it does not
+SURE = 0.8  # probability of a class from which a narrative says it
+WEIGHT = 0.5  # a denial weighs no less than so many of the sentences that assert
+
+COLUMNS = ["uid", "split", "source", "variable", "says", "probability", "start", "end"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How narratives that were read alone are answered for, found on labelled cases.
+
+    Attributes:
+        calibration, thresholds: of each text column; of one that is always empty there are none.
+        neutral: of binary and of categorical variables: largest effect that counts as none, in log-odds.
+        weight: least effect of a sentence that denies.
+        denials: see `wording.deny`.
+    """
+
+    schema: Schema
+    calibration: Mapping[str, Calibration]
+    thresholds: Mapping[str, Mapping[str, float]]
+    neutral: tuple[float, float]
+    weight: float
+    wording: Wording
+    denials: str
+
+    @classmethod
+    def fit(cls, schema: Schema, alone: Alone, labels: pd.DataFrame, way: str, denials: str) -> "Rule":
+        """The rule that these cases teach.
+
+        Args:
+            labels: given codes of at least their cases, indexed by uid; null where none is given.
+            way: how thresholds are searched, a name of `thresholds.SEARCHES`.
+        """
+        calibration, thresholds = {}, {}
+        for source, read in _by_source(alone):
+            given = labels.loc[read.index]
+            calibration[source] = fit_calibration(schema, given, read)
+            thresholds[source] = search_named(way)(schema, given, calibration[source].apply(read))
+        targets = schema.to_targets(labels.loc[alone.places["uid"]]).to_numpy()
+        binary = np.isin(np.arange(schema.width), schema.binary_index)
+        neutral = tuple(_neutral(alone.effects[:, at], targets[:, at]) for at in (binary, ~binary))
+        effects, answers = alone.effects[:, binary], targets[:, binary]
+        wording = Wording.fit(alone.words, effects, np.abs(effects) > neutral[0], answers)
+        found = cls(schema, calibration, thresholds, neutral, 0.0, wording, denials)
+        asserting = effects[found.sentences(alone)[0]]
+        weight = float(np.quantile(asserting, WEIGHT)) if len(asserting) else np.inf
+        return cls(schema, calibration, thresholds, neutral, weight, wording, denials)
+
+    def calibrated(self, alone: Alone) -> pd.DataFrame:
+        """Probabilities of the label by each narrative alone, in the order of `alone.whole`."""
+        parts = [self.calibration[source].apply(alone.whole.xs(source, level="source", drop_level=False))
+                 for source in self.calibration]  # fmt: skip
+        return pd.concat(parts).loc[alone.whole.index] if parts else alone.whole
+
+    def sentences(self, alone: Alone) -> tuple[np.ndarray, np.ndarray]:
+        """Which sentences say so and which deny, each `[sentences, binary variables]`."""
+        effects = alone.effects[:, self.schema.binary_index]
+        on = np.abs(effects) > self.neutral[0]
+        said = self.wording.read(alone.words, effects, on)
+        raises = on & (effects > 0)
+        above = self._above(alone)[_owner(alone)]
+        denies = raises & (said < 0.5) & (effects >= self.weight)
+        return raises & (said >= ASSERTS) & above, denies & deny(alone.words, self.denials)[:, None]
+
+    def _above(self, alone: Alone) -> np.ndarray:
+        """Whether each narrative alone reads above its threshold, `[narratives, binary variables]`."""
+        names = [v.name for v in self.schema.binary]
+        cuts = [[self.thresholds[source][name] for name in names]
+                for source in alone.whole.index.get_level_values("source")]  # fmt: skip
+        return self.calibrated(alone)[names].to_numpy() > np.array(cuts).reshape(-1, len(names))
+
+    def answers(self, alone: Alone) -> pd.DataFrame:
+        """What each narrative says of each variable: `COLUMNS` without `split`; see `read_apart`."""
+        read, owner = self.calibrated(alone), _owner(alone)
+        so, no = self.sentences(alone)
+        effects = alone.effects[:, self.schema.binary_index]
+        parts = []
+        for n, v in enumerate(self.schema.binary):
+            says, places = _strongest(alone, owner, effects[:, n], {NOT: no[:, n], SO: so[:, n]})
+            parts.append(_rows(v.name, read, says, read[v.name].to_numpy(), places))
+        for v in self.schema.categorical:
+            p, at = read[list(v.columns)].to_numpy(), self.schema.slices[v.name]
+            best = p.argmax(axis=1)
+            effect = alone.effects[np.arange(len(owner)), at.start + best[owner]]
+            raises = (effect > self.neutral[1]) & (p.max(axis=1) > SURE)[owner]
+            told, places = _strongest(alone, owner, effect, {SO: raises})
+            says = np.where(np.isnan(told), np.nan, np.array(v.codes)[best])
+            parts.append(_rows(v.name, read, says, p.max(axis=1), places))
+        return pd.concat(parts, ignore_index=True)
+
+
+def _by_source(alone: Alone) -> list[tuple[str, pd.DataFrame]]:
+    """Text column -> readings of its narratives, indexed by uid."""
+    return [(s, part.droplevel("source")) for s, part in alone.whole.groupby(level="source", sort=False)]
+
+
+def _neutral(effects: np.ndarray, targets: np.ndarray) -> float:
+    otherwise = np.maximum(effects[targets == 0], 0)  # that a class is told lowers all others far
+    return max(float(np.quantile(otherwise, NEUTRAL)), LEAST) if len(otherwise) else np.inf
+
+
+def _owner(alone: Alone) -> np.ndarray:
+    """Number of the narrative of each sentence, in the order of `alone.whole`."""
+    return alone.whole.index.get_indexer(pd.MultiIndex.from_frame(alone.places[["uid", "source"]]))
+
+
+def _strongest(
+    alone: Alone, owner: np.ndarray, effect: np.ndarray, kinds: Mapping[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each narrative says, NaN where it is silent, and the `[start, end]` of the sentence that decides.
+
+    Args:
+        effect: of each sentence; the one of the largest decides.
+        kinds: answer -> which sentences give it; a later one overrules those before it.
+    """
+    n = len(alone.whole)
+    says, places = np.full(n, np.nan), np.full((n, 2), np.nan)
+    spans = alone.places[["start", "end"]].to_numpy(dtype=float)
+    for answer, which in kinds.items():
+        rows = np.flatnonzero(which)
+        rows = rows[np.argsort(effect[rows], kind="stable")]  # of one narrative the last, strongest one stays
+        says[owner[rows]], places[owner[rows]] = answer, spans[rows]
+    return says, places
+
+
+def _rows(name: str, read: pd.DataFrame, says: np.ndarray, p: np.ndarray, places: np.ndarray) -> pd.DataFrame:
+    table = read.index.to_frame(index=False).assign(variable=name, says=says, probability=p)
+    return table.assign(start=places[:, 0], end=places[:, 1])
+
+
+def read_apart(study: Study, options: Findings) -> pd.DataFrame:
+    """What each narrative of all cases says by itself: the table `findings/sources.parquet`.
+
+    Returns:
+        A row a case, text column and variable, in the order of the cases, text columns and variables:
+        `uid`; `split` (`train`, `test`); `source`, the text column; `variable`; `says`, 1 where it says so, 0
+        where it says not, the code of a categorical variable, null where it is silent; `probability`, of
+        the label 1, or of the most probable class, given this narrative alone, calibrated (training cases out
+        of fold); null for an empty narrative; `start`, `end`: where in it, in characters, the sentence
+        stands that decides, null where it is silent. It holds no text.
+    """
+    schema, labels = study.schema, study.labels
+    alone, parts = read_training(study, options.sources_model), []
+    for k in sorted(study.folds.unique()):
+        own = study.folds.index[study.folds == k]
+        others = study.folds.index.difference(own)
+        rule = Rule.fit(schema, alone.of(others), labels, study.threshold_search, options.denials)
+        parts.append(rule.answers(alone.of(own)).assign(split="train"))
+    if len(study.test):
+        rule = Rule.fit(schema, alone, labels, study.threshold_search, options.denials)
+        parts.append(rule.answers(read_test(study, options.sources_model)).assign(split="test"))
+    return _whole(study, pd.concat(parts, ignore_index=True))
+
+
+def _whole(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers in order, with a row for each narrative that is empty."""
+    splits = {"train": study.train.index, "test": study.test.index}
+    keys = [(uid, split, source, name) for split, uids in splits.items() for uid in uids
+            for source in study.schema.text_columns for name in study.schema.names]  # fmt: skip
+    index = pd.MultiIndex.from_tuples(keys, names=COLUMNS[:4])
+    table = answers.set_index(COLUMNS[:4]).reindex(index).reset_index()
+    return table.astype({name: "Int64" for name in ("says", "start", "end")})[COLUMNS]
