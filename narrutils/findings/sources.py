@@ -152,7 +152,7 @@ class Rule:
 
 
 def _features(schema: Schema, alone: Alone, said: np.ndarray) -> np.ndarray:
-    """Log-odds of a narrative, those of the wording of its strongest sentence, and whether there is one.
+    """Log-odds of a narrative, of the wording of its strongest sentence (0 without one), and if there is one.
 
     Returns:
         `[narratives, binary variables, 3]`.
