@@ -15,6 +15,7 @@ N, TEST = 240, 24
 TOPICS = ("Rash", "Fall", "Burn", "Bite")
 SAYS = ("V had a {}", "{} on the skin was seen", "a bad {} came up", "V told of a {}")
 DENIES = ("no {}", "there was no {}", "mother denied any {}", "a {} was denied")
+KIN = ("uncle had a {}", "a {} of the uncle")  # which is not told of V
 PLACES = {1: "found at home", 2: "found in park"}
 THINGS, TRAITS = (
     ("garden", "dog", "bicycle", "street", "shop", "kite", "river"),
@@ -49,6 +50,8 @@ def corpus(task: Schema, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.
                 if rng.random() < (0.8 if so else 0.12):
                     sentences.append(rng.choice(SAYS if so else DENIES).format(v.lower()))
                     rows.append((uid, column, v, int(so)))
+                elif not so and rng.random() < 0.1:
+                    sentences.append(rng.choice(KIN).format(v.lower()))
             rows.append((uid, column, "Place", place))
             told[column] = ". ".join(rng.permutation(sentences)) + "."
         texts.append(told)

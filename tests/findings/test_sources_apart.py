@@ -210,6 +210,21 @@ def test_scores_against_what_was_planted(study, answers):
     assert (said["found"] == 0).all() and said["precision"].isna().all() and (said["recall"] == 0).all()
 
 
+def test_what_is_said_of_another_is_no_denial_unless_no_words_deny(study, answers):
+    texts = pd.concat([study.train, study.test])
+    kin = [
+        (uid, source, name)
+        for name in TOPICS
+        for source in study.schema.text_columns
+        for uid, text in texts[source].items()
+        if f"uncle had a {name.lower()}" in text or f"a {name.lower()} of the uncle" in text
+    ]
+    assert len(kin) > 50
+    assert answers.set_index(CASE)["says"].loc[kin].isna().mean() > 0.9
+    without = read_apart(study, Findings(denials=""))
+    assert (without.set_index(CASE)["says"].loc[kin] == 0).mean() > 0.3
+
+
 def test_what_is_stored_holds_no_text(study, answers):
     made = write(study, Findings())
     pd.testing.assert_frame_equal(made["answers"], answers)
