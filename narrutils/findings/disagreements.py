@@ -158,7 +158,7 @@ def counted(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
         levels = pairs["uid"].map(cells[column]).fillna(NOT_KNOWN)
         several = cells[column].value_counts().loc[lambda n: n > 1].index  # a single case is not even named
         rows += _by(pairs, levels, column, sets, sorted(several))
-    return in_table(rows, BY).astype(dict.fromkeys(("spoken", "disagreements"), "Int64"))
+    return in_table(rows, BY).astype({"spoken": "Int64", "disagreements": "Int64", "too_small": bool})
 
 
 def _by(pairs, levels: pd.Series, by: str, sets: pd.Series, order: list[str]) -> Iterator[dict]:

@@ -12,6 +12,7 @@ from narrutils.data.study import Study
 from narrutils.findings import alone
 from narrutils.findings.disagreements import (
     AGAINST,
+    BY,
     COUNTS,
     DISAGREEMENTS,
     SOURCES,
@@ -256,6 +257,7 @@ def test_one_narrative_disagrees_with_nobody_and_of_three_every_two_may(tmp_path
     found = made["disagreements"][["uid", "variable", "source", "other_source"]].to_numpy().tolist()
     assert found == ([["u000", "Rash", "First", "Third"]] if pairs else [])
     assert made["counts"].empty == (pairs == 0)
+    assert list(made["counts"][~made["counts"]["too_small"]]) == BY
 
 
 def test_without_planted_answers_test_cases_or_labels_there_is_less_to_tell(tmp_path):
