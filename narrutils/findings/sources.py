@@ -129,7 +129,7 @@ class Rule:
         names = [v.name for v in self.schema.binary]
         cuts = [[self.thresholds[source][name] for name in names]
                 for source in alone.whole.index.get_level_values("source")]  # fmt: skip
-        return self.calibrated(alone, said)[names].to_numpy() > np.array(cuts).reshape(-1, len(names))
+        return self.calibrated(alone, said)[names].to_numpy() > np.array(cuts).reshape(len(cuts), len(names))
 
     def answers(self, alone: Alone) -> pd.DataFrame:
         """What each narrative says of each variable: `COLUMNS` without `split`; see `read_apart`."""

@@ -19,11 +19,11 @@ def sources_apart(pairs: pd.DataFrame) -> Markdown:
         spoken = int(counts.to_numpy().sum() - counts.at[SILENT, SILENT])
         alone = int(counts[SILENT].sum() + counts.loc[SILENT].sum() - 2 * counts.at[SILENT, SILENT])
         if not spoken:
-            told.append(f"{one} and {other} are silent on every label.")
+            told.append(f"{one} and {other} are silent on every binary variable.")
             continue
         told.append(
-            f"Of the {spoken:,} labels on which {one} or {other} says something, {alone:,} "
-            f"({percent(alone / spoken)}) are told by one of them alone, and "
+            f"Of the {spoken:,} labels of binary variables on which {one} or {other} says something, "
+            f"{alone:,} ({percent(alone / spoken)}) are told by one of them alone, and "
             f"{counts.at['so', 'not'] + counts.at['not', 'so']:,} are said by one and denied by the other; "
             "of these, copies of a narrative are left out below."
         )

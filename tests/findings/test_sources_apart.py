@@ -1,6 +1,7 @@
 """What each source says by itself, and where two disagree: a toy corpus whose answers are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -258,6 +259,17 @@ def test_one_narrative_disagrees_with_nobody_and_of_three_every_two_may(tmp_path
     assert found == ([["u000", "Rash", "First", "Third"]] if pairs else [])
     assert made["counts"].empty == (pairs == 0)
     assert list(made["counts"][~made["counts"]["too_small"]]) == BY
+
+
+@pytest.mark.parametrize("names", [["Place"], ["Rash"]])
+def test_variables_of_one_kind_alone(tmp_path, study, names):
+    some = replace(study.schema, variables=tuple(study.schema[name] for name in names))
+    run = made_run(tmp_path / "run").run
+    run.write("schema.json", some.to_dict())
+    made = write(Study.open(run), Findings())
+    assert set(made["answers"]["variable"]) == set(made["answers"].dropna()["variable"]) == set(names)
+    labels = (N + TEST) * len(some.binary)
+    assert crossed(some, made["answers"])[["so", "not", "silent"]].to_numpy().sum() == labels
 
 
 def test_without_planted_answers_test_cases_or_labels_there_is_less_to_tell(tmp_path):

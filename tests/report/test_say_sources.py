@@ -13,11 +13,11 @@ PAIRS = pd.DataFrame(
 
 def test_how_much_stands_in_one_source_alone():
     said = sources_apart(PAIRS).data
-    assert "Of the 25 labels" in said
+    assert "Of the 25 labels of binary variables" in said
     assert "9 (36.0\xa0%) are told by one of them alone" in said
     assert "3 are said by one and denied by the other" in said
     silent = PAIRS.assign(**{"so": 0, "not": 0, "silent": [0, 0, 9]})
-    assert sources_apart(silent).data == "A and B are silent on every label."
+    assert sources_apart(silent).data == "A and B are silent on every binary variable."
     assert sources_apart(PAIRS[:0]).data == ONE_SOURCE
 
 
