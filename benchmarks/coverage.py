@@ -30,11 +30,19 @@ from narrutils.findings.estimands import logistic
 from narrutils.findings.population import Population
 from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS, estimate_all
 
-from .coverage_corpora import NVDRS, groups_of, osha, population, read_by_fixed, read_by_retrained, read_osha
+from .coverage_corpora import (
+    NVDRS,
+    VARIABLES,
+    groups_of,
+    osha,
+    population,
+    read_by_fixed,
+    read_by_retrained,
+    read_osha,
+)
 
 KEYS = ["variable", "class", "group", "level", "measure"]
 BY = {"age_group": "18 and over", "sex": "female"}
-VARIABLES = ("SchoolProblem", "DepressedMood", "IntimatePartnerProblem", "RecentCriminalLegalProblem")
 OSHA = ("Fatal", "ConstructionSite", "BodyLegFoot", "EnvPinchCatchShearPoint")
 OSHA_BY = {"season": "summer", "length": "long"}
 

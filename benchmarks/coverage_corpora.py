@@ -5,7 +5,7 @@ with replacement and told anew, so that the population's own shares and ratios a
 """
 
 from calendar import month_name
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache
@@ -34,9 +34,13 @@ from narrutils.evaluation.flags import summarise
 from narrutils.evaluation.ladder import read_steps
 from narrutils.evaluation.stacking import form
 from narrutils.findings.population import Population, of_run
+from narrutils.models.learner import Learner
 from narrutils.models.tfidf import LINEAR, TfidfLearner
 
 NVDRS = load_schema("params/schemas/nvdrs.yaml")
+#: What is estimated; models that are trained anew in each draw learn these alone.
+VARIABLES = ("SchoolProblem", "DepressedMood", "IntimatePartnerProblem", "RecentCriminalLegalProblem")
+FEW = replace(NVDRS, variables=tuple(NVDRS[name] for name in VARIABLES))
 POPULATION = 200_000
 MEMBERS = ("nb", "lasso")
 FOLDS = 3
@@ -69,9 +73,19 @@ def corpus(number: int, cases: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.Data
 
 
 def trained(
-    folder: Path, schema: Schema, train: pd.DataFrame, labels: pd.DataFrame, test: pd.DataFrame
+    folder: Path,
+    schema: Schema,
+    train: pd.DataFrame,
+    labels: pd.DataFrame,
+    test: pd.DataFrame,
+    learners: Mapping[str, Learner] | None = None,
 ) -> Run:
-    """A finished run of linear members, calibrated, their weights fitted, as the notebooks leave one."""
+    """A finished run, calibrated, its weights fitted, as the notebooks leave one.
+
+    Args:
+        learners: of its members, by name; two kinds of linear models unless given.
+    """
+    learners = learners or {name: TfidfLearner(schema, **LINEAR[name][1]) for name in MEMBERS}
     run = Run(folder, "06_ensemble")
     folds = draw_folds(schema, labels, FOLDS, seed=0)
     run.write("schema.json", schema.to_dict())
@@ -79,19 +93,11 @@ def trained(
     run.write("cases.parquet", pd.concat(splits).rename_axis("uid"))
     run.write("folds.parquet", folds.rename_axis("uid").reset_index())
     study = Study(Run(folder, "01_eda"), schema, train, folds, test, labels)
-    for order, name in enumerate(MEMBERS):
-        title, settings = LINEAR[name]
-        model = CrossFit(study, name, TfidfLearner(schema, **settings))
-        model.fit(given_labels(study)).publish(title, order)
-    made = form(
-        schema,
-        read_steps(replace(study, run=run)),
-        dict.fromkeys(MEMBERS, 1.0),
-        labels,
-        folds,
-        "fitted",
-        calibrate=True,
-    )
+    for order, (name, learner) in enumerate(learners.items()):
+        model = CrossFit(study, name, learner)
+        model.fit(given_labels(study)).publish(name, order)
+    steps, weights = read_steps(replace(study, run=run)), dict.fromkeys(learners, 1.0)
+    made = form(schema, steps, weights, labels, folds, "fitted", calibrate=True)
     step = made.step()
     run.write("ensemble.json", made.to_dict())
     run.write_probabilities("predictions/ensemble_oof.parquet", step.out_of_fold, schema)
@@ -175,21 +181,23 @@ def read_by_retrained(folder: Path, draws: int, cases: int, coded: int) -> Itera
         texts, truth, groups = corpus(1_000_000 + number, cases)
         train = texts.index[:coded]  # the cases of a corpus are in no order
         with TemporaryDirectory() as scratch, redirect_stdout(None):
-            run = trained(Path(scratch), NVDRS, texts.loc[train], truth.loc[train], texts.drop(index=train))
+            run = trained(
+                Path(scratch), FEW, texts.loc[train], truth.loc[train, FEW.names], texts.drop(index=train)
+            )
             run.write("groups.parquet", groups)
-            found = of_run(run, NVDRS)
+            found = of_run(run, FEW)
         found = {
             name: getattr(found, name).loc[texts.index].to_numpy(np.float32) for name in ("machine", "codes")
         }
-        return found | {"truth": truth.to_numpy(np.int8), "groups": _flags(groups)}
+        return found | {"truth": truth[FEW.names].to_numpy(np.int8), "groups": _flags(groups)}
 
     uids = _uids(cases)
     for _, found in _kept(folder, f"retrained_{cases}_{coded}", draws, 10, read):
-        human = pd.DataFrame(found["truth"], uids, NVDRS.names).astype("Int64")
+        human = pd.DataFrame(found["truth"], uids, FEW.names).astype("Int64")
         human.iloc[coded:] = pd.NA
-        machine, codes = (pd.DataFrame(found[name], uids, NVDRS.columns) for name in ("machine", "codes"))
+        machine, codes = (pd.DataFrame(found[name], uids, FEW.columns) for name in ("machine", "codes"))
         groups, own = _words(found["groups"], cases), pd.Series(range(cases), uids)
-        yield Population(NVDRS, human, machine, codes, groups, pd.Series(1.0, uids), own)
+        yield Population(FEW, human, machine, codes, groups, pd.Series(1.0, uids), own)
 
 
 def osha(folder: Path) -> tuple[Schema, pd.DataFrame, pd.DataFrame]:

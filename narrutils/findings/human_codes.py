@@ -63,8 +63,8 @@ def _check_untrained(sheet: Sheet, trained: Collection[str]) -> None:
         if uid in trained:
             raise InputError(
                 f"{sheet.where(uid)}: uid {shown(uid)} is a training case of the run or has the words of "
-                "one, so its models know the answer; remove such rows, or leave --human out: then training labels "
-                "serve as human codes, and every case is read by models that did not learn from it"
+                "one, so its models know the answer; remove such rows, or leave --human out: then training "
+                "labels serve as human codes, and every case is read by models that did not learn from it"
             )
 
 

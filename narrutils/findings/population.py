@@ -161,7 +161,7 @@ def fold_shares(
         known = {told: uid for uid, told in told_by(run.cases("train"), schema).items() if told}
         twins = told_by(texts, schema).map(known).fillna("")
     for uid, twin in twins[twins.isin(folds.index)].items():
-        shares.loc[uid] = shares.columns == folds[twin]
+        shares.loc[uid] = (shares.columns == folds[twin]).astype(float)
     return shares
 
 

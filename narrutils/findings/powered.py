@@ -12,11 +12,11 @@ cases come from, as those of a regression do, and have no correction for a finit
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.special import logit
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from narrutils.evaluation.intervals import Interval
 from narrutils.findings.estimands import logistic, mean
@@ -26,6 +26,12 @@ Z = float(norm.ppf(0.975))
 WIDEST = 1.05
 #: Shares of the tuned ω that are tried, the classical estimate at the end.
 STEPS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
+
+
+@cache
+def _student(free: int) -> float:
+    """Half of a 95 % interval in standard errors, with so many degrees of freedom."""
+    return float(t.ppf(0.975, free))
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,14 @@ class Estimate:
     Attributes:
         influence: `[clusters]`, whose squares sum to the variance.
         cases: independent human codes that it stands on, where that cannot be told from the variance.
+        reach: half of its interval, in standard errors, where the interval is symmetric.
     """
 
     value: float
     influence: np.ndarray
     cases: float
     omega: float
+    reach: float = Z
 
     @cached_property
     def variance(self) -> float:
@@ -87,18 +95,18 @@ class Estimate:
     def wilson(self) -> Interval:
         """The interval of a share: Wilson's (1927), of as many cases as would have this variance.
 
-        At the level of logits it is symmetric, with half of it 2 asinh(z / 2 · √variance / (p (1 − p)))
-        (Newcombe 2001).
+        On the scale of logits it is symmetric (Newcombe 2001).
         """
+        squared = self.reach**2
         spread = self.value * (1 - self.value)
         cases = spread / self.variance if self.variance > 0 and spread > 0 else self.cases
-        centre = (self.value + Z**2 / (2 * cases)) / (1 + Z**2 / cases)
-        half = Z / (1 + Z**2 / cases) * np.sqrt(max(spread, 0) / cases + Z**2 / (4 * cases**2))
+        centre = (self.value + squared / (2 * cases)) / (1 + squared / cases)
+        half = self.reach / (1 + squared / cases) * np.sqrt(spread / cases + squared / (4 * cases**2))
         return Interval(self.value, max(centre - half, 0.0), min(centre + half, 1.0))
 
     @property
     def wald(self) -> Interval:
-        half = Z * np.sqrt(self.variance)
+        half = self.reach * np.sqrt(self.variance)
         return Interval(self.value, self.value - half, self.value + half)
 
 
@@ -135,10 +143,17 @@ class Powered:
         return float(np.clip(least, 0, 1))
 
     def at(self, omega: float) -> Estimate:
-        """The estimate at an ω; that of a positive one pays for having been tuned on the same cases."""
-        price = np.sqrt(self.clusters / (self.clusters - 1)) if omega else 1.0
-        influence = price * (self.own + omega * self.other)
-        return Estimate(self.human + omega * self.shift, influence, self.cases, omega)
+        """The estimate at an ω; the classical one at 0.
+
+        A positive ω is paid for as a slope of a regression is: two numbers are fitted to the coded cases,
+        so that their residuals are too small, and the quantile is Student's.
+        """
+        influence = self.own + omega * self.other
+        if not omega:
+            return Estimate(self.human, influence, self.cases, omega)
+        free = max(self.clusters - 2, 1)
+        price = np.sqrt(self.clusters / free)
+        return Estimate(self.human + omega * self.shift, price * influence, self.cases, omega, _student(free))
 
     def lasting(self, omega: float) -> float:
         """The part of the variance that further human codes do not lessen: that of the cases themselves."""

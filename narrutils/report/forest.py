@@ -8,8 +8,8 @@ from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
 from narrutils.report.estimated import WAYS
 from narrutils.report.plots import GREEN, ORANGE
 
-#: Mark, colour and line of each way: told apart in grey and in print.
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+#: Mark, colour and line of each way: told apart in grey and in print.
 MARKS = {HUMAN: ("o", "0.45", "-"), BOTH: ("s", "black", "-"), NAIVE: ("x", ORANGE, ":")}
 
 
