@@ -176,7 +176,8 @@ def _outputs(given: argparse.Namespace) -> str | Path:
         "--probabilities",
         metavar="FILE",
         help="also write calibrated probabilities, a doubt (how many codes are expected to be wrong) and a "
-        "flag (1 where a person should decide) for each case; .parquet, .csv, or a folder",
+        "flag (1 where a person should decide) for each case, and of a run with promises, in review, the "
+        "variables that a person must decide for these to hold; .parquet, .csv, or a folder",
     ),
     _option(
         "--evidence",

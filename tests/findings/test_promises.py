@@ -156,6 +156,11 @@ def test_without_test_labels_a_promise_is_approximate():
     record = promised(own, promise_review=1.0)
     assert (record["outcome"], record["basis"]) == ("promised", "approximate")
     assert tail(record["kept"], record["tested"], 0.9) <= 0.05
+    cuts, judged, deployed = module.across_folds(SAD, "recall", own, folds_of(own), 0.9)
+    cases, right = judged.tally(cuts)
+    last = fixed_sequence(tail(right, cases, 0.9), 1 - 0.95)
+    assert record["cut"] == deployed[last]  # what all folds choose, not what one is tested at
+    assert (record["tested"], record["kept"]) == (cases[last], right[last])
     few = drawn(30, 4, "t")
     assert promised(own, few, promise_review=1.0) == record  # a test with too few does not matter
 
