@@ -18,7 +18,9 @@ def heavy_after(code):
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("module", ["cli", "pipeline.runner", "pipeline.cycle", "predict", "estimate", "bundle"])
+@pytest.mark.parametrize(
+    "module", ["cli", "pipeline.runner", "pipeline.cycle", "predict", "estimate", "bundle"]
+)
 def test_the_commands_load_nothing_heavy(module):
     assert heavy_after(f"import narrutils.{module}") == "[]"
 
