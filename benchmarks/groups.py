@@ -2,19 +2,20 @@
 
     python -m benchmarks.groups [--cases 450] [--draws 100] [--compared 20] [--missed 0.5] [--variables 5]
 
-The made corpus, coded out of fold by TF-IDF with logistic regression. Four sites are drawn at random, so that
-nothing distinguishes them; then, in a copy of the labels, the abstractor of the site `d` misses a share of
-the positives of some variables, models are trained on these labels, and the tests are asked. `site`: share of
-the draws in which a mean of site d differs after Holm's correction; `least p`: in which of all such means its own
-has the least p; `a variable`: in which a planted variable of site d differs; `compared`: in which the
-comparison of its own labels' worth, of so many draws alone, names it; its gain on its own cases and elsewhere.
+The made corpus, coded out of fold by TF-IDF with logistic regression. Four sites are drawn at random, so
+that nothing distinguishes them; then, in a copy of the labels, the abstractor of the site `d` misses a share
+of the positives of some variables, models are trained on these labels, and the tests are asked. `site`:
+share of the draws in which a mean of site d differs after Holm's correction; `least p`: in which of all such
+means its own has the least p; `a variable`: in which a planted variable of site d differs; `another`: in
+which one that was not planted does. `compared`: in which the comparison by training, of so many draws
+alone, names site d; its gain on its own cases and elsewhere.
 
-Where nothing is planted: `p below 0.05`, over all tests of a kind; `any named`, the share of the draws in
+Where nothing is planted: `p below 0.05`, over all tests of a kind; `any … named`, the share of the draws in
 which any mean or any variable differs after correction, with the standard error of such a share at 5 %. In
-`sets`, each case stands up to three times, with the same codes, and each copy has its set's site but for one in
-five, drawn anew; `sets unheeded` are the same cases tested as if each stood alone. In `rarer` half of the
-cases of site d with many positives are left out, which moves F1 and calibration in truth; so only sensitivity
-and specificity are shown.
+`sets` each case stands up to three times, with the same codes, and each copy has its set's site but for one
+in five, drawn anew; `sets unheeded` are the same cases tested as if each stood alone. In `rarer` half of the
+cases of site d with many positives are left out, which moves F1 and calibration in truth; so only
+sensitivity and specificity are shown.
 """
 
 import argparse

@@ -39,7 +39,8 @@ from narrutils.evaluation import calibration, ladder
 from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.stacking import form
 from narrutils.evaluation.thresholds import SEARCHES
-from narrutils.findings.promises import Coded, learn
+from narrutils.findings.learn_then_test import Coded
+from narrutils.findings.promises import learn
 from narrutils.findings.settings import Findings
 from narrutils.models.learner import Phase
 from narrutils.models.tfidf import LINEAR, TfidfLearner, TfidfModel
@@ -96,7 +97,7 @@ class Fresh:
 
     @classmethod
     def of(cls, schema: Schema, cases: int, seed: int, split: str) -> "Fresh":
-        """So many cases like the training's, or like the test's, with the codes given in a schema's variables."""
+        """So many cases like the training's, or the test's, with the codes given in a schema's variables."""
         whole = load_schema("params/schemas/nvdrs.yaml")
         drawn = draw_corpus(whole, cases * 5 if split == "test" else cases * 5 // 4, seed)
         part = slice(-cases, None) if split == "test" else slice(0, cases)

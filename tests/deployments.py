@@ -90,7 +90,7 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
 
 
 def promising(run: Run) -> Run:
-    """The run, with promises about some variables and a reference of its cases, as notebook 06 leaves them."""
+    """The run, with promises about some variables and a reference of its cases, as notebook 06 has them."""
     cuts = {"Sad": ("recall", 0.6), "Place": ("accuracy", 0.4), "Note": ("precision", 0.55)}
     kept = {name: {"outcome": "promised", "kind": kind, "cut": cut} for name, (kind, cut) in cuts.items()}
     lost = {"Tool": {"outcome": "not reached", "kind": "accuracy", "cut": None}}

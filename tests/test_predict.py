@@ -112,6 +112,10 @@ def test_narratives_that_are_not_like_the_runs_are_told(promising_run, tfidf_run
     monkeypatch.setattr(module, "PIECE", 7)
     monkeypatch.setattr(module, "LARGE_PART", 14)
     assert run_on(promising_run, tmp_path, long)[0] == counts
+    monkeypatch.setattr(module, "WORDS_ROWS", 9)  # of each part
+    by_number = {row["number"]: row["p"] for row in run_on(promising_run, tmp_path, long)[0]["differs"]}
+    before = {row["number"]: row["p"] for row in counts["differs"]}
+    assert by_number["words First"] > before["words First"] and by_number["doubt"] == before["doubt"]
     alike = pd.concat([TEXTS] * 5).set_axis([f"n{n}" for n in range(120)])
     counts, outputs = run_on(promising_run, tmp_path, alike)
     assert counts["differs"] == [] and "not like" not in summary(counts, outputs)

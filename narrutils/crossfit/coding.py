@@ -24,6 +24,9 @@ PIECE = 1024
 LARGE_PART = 16 * PIECE
 #: Sentences that are written for each positive code, and cases whose evidence is sought together.
 SENTENCES, EVIDENCE_ROWS = 3, 64
+#: Rows of a part, the first ones, whose words are held against those of the run: counting them takes longer
+#: than all else that is held.
+WORDS_ROWS = PIECE
 #: Types of the columns of evidence, also in a part without any.
 EVIDENCE = {"uid": str, "column": str, "text": str, "start": int, "end": int, "effect": float}
 #: What a part comes to, beside its tables.
@@ -93,15 +96,16 @@ class Coding:
             together = PIECE if deployed.all_fit else len(texts)
             for start in range(0, len(texts), together):
                 some = texts.iloc[start : start + together]
-                for name, table in self._tables(deployed, some, counts, watch):
+                words = min(max(WORDS_ROWS - start, 0), len(some))
+                for name, table in self._tables(deployed, some, counts, watch, words):
                     for row in range(0, max(len(table), 1), PIECE):  # as ever, whatever is read together
                         write[name](table.iloc[row : row + PIECE])
         return counts
 
     def _tables(
-        self, deployed: Deployed, texts: pd.DataFrame, counts: dict, watch: Watch
+        self, deployed: Deployed, texts: pd.DataFrame, counts: dict, watch: Watch, words: int
     ) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Name and rows of what is wanted; what they count is added up."""
+        """Name and rows of what is wanted; what they count is added up, the words of so many of them."""
         without_words = blank(texts)
         counts["blank"] += int(without_words.sum())
         codes, calibrated = code(deployed, texts, watch)
@@ -112,7 +116,7 @@ class Coding:
             if "reviewed" in counts:
                 counts["reviewed"] += reviewed
             if deployed.reference:
-                found = likeness(deployed, texts, beside["doubt"], calibrated)
+                found = likeness(deployed, texts[:words], beside["doubt"], calibrated)
                 counts["likeness"] = drift.added(counts.get("likeness", {}), found)
             if "probabilities" in self.tables:
                 table = beside.join(calibrated).rename_axis(deployed.schema.uid)
@@ -163,10 +167,14 @@ def for_people(
 def likeness(
     deployed: Deployed, texts: pd.DataFrame, doubt: pd.Series, calibrated: pd.DataFrame
 ) -> dict[str, list[int]]:
-    """How these cases are distributed, in the bins of the run's reference."""
+    """How cases are distributed, in the bins of the run's reference.
+
+    Args:
+        texts: of some of the cases; `doubt`, `calibrated`: of all.
+    """
     known = deployed.known if "unknown" in deployed.reference else None
-    told = drift.of_texts(deployed.schema, texts, known)
-    return drift.counted(deployed.reference, told.join(drift.of_readings(doubt, calibrated)))
+    told, read = drift.of_texts(deployed.schema, texts, known), drift.of_readings(doubt, calibrated)
+    return drift.counted(deployed.reference, told) | drift.counted(deployed.reference, read)
 
 
 def evidence(

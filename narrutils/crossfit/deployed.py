@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_models
+from narrutils.crossfit.stored import free, load_models, words_known
 from narrutils.data.files import CONTENTS, read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
@@ -28,7 +28,6 @@ from narrutils.evaluation.ensemble import combine
 from narrutils.evaluation.flags import Flagging
 from narrutils.models.learner import Model, in_groups
 from narrutils.models.precision import resolved
-from narrutils.models.tfidf import words_known
 
 #: Bytes of weights from which on loading them takes long.
 HEAVY = 4 * 2**30

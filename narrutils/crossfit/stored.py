@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from narrutils.data.files import check_contents
+from narrutils.data.files import check_contents, read_json
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.learner import Model
@@ -18,6 +18,15 @@ def load_models(folders: Iterable[Path], schema: Schema, precision: str = "") ->
     """The models of some folders, as `load_model` loads them; those on one frozen base hold it together."""
     shared: dict = {}
     return [load_model(folder, schema, precision, shared) for folder in folders]
+
+
+def words_known(folders: Iterable[Path]) -> frozenset[str] | None:
+    """Single words in the vocabulary of the first of these stored models that reads words; None without."""
+    for folder in folders:
+        terms = folder / "terms.json"
+        if terms.exists() and read_json(terms)["analyzer"] == "word":
+            return frozenset(term for term in read_json(folder / "vocabulary.json") if " " not in term)
+    return None
 
 
 def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict | None = None) -> Model:

@@ -58,7 +58,7 @@ class Counts:
         return scores
 
     def where(self, rows: np.ndarray) -> "Counts":
-        """The same rows, all but these `[n_cases]` empty: what is drawn along with others, and counts no case.
+        """The same rows, all but these `[n_cases]` empty: drawn along with the others, they count no case.
 
         Raises:
             ValueError: `given` is None, so that an empty row could not be told from one of errors.

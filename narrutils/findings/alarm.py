@@ -26,13 +26,13 @@ def _difference(row: dict) -> str:
     kind, _, name = row["number"].partition(" ")
     now, before = (f"{row[side]:.0%}" for side in ("now", "before"))
     if kind == "words" and row["at"] == 0:
-        return f"{name} is empty in {now} of cases, in {before} of the run's"
+        return f"{name} is empty in {now} of these cases, in {before} of the run's"
     more = "more" if row["distance"] > 0 else "fewer"
-    shares = f"up to {row['at']:g} in {now} of cases, in {before} of the run's"
+    at = f"{row['at']:.0%}" if kind == "unknown" else f"{row['at']:g}"
+    shares = f"at most {at} in {now} of these cases, in {before} of the run's"
     if kind == "words":
         return f"{more} words in {name}, {shares}"
     if kind == "unknown":
-        shares = f"up to {row['at']:.0%} in {now} of cases, in {before} of the run's"
         return f"{more} words that the models do not know, {shares}"
     if kind == "doubt":
         return f"{more} codes expected to be wrong, {shares}"

@@ -5,7 +5,7 @@ models. What a sentence does is told on the scale of log-odds, where the effects
 bold one differ by a factor alone; one reading of a sentence serves all variables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -136,20 +136,20 @@ def read_alone(read: Read, of_sentences: Read | None, texts: pd.DataFrame, schem
 
 
 def _of_block(read: Read, of_sentences: Read | None, texts: pd.DataFrame, schema: Schema) -> Alone:
-    made = [(source, v) for source in schema.text_columns for v in _variants(texts[source], schema)]
+    told = [(uid, *of_case) for uid, row in texts.to_dict("index").items() for of_case in row.items()]
+    made = [(source, v) for uid, source, text in told for v in _variants(uid, source, text, schema)]
     whole = np.array([not v.places for _, v in made], dtype=bool)
     index = pd.Index([f"{n}" for n in range(len(made))], name="uid")
     table = pd.DataFrame([v.texts for _, v in made], index, schema.text_columns, dtype=object)
     keys = pd.MultiIndex.from_tuples([(v.uid, source) for source, v in made], names=["uid", "source"])
     if not len(made):
         return Alone(pd.DataFrame(columns=schema.columns, index=keys, dtype=float), *_no_sentence(schema))
-    p = (of_sentences or read)(table)[schema.columns].to_numpy(dtype=float)
+    p = np.array((of_sentences or read)(table)[schema.columns], dtype=float)
     odds = logit(np.clip(p, LEAST, 1 - LEAST))
     effects = odds[whole][np.cumsum(whole) - 1] - odds
     if of_sentences:
-        p[whole] = read(table[whole])[schema.columns].to_numpy(dtype=float)
-    told = [(v.uid, *v.places[0]) for _, v in made if v.places]
-    places = pd.DataFrame(told, columns=PLACES)
+        p[whole] = read(table[whole])[schema.columns]
+    places = pd.DataFrame([(v.uid, *v.places[0]) for _, v in made if v.places], columns=PLACES)
     spoken = [_words(texts.at[v.uid, source], v) for source, v in made if v.places]
     return Alone(pd.DataFrame(p[whole], keys[whole], schema.columns), places, spoken, effects[~whole])
 
@@ -158,11 +158,10 @@ def _no_sentence(schema: Schema) -> tuple:
     return pd.DataFrame(columns=PLACES), [], np.zeros((0, schema.width))
 
 
-def _variants(narratives: pd.Series, schema: Schema) -> list[Variant]:
-    """Each narrative that is not empty, whole and without each sentence, the other columns blank."""
+def _variants(uid: str, source: str, text: str, schema: Schema) -> Iterable[Variant]:
+    """A narrative whole and without each sentence, the other columns blank; none of an empty one."""
     blank = dict.fromkeys(schema.text_columns, "")
-    told = {uid: text for uid, text in narratives.items() if text.strip()}
-    return [v for uid, text in told.items() for v in variants(uid, blank | {narratives.name: text})]
+    return variants(uid, blank | {source: text}) if text.strip() else ()
 
 
 def _words(text: str, variant: Variant) -> list[str]:

@@ -1,7 +1,7 @@
 """The cases as they were coded out of fold, and what every figure of some of them counts.
 
-A figure is a share, so what it counts are `metrics.Counts`: of any of the cases, a row a set of cases that belong
-together, drawn along with those of other cases.
+A figure is a share, so what it counts are `metrics.Counts`: of any of the cases, a row a set of cases that
+belong together, drawn along with those of other cases.
 """
 
 from dataclasses import dataclass, replace
@@ -98,7 +98,7 @@ class Coded:
         }
 
     def _queued(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels in the queue of each case, and how many of them are wrong, `[cases, 1]`; 0 without a truth."""
+        """Queued labels of each case, and how many are wrong, `[cases, 1]`; 0 without a truth."""
         queue = self.queue[self.queue["uid"].isin(self.labels.index)]
         if self.truth is None or queue.empty:
             return (np.zeros((len(self.labels), 1), int),) * 2
@@ -135,7 +135,7 @@ class Coded:
         return bool(few or (self.schema.binary and not self.enough(rows).any()))
 
     def drawn(self, rows: np.ndarray, name: str, variables: np.ndarray) -> Counts:
-        """The counts of some cases, a row a set of the whole, so that those of other cases are drawn with them."""
+        """The counts of some cases, a row each set of the whole: drawn as those of other cases are."""
         return self.counts[name].of(variables).where(rows).by_set(self.sets.to_numpy())
 
 

@@ -12,10 +12,11 @@ import pandas as pd
 
 from narrutils.data.clusters import triples, words
 from narrutils.data.run import Run
-from narrutils.data.schema import UNKNOWN, Schema
+from narrutils.data.schema import Schema
 from narrutils.data.study import Study
 from narrutils.evaluation.intervals import columns_of, in_columns, in_table, variable_intervals
 from narrutils.evaluation.metrics import Counts
+from narrutils.findings.coded import LEAST, NOT_KNOWN, group_columns
 from narrutils.findings.settings import Findings
 from narrutils.findings.sources import NOT, SO, read_apart
 
@@ -23,7 +24,6 @@ SOURCES, DISAGREEMENTS = "findings/sources.parquet", "findings/disagreements.par
 COUNTS, AGAINST = "findings/disagreements_by.parquet", "findings/sources_against_planted.parquet"
 
 ALIKE = 0.7  # Jaccard similarity of word triples from which one narrative is a copy of the other
-LEAST = 10  # cases below which a level has no figures
 SILENT = "silent"
 ANSWERS = {SO: "so", NOT: "not"}
 VARIABLE = "variable"  # what counts are by, beside group columns
@@ -59,9 +59,8 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
         answers: see `sources.read_apart`.
 
     Returns:
-        A row a case, variable and pair of text columns, that first of which the source that says so is
-        surest: `uid`;
-        `split`; `variable`; `source`, `says`, `probability`, `start`, `end` of the source that says so (of a
+        A row a case, variable and pair of text columns, that first of which both are surest: `uid`; `split`;
+        `variable`; `source`, `says`, `probability`, `start`, `end` of the source that says so (of a
         categorical variable: of the first in the schema), and `other_source`, `other_says`,
         `other_probability`, `other_start`, `other_end` of the one that says not (another class). `says` is
         1, 0, or a code; `probability` is that of the label 1, or of the class said, given this narrative
@@ -78,10 +77,26 @@ def find(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
     turned = pairs.rename(columns=dict(zip([*_OWN, *_OTHER], [*_OTHER, *_OWN])))
     pairs = pd.concat([pairs[~(binary & pairs["says"].eq(NOT))], turned[binary & pairs["says"].eq(NOT)]])
     binary = binary.loc[pairs.index]
-    least = pairs[["probability", "other_probability"]].min(axis=1)
-    sure = pairs["probability"].where(binary, least)
+    other = pairs["other_probability"]
+    sure = pairs["probability"] + (1 - other).where(binary, other)  # each that what its source says is so
     order = pairs.assign(sure=sure).sort_values(["sure", "uid", "variable"], ascending=[False, True, True])
     return order.reset_index(drop=True).astype({"label": "Int64"})[COLUMNS]
+
+
+def deciding(row: pd.DataFrame) -> pd.DataFrame:
+    """The deciding sentences of a disagreement as `evidence.leave_one_out` has them, for who marks sentences.
+
+    Args:
+        row: one of `find`, as a table; of none there are none.
+
+    Returns:
+        `text`, `start`, `end`, and `effect`: 1 of the source that says so, −1 of the other.
+    """
+    names, sides = ["text", "start", "end"], []
+    for side, effect in (("", 1.0), ("other_", -1.0)):
+        own = row[[f"{side}source", f"{side}start", f"{side}end"]]
+        sides.append(own.set_axis(names, axis=1).assign(effect=effect))
+    return pd.concat(sides, ignore_index=True)
 
 
 def apart(study: Study, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -129,22 +144,21 @@ def counted(study: Study, answers: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a variable (`by` is `variable`) and a row a level of each group column (`by` is the column; over
-        all variables): `level`, "" where the group is not known; `cases`; `spoken`, how many labels two sources
-        speak on; `disagreements`, on how many they disagree; `share` of the two with its 95 % interval, over
-        sets of cases that belong together; `too_small`, whether fewer than `LEAST` cases stand in the level,
-        and then there are no figures. Training and test cases together; none where there is one text column.
+        all variables; a level of a single case is not named): `level`, "" where the group is not known;
+        `cases`; `spoken`, how many labels two sources speak on; `disagreements`, on how many they disagree;
+        `share` of the two with its 95 % interval, over sets of cases that belong together; `too_small`,
+        whether fewer than `LEAST` cases stand in the level, and then there are no figures.
+        Training and test cases together; none where there is one text column.
     """
     pairs = apart(study, paired(study.schema, answers))
     sets = sets_of(study.run)
     rows = list(_by(pairs, pairs["variable"], VARIABLE, sets, study.schema.names))
-    groups = study.run.groups()
-    for column in (*study.schema.groups, *study.schema.optional_groups):
-        if column in groups and len(pairs):
-            cells = groups[column].astype(str).str.strip()
-            cells = cells.mask(cells.str.lower().isin(UNKNOWN), "")
-            levels = pairs["uid"].map(cells).fillna("")
-            rows += _by(pairs, levels, column, sets, sorted(levels.unique()))
-    return in_table(rows, BY)
+    cells = group_columns(study.schema, study.run.groups())
+    for column in cells if len(pairs) else ():
+        levels = pairs["uid"].map(cells[column]).fillna(NOT_KNOWN)
+        several = cells[column].value_counts().loc[lambda n: n > 1].index  # a single case is not even named
+        rows += _by(pairs, levels, column, sets, sorted(several))
+    return in_table(rows, BY).astype(dict.fromkeys(("spoken", "disagreements"), "Int64"))
 
 
 def _by(pairs, levels: pd.Series, by: str, sets: pd.Series, order: list[str]) -> Iterator[dict]:

@@ -89,8 +89,8 @@ def differences(coded: Coded, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame
         the variables that count on both sides: `cases` of the level; `value`, and `rest`, that of the rest;
         `difference` of the two with its 95 % interval; `p`, `p_holm`.
         `findings/by_variable.parquet`: a row a `column`, `level`, `variable` and `measure`
-        (`sensitivity`, `specificity`, `calibration_gap`; of a categorical variable `accuracy`) that has enough
-        labels on both sides: `cases` and `positives` of the level (of a categorical variable none), `value`,
+        (`sensitivity`, `specificity`, `calibration_gap`; of a categorical variable `accuracy`) with enough
+        labels on both sides: `cases` and `positives` of the level (of a categorical variable null), `value`,
         `rest`, `p`, `p_holm`; p is NaN where the level was not tested.
     """
     rows: tuple[list[dict], list[dict]] = [], []

@@ -86,6 +86,7 @@ def p_values(
     means: Mapping[int, np.ndarray],
     within: np.ndarray | None = None,
     seed: int = 0,
+    unseen: float = 1.0,
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Of each group asked for, whether it scores otherwise than all others together; two-sided.
 
@@ -93,6 +94,7 @@ def p_values(
         counts: of all cases of the groups, a score in each of K columns; `given` is not None.
         groups, sets, within, seed: as of `exchanged`.
         means: group -> which columns are averaged, `[K, means]` of 0 and 1.
+        unseen: so many times the variance that exchanges show is the variance in truth, 1 or more.
 
     Returns:
         group -> p of each column `[K]`, and p of each mean `[means]`; NaN where the group or the rest
@@ -100,10 +102,11 @@ def p_values(
     """
     hits, errors = counts.hits.astype(np.float32), counts.errors.astype(np.float32)
     found = {group: [_z(hits, errors, (groups == group)[None], how)] for group, how in means.items()}
-    for drawn in exchanged(groups, sets, within, seed=seed):
+    for drawn in exchanged(groups, sets, within, seed=seed) if means else ():
         for group, how in means.items():
             found[group].append(_z(hits, errors, drawn == group, how))
-    p = {group: two_sided(parts[0][0], np.concatenate(parts[1:])) for group, parts in found.items()}
+    z = {group: (parts[0][0] / unseen**0.5, np.concatenate(parts[1:])) for group, parts in found.items()}
+    p = {group: two_sided(*of_group) for group, of_group in z.items()}
     return {group: (values[: hits.shape[1]], values[hits.shape[1] :]) for group, values in p.items()}
 
 
@@ -152,8 +155,5 @@ def signs(counts: Counts, draws: int = DRAWS, seed: int = 0) -> float:
     """
     each = (counts.hits / np.maximum(counts.given.sum(axis=0), 1)).sum(axis=1)
     drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(each))) @ each
-    return float(
-        two_sided(
-            np.array([each.sum()]) / (spread := max(np.linalg.norm(each), 1e-12)), drawn[:, None] / spread
-        )[0]
-    )
+    spread = max(np.linalg.norm(each), 1e-12)
+    return float(two_sided(each.sum(keepdims=True) / spread, drawn[:, None] / spread)[0])

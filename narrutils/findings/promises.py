@@ -14,7 +14,7 @@ be cheaper only where a wrong code costs less than 1 / (1 − threshold) looks a
 
 - `exact`: the path comes from the out-of-fold training cases and is tested on the labelled test cases, which
   nothing consulted, as the deployed ensemble codes them. Test cases with a twin among the training cases take
-  no part. So wherever the test has enough cases to pass at all.
+  no part. So wherever the training cases let it be hoped for, and the test has enough cases to pass at all.
 - `approximate`: otherwise the path of each fold comes from the other folds and is tested on the pooled
   out-of-fold codes. Those cases fitted weights, and one fold's model reads otherwise than the deployed mean.
 
@@ -23,12 +23,9 @@ independent. Cases without a word take no part, since `predict` gives them to a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil, log
 
 import numpy as np
 import pandas as pd
-from scipy.special import betainc
 
 from narrutils.data.cases import Dataset
 from narrutils.data.clusters import Together
@@ -36,61 +33,18 @@ from narrutils.data.intake.incoming import blank
 from narrutils.data.schema import Schema, Variable
 from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
-from narrutils.evaluation.bands import may_be_reviewed
 from narrutils.evaluation.calibration import Calibration
+from narrutils.findings.learn_then_test import (
+    STEPS,
+    Coded,
+    Judged,
+    fixed_sequence,
+    judge,
+    needed,
+    path,
+    tail,
+)
 from narrutils.findings.settings import Findings
-
-#: Candidates of a path.
-STEPS = 400
-
-
-@dataclass(frozen=True)
-class Coded:
-    """Labelled cases as an ensemble codes them, all tables indexed by the same uids in one order.
-
-    Attributes:
-        labels: given codes, null where there is none.
-        codes: one column a variable; `calibrated`: calibrated probabilities, `schema.columns` wide.
-        sets: number of the set of each case: cases of one set belong together.
-    """
-
-    labels: pd.DataFrame
-    codes: pd.DataFrame
-    calibrated: pd.DataFrame
-    sets: pd.Series
-
-    def only(self, which: pd.Series) -> "Coded":
-        """Those cases of which this says True, by uid."""
-        kept = self.labels.index[by_uid(which, self.labels.index, "cases")]
-        return Coded(*(by_uid(part, kept, "cases") for part in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One variable of some cases, each array `[cases]`.
-
-    Attributes:
-        open: whether its code may be reviewed.
-        sure: calibrated probability of its code.
-        counts: whether the promise speaks of it; one case of a set at most.
-        right: whether its code is the label.
-    """
-
-    open: np.ndarray
-    sure: np.ndarray
-    counts: np.ndarray
-    right: np.ndarray
-
-    def tally(self, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many cases that count go out unreviewed at each cut, and how many of them are right.
-
-        Args:
-            cuts: `[steps]`, or a row a case, `[cases, steps]`.
-        """
-        rows = self.counts
-        cuts = cuts[rows] if cuts.ndim == 2 else cuts
-        out = ~(self.open[rows, None] & (self.sure[rows, None] <= cuts))
-        return out.sum(axis=0), (out & self.right[rows, None]).sum(axis=0)
 
 
 def learn(
@@ -116,7 +70,7 @@ def learn(
 
         - `kind`: `recall`, `precision`, or `accuracy` of a categorical variable;
         - `outcome`: `promised`; `too few`, fewer than `needed` cases count; or `not reached`: no candidate
-          passes, or the one that does asks people for a larger share than `promise_review`;
+          passes, or more than `promise_review` of the codes would go to people;
         - `basis`: `exact` or `approximate`, what was tested;
         - `counted`: labelled cases of the basis that the kind speaks of, before review, one a set: positives,
           codes 1, or all;
@@ -180,81 +134,47 @@ def out_of_fold(study: Study, codes: pd.DataFrame, calibrated: pd.DataFrame) -> 
     return Coded(study.labels, *order).only(~blank(study.train))
 
 
-def needed(promised: float, confidence: float) -> int:
-    """Cases without which no promise can be made: fewer, all of them right, are no evidence."""
-    return ceil(log(1 - confidence) / log(promised))
-
-
-def tail(right: np.ndarray, cases: np.ndarray, promised: float) -> np.ndarray:
-    """P(X ≥ right), X binomial of so many cases: the p value of "less than promised"; 1 without a case.
-
-    By the incomplete beta function, which also takes what is no whole number.
-    """
-    right, cases = np.asarray(right, dtype=float), np.asarray(cases, dtype=float)
-    some = np.maximum(right, 1e-9)  # P(X ≥ 0) is 1
-    return np.where(right > 0, betainc(some, cases - right + 1, promised), 1.0)
-
-
-def fixed_sequence(p: np.ndarray, level: float) -> int:
-    """Number of the last of the leading tests that are significant; −1 if the first is not."""
-    return int(np.argmax(np.append(p > level, True))) - 1
-
-
-def path(judged: Judged, scale: float, promised: float) -> np.ndarray:
-    """Cuts from cautious to none, `[STEPS]`, in even steps of the share that is reviewed.
-
-    It begins where these cases let the strongest evidence be expected, at the most cautious of equals.
-
-    Args:
-        scale: how many cases will test it, for each of these.
-    """
-    sure = np.sort(judged.sure[judged.open])
-    cuts = _cuts(sure, 1.0)
-    cases, right = judged.tally(cuts)
-    start = int(np.argmin(tail(right * scale, cases * scale, promised)))
-    return _cuts(sure, 1 - start / (STEPS - 1))
-
-
-def judge(v: Variable, kind: str, coded: Coded) -> Judged:
-    """What a promise of this kind looks at."""
-    truth = coded.labels[v.name].to_numpy(dtype=float, na_value=np.nan)
-    codes, labelled = coded.codes[v.name].to_numpy(), ~np.isnan(truth)
-    sure = v.of_codes(coded.calibrated, codes)
-    counts = {"recall": truth == 1, "precision": labelled & (codes == 1), "accuracy": labelled}[kind]
-    one = _one_of_each(counts, coded.sets.to_numpy())
-    return Judged(may_be_reviewed(kind, codes), sure, one, codes == truth)
-
-
 def _promise(
     v: Variable, kind: str, out_of_fold: Coded, folds: pd.Series, tested: Coded | None, settings: Findings
 ) -> dict:
     """The record of a variable, without its band."""
-    told = _record(kind, "too few", "approximate", 0)
-    least = needed(settings.promised, settings.confidence)
-    for basis, own in {"exact": tested, "approximate": out_of_fold}.items():
-        if own is None:
-            continue
-        find = on_tested if basis == "exact" else across_folds
-        cuts, deployed, judged = find(v, kind, out_of_fold, folds, own, settings.promised)
-        cases, right = judged.tally(cuts)
+    least, counted = needed(settings.promised, settings.confidence), 0
+    if tested is not None:
+        cuts, judged, hoped = on_tested(v, kind, out_of_fold, tested, settings)
         counted = int(judged.counts.sum())
-        told = _record(kind, "not reached" if counted >= least else "too few", basis, counted)
-        if cases[0] >= least:  # enough to pass
-            last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
-            reviewed = judged.open & (judged.sure <= cuts[..., last])
-            if last < 0:
-                return told
-            told["reviewed"] = float(reviewed.mean())
-            if told["reviewed"] > settings.promise_review:
-                return told
-            passed = {
-                "outcome": "promised",
-                "cut": float(deployed[last]),
-                "observed": right[last] / cases[last],
-            }
-            passed |= {"tested": int(cases[last]), "kept": int(right[last])}
-            return told | passed | (_beside(v, own, reviewed) if v.is_binary else {})
-    return told
+        if hoped and judged.tally(cuts)[0][0] >= least:
+            return _proven(v, kind, "exact", tested, judged, cuts, cuts, settings)
+    cuts, judged, deployed = across_folds(v, kind, out_of_fold, folds, settings.promised)
+    if judged.tally(cuts)[0][0] < least:
+        counted = max(counted, int(judged.counts.sum()))
+        return _record(kind, "not reached" if counted >= least else "too few", "approximate", counted)
+    found = _proven(v, kind, "approximate", out_of_fold, judged, cuts, deployed, settings)
+    too_dear = found["outcome"] == "promised" and found["reviewed"] > settings.promise_review
+    none = _record(kind, "not reached", "approximate", found["counted"])
+    return none | {"reviewed": found["reviewed"]} if too_dear else found
+
+
+def _proven(
+    v: Variable,
+    kind: str,
+    basis: str,
+    coded: Coded,
+    judged: Judged,
+    cuts: np.ndarray,
+    deployed: np.ndarray,
+    settings: Findings,
+) -> dict:
+    """The record of the last candidate that passes on these cases, if the first does."""
+    cases, right = judged.tally(cuts)
+    last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
+    told = _record(kind, "not reached" if last < 0 else "promised", basis, int(judged.counts.sum()))
+    if last < 0:
+        return told
+    reviewed = judged.reviewed(cuts[..., last])
+    told |= {"cut": float(deployed[last]), "reviewed": float(reviewed.mean())}
+    told |= {"tested": int(cases[last]), "kept": int(right[last])}
+    told["observed"] = told["kept"] / told["tested"]
+    return told | (_beside(v, coded, reviewed) if v.is_binary else {})
 
 
 def _record(kind: str, outcome: str, basis: str, counted: int) -> dict:
@@ -263,39 +183,34 @@ def _record(kind: str, outcome: str, basis: str, counted: int) -> dict:
     return told | dict.fromkeys((*empty, "reviewed", "precision", "recall"))
 
 
-def on_tested(v, kind, out_of_fold: Coded, folds, tested: Coded, promised: float):
-    """Cuts that the training cases choose, the same as deployed, and the test cases."""
-    scale = len(tested.labels) / len(out_of_fold.labels)
-    cuts = path(judge(v, kind, out_of_fold), scale, promised)
-    return cuts, cuts, judge(v, kind, tested)
+def on_tested(
+    v: Variable, kind: str, out_of_fold: Coded, tested: Coded, settings: Findings
+) -> tuple[np.ndarray, Judged, bool]:
+    """Cuts that the training cases choose, `[STEPS]`; the test cases; whether a promise is to be hoped for.
+
+    That too the training cases say: that enough cases are to be expected, and that the review is not too
+    dear. Did the test say it, promises would be made by its luck, and more of those that are made be broken.
+    """
+    own, scale = judge(v, kind, out_of_fold), tested.labelled(v.name) / max(out_of_fold.labelled(v.name), 1)
+    cuts = path(own, scale, settings.promised)
+    cases, right = (scale * number for number in own.tally(cuts))
+    last = fixed_sequence(tail(right, cases, settings.promised), 1 - settings.confidence)
+    enough = cases[0] >= needed(settings.promised, settings.confidence) and last >= 0
+    hoped = enough and own.reviewed(cuts[last]).mean() <= settings.promise_review
+    return cuts, judge(v, kind, tested), hoped
 
 
-def across_folds(v, kind, out_of_fold: Coded, folds: pd.Series, own: Coded, promised: float):
-    """Cuts of each training case, which the other folds choose; those that all of them choose; the cases."""
-    folds, cuts = by_uid(folds, own.labels.index, "folds"), np.zeros((len(own.labels), STEPS))
+def across_folds(
+    v: Variable, kind: str, coded: Coded, folds: pd.Series, promised: float
+) -> tuple[np.ndarray, Judged, np.ndarray]:
+    """Cuts of each case, `[cases, STEPS]`, which the other folds choose; the cases; cuts that all choose."""
+    folds, cuts = by_uid(folds, coded.labels.index, "folds"), np.zeros((len(coded.labels), STEPS))
     for k in sorted(folds.unique()):
-        others = own.only(folds.ne(k))
-        scale = len(own.labels) / len(others.labels)
+        others = coded.only(folds.ne(k))
+        scale = coded.labelled(v.name) / max(others.labelled(v.name), 1)
         cuts[folds.eq(k)] = path(judge(v, kind, others), scale, promised)
-    judged = judge(v, kind, own)
-    return cuts, path(judged, 1.0, promised), judged
-
-
-def _cuts(sure: np.ndarray, most: float) -> np.ndarray:
-    """Cuts that let shares from `most` down to none of these sorted probabilities go to a person."""
-    shares = np.linspace(most, 0, STEPS)
-    numbers = np.floor(shares * len(sure)).astype(int)
-    cuts = np.append(0.0, sure)[numbers]
-    return np.where(shares == 1, 1.0, cuts)
-
-
-def _one_of_each(counts: np.ndarray, sets: np.ndarray) -> np.ndarray:
-    """One of the cases that count in each set, drawn at random."""
-    order = np.random.default_rng(0).permutation(len(counts))
-    order = order[counts[order]]
-    found = np.zeros(len(counts), dtype=bool)
-    found[order[~pd.Series(sets[order]).duplicated().to_numpy()]] = True
-    return found
+    judged = judge(v, kind, coded)
+    return cuts, judged, path(judged, 1.0, promised)
 
 
 def _beside(v: Variable, coded: Coded, reviewed: np.ndarray) -> dict[str, float | None]:

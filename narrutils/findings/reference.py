@@ -2,11 +2,11 @@
 
 import pandas as pd
 
+from narrutils.crossfit.stored import words_known
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation import drift
 from narrutils.evaluation.flags import doubt
-from narrutils.models.tfidf import words_known
 
 
 def reference(study: Study, members: list[str], codes: pd.DataFrame, calibrated: pd.DataFrame) -> dict:

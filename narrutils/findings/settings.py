@@ -32,4 +32,4 @@ class Findings:
     promise: Promise = "recall"  # of the unreviewed: positives that are found, or codes 1 that are right
     promised: Level = 0.9  # share of them that is promised
     confidence: Level = 0.95  # with which each promise holds
-    promise_review: Share = 0.5  # most of a variable's codes that may go to a person for its promise
+    promise_review: Share = 0.5  # most of a variable's codes that a promise may be expected to give to people

@@ -2,9 +2,9 @@
 
 As published work found differences between states (arXiv 2403.19432). For each site a cheap linear model
 is trained twice on the same number of cases: without the site's cases, and without as many from elsewhere,
-drawn at random. Both read cases of the fold that was held out. Where the site codes or writes as all others do, it
-makes no difference whose labels were left out. Where seeing its own labels helps on its own cases and not
-elsewhere, the site codes, or writes, otherwise. That says where to look, and not who is right.
+drawn at random. Both read the cases of the fold that was held out. Where the site codes and writes as all
+others do, it makes no difference whose labels were left out. Where seeing its own labels helps on its own
+cases and not elsewhere, the site codes, or writes, otherwise. That says where to look, not who is right.
 
 A gain is a fall of the Brier score, in hundredths of it: the mean squared distance of probability and given
 label, in [0, 1], half the sum over the classes for a categorical variable, a mean over variables. It needs no
@@ -30,6 +30,10 @@ from narrutils.models.tfidf import TfidfLearner
 #: Where no column is named, one that is called so, in whatever case.
 CALLED = ("site", "state")
 DRAWS = 2  # how often the cases from elsewhere that are left out are drawn
+#: What one fold's cases of a site happen to have in common with another's counts twice: where the first
+#: teaches and the second tells, and the other way round. A sum over pairs of folds, each pair twice, has
+#: at most twice the variance that exchanges within folds show, which leave the teaching as it is.
+UNSEEN = 2.0
 #: Single words are quickest; the classes of a variable each by themselves likewise.
 CHEAP = {"ngrams": (1, 1), "multinomial": False}
 COLUMNS = [
@@ -68,13 +72,15 @@ def compare(
         learner: what is trained; None: TF-IDF on single words.
 
     Returns:
-        A row a site with cases enough: `column`, `level`, `cases`; `own`, the gain in hundredths on its own cases
-        from its own labels, `elsewhere`, that on all others, and `difference`, own − elsewhere, each with its 95 % interval by a
-        bootstrap over sets, of these models. `own_p`, `elsewhere_p`: whether each is 0, for these models, by changing
-        signs of whole sets, corrected together by Holm's method. `p`: whether they differ, by letting sets of a fold
-        change places, which holds whatever the luck of a training, since it is the same for both; `p_holm`,
-        corrected over the sites. `variable`, the one that gains most on the site's cases, `variable_gain`, and
-        `variable_p`, p of its difference, corrected over all sites and variables.
+        A row a site with cases enough: `column`, `level`, `cases`; `own`, the gain in hundredths on its own
+        cases from its own labels, `elsewhere`, that on all others, and `difference`, own − elsewhere, each
+        with its 95 % interval by a bootstrap over sets, which speaks of these models. `own_p`,
+        `elsewhere_p`: whether each is 0, for these models, by changing signs of whole sets, corrected
+        together by Holm's method. `p`: whether the two differ, by letting sets of a fold change places, which
+        holds whatever the luck of a training, with the variance doubled (`UNSEEN`), so that it may be above
+        0.05 where the interval excludes 0; `p_holm`, corrected over the sites. `variable`, the one that
+        gains most on the site's cases, `variable_gain`, and `variable_p`, p of its difference, corrected over
+        all sites and variables.
     """
     if cells is None:
         return in_table([], COLUMNS)
@@ -122,7 +128,7 @@ def gains_of(study: Study, own: pd.Series, draws: int, learner: Learner) -> pd.D
 
 
 def trained_on(study: Study, own: pd.Series, held_out: HeldOut, draws: int) -> Iterator[pd.Index]:
-    """What each model learns from: first all cases from elsewhere, then, for each draw, as many with the site's.
+    """What each model learns from: first all cases from elsewhere; for each draw, as many with the site's.
 
     As many of the site's own as fit, and the rest drawn from elsewhere; none is of the fold that is held out.
     """
@@ -159,7 +165,8 @@ def _row(study: Study, gains: pd.DataFrame, own: pd.Series, sets: pd.Series) -> 
     row |= in_columns("difference", paired_gain(*sides))
     row |= {f"{name}_p": signs(side) for name, side in zip(("own", "elsewhere"), sides)}
     folds = study.folds.loc[own.index].to_numpy()
-    each, mean = p_values(counts, own.to_numpy(int), numbers, {1: both[:, None].astype(float)}, folds)[1]
+    means = {1: both[:, None].astype(float)}
+    each, mean = p_values(counts, own.to_numpy(int), numbers, means, folds, unseen=UNSEEN)[1]
     of_variables = pd.DataFrame({"gain": mine.scores(), "p": each}, gains.columns)[both]
     return row | {"p": mean[0]}, of_variables
 
@@ -167,11 +174,8 @@ def _row(study: Study, gains: pd.DataFrame, own: pd.Series, sets: pd.Series) -> 
 def _corrected(table: pd.DataFrame, each: list[pd.DataFrame]) -> pd.DataFrame:
     """The table with p values corrected, and of each site the variable that gains most."""
     table["p_holm"] = holm(table["p"].astype(float))
-    both = holm(
-        pd.concat([table["own_p"], table["elsewhere_p"]], keys=["own_p", "elsewhere_p"]).astype(float)
-    )
-    for name in ("own_p", "elsewhere_p"):
-        table[name] = both[name]
+    both = table[["own_p", "elsewhere_p"]].to_numpy(dtype=float)
+    table[["own_p", "elsewhere_p"]] = holm(pd.Series(both.ravel())).to_numpy().reshape(both.shape)
     if each:
         of_all = pd.concat(each, keys=range(len(each)))
         of_all["p"] = holm(of_all["p"])

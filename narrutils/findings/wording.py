@@ -57,7 +57,7 @@ class Wording:
         return cls(made.terms, made.told_by, made.features, model, share)
 
     def read(self, words: list[list[str]], effects: np.ndarray, on: np.ndarray) -> np.ndarray:
-        """Probability that a sentence says so, `[sentences, variables]`; NaN where it is not on the variable."""
+        """Probability that a sentence says so, `[sentences, variables]`; NaN where it is on another."""
         rows, columns = np.nonzero(on)
         p = np.full(on.shape, np.nan)
         if self.model is None:

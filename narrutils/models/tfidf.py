@@ -12,7 +12,7 @@ All are stored and read alike: scales and selections end up in the weights.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary, ref
@@ -158,15 +158,6 @@ class TfidfModel(Model):
         vocabulary, terms = read_json(folder / "vocabulary.json"), read_json(folder / "terms.json")
         tensors = read_tensors(folder / "weights.safetensors")
         return cls(schema, vocabulary, **tensors, analyzer=terms["analyzer"], ngrams=tuple(terms["ngrams"]))
-
-
-def words_known(folders: Iterable[Path]) -> frozenset[str] | None:
-    """Single words in the vocabulary of the first of these stored models that reads words; None without one."""
-    for folder in folders:
-        terms = folder / "terms.json"
-        if terms.exists() and read_json(terms)["analyzer"] == "word":
-            return frozenset(term for term in read_json(folder / "vocabulary.json") if " " not in term)
-    return None
 
 
 #: First of some models -> all of them, weakly, and what reads with them; it goes when the first goes.

@@ -106,7 +106,7 @@ def read_record(folder: Path) -> dict:
 
 
 def shared_values(run: Run, record: Mapping) -> dict:
-    """What `base.html.j2` needs on every page: title, pages in order, whether there are a review queue and findings."""
+    """What `base.html.j2` needs on every page: title, pages in order, what further pages there are."""
     pages = [read_page(path) for path in _notebooks(run.folder)]
     for page in pages:
         page.cost = cost(record["stages"].get(page.stage, {}))

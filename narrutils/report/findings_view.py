@@ -6,7 +6,6 @@ Each part is None or empty where the run has not written it, and the page leaves
 from collections.abc import Mapping
 
 import pandas as pd
-from markupsafe import Markup
 
 from narrutils.data.run import Run
 from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE

@@ -143,7 +143,7 @@ def by_group(table: pd.DataFrame) -> Figure:
 
     Levels without figures are left out; open circles mark those that are too small.
     """
-    rows = table[table["average_f1"].notna()].reset_index(drop=True)
+    rows = table[table["flagged"].notna()].reset_index(drop=True)  # a share that each level has
     figure, axes = plt.subplots(1, len(PANELS), figsize=(9, _rows(len(rows))), sharey=True)
     for axis, (name, title) in zip(axes, PANELS.items()):
         spread = np.abs(rows[[f"{name}_low", f"{name}_high"]].to_numpy().T - rows[name].to_numpy())

@@ -1,9 +1,9 @@
 """The review page: doubted labels with their evidence, and labels on which sources disagree, one list each.
 
-Both are decided on by key press, and handed back in one file. What is shown lies in the page as one block of JSON, which a script sets as text: a
-narrative holding markup does nothing. Where a browser runs no script there is a table.
-Narratives are in the page only where the run was told `show_text`. What is exported names the
-case of each decision by its uid and by `review.case_digest`, salted by the labels' key.
+Both are decided on by key press, and handed back in one file. What is shown lies in the page as one
+block of JSON, which a script sets as text: a narrative holding markup does nothing. Where a browser
+runs no script there is a table. Narratives are in the page only where the run was told `show_text`. What
+is exported names the case of each decision by its uid and by `review.case_digest`, salted by the labels' key.
 """
 
 import os
@@ -43,7 +43,7 @@ def write_review(run: Run, target: Path, shared: dict) -> None:
 
 
 def contents(run: Run) -> dict:
-    """What the page says: `doubts` and `disagreements` for the tables, `payload` for the script, plain facts."""
+    """What the page says: `doubts` and `disagreements` for tables, `payload` for the script, plain facts."""
     about, queue = run.read(f"{FOLDER}/about.json"), run.read(f"{FOLDER}/queue.parquet")
     members = [name for name in queue.columns if name.startswith("p_")]
     doubts = [_doubt(row, about["variables"], members) for row in queue.to_dict("records")]
@@ -87,7 +87,7 @@ def _to_decide(run: Run) -> pd.DataFrame:
 
 
 def _disagreement(row: dict, about: dict) -> dict:
-    """A row of `disagreements.find` as the page has it; the likelier other code than the given one is proposed."""
+    """A row of `disagreements.find` as the page has it; the code said that is not given is proposed."""
     codes, names = about["variables"][row["variable"]]["codes"], list(about["texts"])
     binary, before = codes == YES_OR_NO, int(row["label"])
     sides = [{k: row[side + k] for k in ("source", "says", "probability")} for side in ("", "other_")]

@@ -14,7 +14,10 @@ from narrutils.report.tables import figure, percent, with_interval
 
 NO_GROUPS = f"No group column of the run has a level of {LEAST} cases, so there is nothing to tell by group."
 HIGHER = {
-    "average_f1": ("average F1 is higher", "average F1 is lower"),
+    "average_f1": (
+        "it is higher, as it also is where positives are more frequent",
+        "it is lower, as it also is where positives are rarer",
+    ),
     "sensitivity": ("more of the given positives are found", "fewer of the given positives are found"),
     "specificity": (
         "fewer positives are said that are not given",
@@ -22,7 +25,7 @@ HIGHER = {
     ),
     "calibration_gap": (
         "the models say more than was coded, as where positives are missed",
-        "the models say less than was coded",
+        "the models say less than was coded, as where more is missed elsewhere",
     ),
     "accuracy": ("more codes are the given ones", "fewer codes are the given ones"),
 }
@@ -33,9 +36,9 @@ def by_group(table: pd.DataFrame) -> Markdown:
     if table.empty:
         return Markdown(NO_GROUPS)
     levels = table[~table["level"].isin([NOT_KNOWN, SINGLE])]
-    shown = levels[levels["average_f1"].notna()]
+    shown = levels[levels["flagged"].notna()]
     told = [f"{_count(len(shown), 'level')} of {_names(table['column'].unique())} with figures"]
-    small, bare = shown[shown["too_small"]], levels[levels["average_f1"].isna()]
+    small, bare = shown[shown["too_small"]], levels[levels["flagged"].isna()]
     if len(small):
         told.append(f"too small for their intervals to mean much: {_levels(small)}")
     if len(bare):
@@ -74,7 +77,7 @@ def _difference(row: Mapping) -> str:
 
 
 def given_labels(table: pd.DataFrame) -> Markdown:
-    """Of each group column, where the given labels of `groups.table` have the fewest true facts, and the most."""
+    """Of each column of `groups.table`, where the given labels have the fewest and the most true facts."""
     known = table[table["label_sensitivity"].notna()]
     if known.empty:
         return Markdown(
@@ -105,7 +108,7 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
         )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
     told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
-    told += f", the {left} smaller ones not" if left else ""
+    told += f", {_count(left, 'smaller one')} not" if left else ""
     sure = table[(table["p_holm"] < ALPHA) & (table["difference"] > 0)]
     if sure.empty:
         told += ": nowhere do a site's own labels help on its own cases more than elsewhere, as far as these"

@@ -200,3 +200,33 @@ def test_a_fifth_of_the_labels_missing_at_random_scores_within_the_interval_of_a
     whole, part = (score_interval(count(TOY, t, codes)) for t in (labels, with_holes(labels, 0.2, seed)))
     assert whole.low < part.value < whole.high
     assert 0 < part.high - part.low < 1.5 * (whole.high - whole.low)
+
+
+def test_every_case_as_its_own_set_changes_no_bit():
+    counts, holes = noisy(0.4, 1), with_holes(TRUTH, 0.3, 2).dropna(how="all")
+    for plain in (counts, count(TOY, holes, random_labels(TOY, 200, 3).loc[holes.index])):
+        alone = plain.by_set(np.arange(len(plain.hits)) * 7 % 1000)
+        np.testing.assert_array_equal(draw([alone])[0], draw([plain])[0])
+        assert score_interval(alone) == score_interval(plain)
+        assert paired_gain(alone, alone) == paired_gain(plain, plain)
+
+
+def test_drawing_sets_is_wider_where_cases_repeat():
+    truth = TRUTH.iloc[np.arange(200).repeat(4)].set_axis(uids(800))
+    guess = random_labels(TOY, 200, 1).iloc[np.arange(200).repeat(4)].set_axis(uids(800))
+    counts, once = count(TOY, truth, guess), count(TOY, TRUTH, random_labels(TOY, 200, 1))
+    sets = score_interval(counts.by_set(np.arange(200).repeat(4)))
+    assert sets == score_interval(once)  # four copies of a case tell what one does
+    alone = score_interval(counts)
+    assert 1.7 < (sets.high - sets.low) / (alone.high - alone.low) < 2.3
+
+
+def test_each_draw_of_sets_is_scored_as_its_cases_would_be():
+    truth, guess = with_holes(TRUTH[:9], 0.4, 5), random_labels(TOY, 9, 1)
+    truth = truth[truth.notna().any(axis=1)]
+    sets = np.array([0, 1, 1, 2, 2, 2, 0, 3, 3])[: len(truth)]
+    (samples,) = draw([count(TOY, truth, guess.loc[truth.index]).by_set(sets)])
+    for times, sample in zip(resample(4)[:100], mean_score(samples)):
+        rows = truth.index.repeat(times[sets])
+        again = [table.loc[rows].set_axis(uids(len(rows))) for table in (truth, guess)]
+        np.testing.assert_allclose(sample, average_f1(TOY, *again))

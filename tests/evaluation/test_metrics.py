@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 from toys import TOY, random_labels, uids, with_holes
 
-from narrutils.evaluation.metrics import average_f1, count, mean_score, per_variable
+from narrutils.evaluation.metrics import average_f1, count, mean_score, per_variable, share
 
 TRUTH = pd.DataFrame(
     {"Sad": [1, 1, 0, 0], "Place": [1, 2, 3, 1], "Note": [0, 0, 0, 0], "Tool": [0, 5, 5, 0]}, index=uids(4)
@@ -122,3 +122,24 @@ def test_a_draw_without_a_label_of_a_variable_leaves_it_out_of_its_mean():
     assert scores[0, 3] == 0.5
     assert np.isnan(scores[:, 3]).tolist() == [False, True, True]
     assert mean_score(scores)[1] == pytest.approx(scores[1, :3].mean())
+
+
+def test_a_share_is_hits_of_all_that_count():
+    hits, of = np.array([[1, 0], [1, 0], [0, 0]]), np.array([[1, 0], [2, 0], [1, 0]])
+    np.testing.assert_allclose(share(hits, of).scores(), [0.5, np.nan])
+    np.testing.assert_allclose(share(hits.astype(bool), of.astype(bool)).scores(), [2 / 3, np.nan])
+    means = share(np.array([[0.5], [-0.25]]), np.ones((2, 1)))
+    assert means.scores()[0] == 0.125
+    assert means.scores(np.array([2, 1]))[0] == pytest.approx(0.25)
+
+
+def test_rows_left_out_count_no_case():
+    labels, guess = random_labels(TOY, 40), random_labels(TOY, 40, 1)
+    rows = np.arange(40) < 15
+    whole = count(TOY, with_holes(labels, 0.2), guess)
+    part = whole.where(rows)
+    assert len(part.hits) == len(whole.hits)
+    np.testing.assert_array_equal(part.scores(), whole.scores(rows.astype(float)))
+    np.testing.assert_array_equal(whole.of([2, 0]).scores(), whole.scores()[[2, 0]])
+    with pytest.raises(ValueError, match="given"):
+        count(TOY, labels, guess).where(rows)

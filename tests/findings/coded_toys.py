@@ -12,7 +12,8 @@ def toy_coded(n: int = 240, seed: int = 0, sets=None, **groups) -> Coded:
     rng, labels = np.random.default_rng(seed), random_labels(TOY, n, seed)
     targets = TOY.to_targets(labels)
     noise = TOY.to_targets(random_labels(TOY, n, seed + 1))
-    read = targets.where(rng.random(n)[:, None] > 0.4, noise) * 0.8 + 0.2 / 3
+    kept = np.repeat(rng.random(n)[:, None] > 0.4, TOY.width, axis=1)
+    read = targets.where(kept, noise) * 0.8 + 0.2 / 3
     for v in TOY.categorical:
         read[list(v.columns)] = read[list(v.columns)].div(read[list(v.columns)].sum(axis=1), axis=0)
     queue = pd.DataFrame(

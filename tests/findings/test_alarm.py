@@ -9,9 +9,9 @@ def row(number: str, distance: float, at: float = 120.0) -> dict:
 
 def test_it_says_what_differs_which_way_and_what_to_do():
     said = alarm([row("words First", -0.4), row("words Second", -0.3, at=0.0), row("unknown", 0.2, at=0.1)])
-    assert "fewer words in First, up to 120 in 90% of cases, in 50% of the run's" in said
-    assert "Second is empty in 80% of cases, in 50% of the run's" in said
-    assert "more words that the models do not know, up to 10% in 30% of cases" in said
+    assert "fewer words in First, at most 120 in 90% of these cases, in 50% of the run's" in said
+    assert "Second is empty in 80% of these cases, in 50% of the run's" in said
+    assert "more words that the models do not know, at most 10% in 30% of these cases" in said
     assert said.endswith(MEND) and "\n" not in said
 
 

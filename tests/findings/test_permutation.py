@@ -19,7 +19,7 @@ def all_of(**how) -> np.ndarray:
 def held(groups: np.ndarray, of_size: int) -> list:
     """What the sets of a size hold, in order of what they hold."""
     sizes = np.bincount(SETS)
-    return sorted(tuple(groups[SETS == one]) for one in np.flatnonzero(sizes == of_size))
+    return sorted(tuple(groups[np.equal(SETS, one)]) for one in np.flatnonzero(sizes == of_size))
 
 
 def test_sets_of_one_size_change_places_whole():

@@ -13,7 +13,8 @@ from narrutils.data.study import Study
 from narrutils.evaluation.bands import Bands
 from narrutils.evaluation.calibration import Calibration, Scale
 from narrutils.findings import promises as module
-from narrutils.findings.promises import Coded, fixed_sequence, judge, learn, needed, on_test, path, tail
+from narrutils.findings.learn_then_test import Coded, fixed_sequence, judge, needed, path, tail
+from narrutils.findings.promises import learn, on_test
 from narrutils.findings.settings import Findings
 
 SAD = TOY["Sad"]
@@ -38,6 +39,11 @@ def drawn(n: int, seed: int, prefix: str = "u") -> Coded:
     return coded((rng.random(n) < read).astype(int), read, prefix=prefix)
 
 
+def hopeful(missed: int = 0) -> Coded:
+    """200 positives in training, of which some are missed, and as many negatives above these."""
+    return coded([1] * 200 + [0] * 200, [0.1] * missed + [0.9] * (200 - missed) + [0.2] * 200)
+
+
 def folds_of(cases: Coded) -> pd.Series:
     return pd.Series([n % 3 for n in range(len(cases.labels))], cases.labels.index)
 
@@ -57,10 +63,8 @@ def found(positives: int, missed: int = 0, **more) -> Coded:
 def test_28_positives_are_too_few_and_29_without_a_miss_are_enough():
     assert 0.9**28 > 0.05 > 0.9**29 and needed(0.9, 0.95) == 29
     assert (needed(0.5, 0.75), needed(0.8, 0.95)) == (2, 14)
-    own = drawn(60, 0)
-    record = promised(own, found(28), promise_review=1.0)
-    assert record["basis"] != "exact"
-    record = promised(own, found(29))
+    assert promised(hopeful(), found(28))["basis"] == "approximate"
+    record = promised(hopeful(), found(29))
     assert (record["outcome"], record["basis"], record["counted"]) == ("promised", "exact", 29)
     assert (record["tested"], record["kept"], record["observed"], record["reviewed"]) == (29, 29, 1, 0)
     assert record["precision"] == record["recall"] == 1
@@ -69,8 +73,9 @@ def test_28_positives_are_too_few_and_29_without_a_miss_are_enough():
 def test_too_few_is_said_with_the_count():
     own = coded([1] * 20 + [0] * 40, [0.9] * 20 + [0.1] * 40)
     record = promised(own, found(28))
-    assert (record["outcome"], record["counted"], record["cut"]) == ("too few", 20, None)
-    assert promised(own)["outcome"] == "too few"
+    assert (record["outcome"], record["counted"], record["cut"]) == ("too few", 28, None)
+    record = promised(own)
+    assert (record["outcome"], record["counted"]) == ("too few", 20)
 
 
 def test_the_p_value_is_the_exact_binomial_one():
@@ -88,13 +93,25 @@ def test_the_tests_stop_at_the_first_that_fails():
 
 def test_what_is_missed_goes_to_a_person_until_the_rest_can_be_promised():
     """40 positives, 10 missed: none of 30 may be missed, so the band reaches down to those at 0.1."""
-    record = promised(drawn(400, 0), found(40, missed=10), promise_review=1.0)
+    record = promised(hopeful(20), found(40, missed=10), promise_review=1.0)
     assert (record["outcome"], record["tested"], record["kept"]) == ("promised", 30, 30)
     assert record["low"] <= 0.1 and record["high"] == 0.5 and record["threshold"] == 0.5
     assert record["reviewed"] == 60 / 90  # all codes 0: the negatives lie above
     assert record["precision"] == 1 and record["recall"] == 1
-    too_dear = promised(drawn(400, 0), found(40, missed=10), promise_review=0.6)
-    assert (too_dear["outcome"], too_dear["cut"], too_dear["reviewed"]) == ("not reached", None, 60 / 90)
+
+
+def test_what_would_be_too_dear_is_not_promised_and_the_training_cases_say_so():
+    """They let 220 of 400 codes be expected to go to people. The test would take 60 of 90."""
+    assert promised(hopeful(20), found(40, missed=10), promise_review=0.6)["outcome"] == "promised"
+    too_dear = promised(hopeful(20), found(40, missed=10), promise_review=0.5)
+    assert (too_dear["outcome"], too_dear["basis"], too_dear["cut"]) == ("not reached", "approximate", None)
+    assert too_dear["reviewed"] == 220 / 400
+
+
+def test_a_test_that_has_enough_cases_by_luck_makes_no_promise():
+    """29 of 79, where training lets one in ten be expected: of promises made so, more would be broken."""
+    rare = coded([1] * 30 + [0] * 270, [0.9] * 30 + [0.2] * 270)
+    assert promised(rare, found(29))["basis"] == "approximate"
 
 
 def test_a_path_leads_from_cautious_to_none():
@@ -127,7 +144,7 @@ def test_a_fold_is_cut_where_the_others_say():
     changed.loc[mine, "Sad"] = 1 - changed.loc[mine, "Sad"]
     for kind in ("recall", "precision"):
         one, other = (
-            module.across_folds(SAD, kind, cases, folds, cases, 0.9)[0]
+            module.across_folds(SAD, kind, cases, folds, 0.9)[0]
             for cases in (own, replace(own, labels=changed))
         )
         assert np.array_equal(one[mine], other[mine])
@@ -175,17 +192,18 @@ def test_only_labels_that_are_given_count():
     tested = found(60)
     holes = tested.labels.copy()
     holes.loc[tested.labels.index[:32], "Sad"] = pd.NA
-    assert promised(drawn(60, 0), replace(tested, labels=holes))["basis"] != "exact"
+    assert promised(hopeful(), replace(tested, labels=holes))["basis"] != "exact"
     holes.loc[tested.labels.index[31], "Sad"] = 1
-    assert promised(drawn(60, 0), replace(tested, labels=holes))["counted"] == 29
+    for kind in ("recall", "precision"):
+        assert promised(hopeful(), replace(tested, labels=holes), promise=kind)["counted"] == 29
     nothing = replace(tested, labels=with_holes(tested.labels, 1.0))
     assert promised(nothing, nothing)["counted"] == 0
 
 
 def test_cases_that_belong_together_count_once():
     twice = [*range(20), *range(20), *range(20, 70)]
-    assert promised(drawn(60, 0), found(40, sets=twice))["basis"] != "exact"
-    record = promised(drawn(60, 0), found(40, sets=[*range(30), *range(10), *range(30, 80)]))
+    assert promised(hopeful(), found(40, sets=twice))["basis"] != "exact"
+    record = promised(hopeful(), found(40, sets=[*range(30), *range(10), *range(30, 80)]))
     assert (record["basis"], record["counted"]) == ("exact", 30)
 
 

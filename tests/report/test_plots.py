@@ -81,3 +81,27 @@ def test_two_dollars_in_a_title_are_no_formula(monkeypatch):
         names = pd.DataFrame({"variable": ["a$b$"], "class": ["$x^$"], "cases": [1], "share": [0.5]})
         plots.prevalence(names).figure.canvas.draw()
     plt.close("all")
+
+
+def by_group(levels: list, too_small: list, figures: list) -> pd.DataFrame:
+    table = pd.DataFrame({"column": "site", "level": levels, "too_small": too_small, "flagged": figures})
+    for name in plots.PANELS:
+        table[name], table[f"{name}_low"], table[f"{name}_high"] = (
+            figures,
+            [x - 0.1 for x in figures],
+            [x + 0.2 for x in figures],
+        )
+    return table
+
+
+def test_levels_with_figures_stand_in_every_panel():
+    table = by_group(["a", "b", "c"], [False, True, True], [0.5, 0.7, float("nan")])
+    figure = plots.by_group(table)
+    assert [axis.get_xlabel() for axis in figure.axes] == list(plots.PANELS.values())
+    for axis in figure.axes:
+        whiskers, dots = axis.collections
+        assert dots.get_offsets().tolist() == [[0.5, 0], [0.7, 1]]
+        assert [to_hex(face) for face in dots.get_facecolors()] == [plots.BLUE.lower(), "#ffffff"]
+        ends = [segment[:, 0].tolist() for segment in whiskers.get_segments()]
+        assert ends == [pytest.approx([0.4, 0.7]), pytest.approx([0.6, 0.9])]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["site: a", "site: b"]

@@ -89,3 +89,8 @@ def test_names_and_words_of_a_table_are_text():
     )
     assert evil not in styled(table, index=False).to_html()
     assert "0.500" in styled(table).to_html() and "0.50<" in styled(table, digits=2).to_html()
+
+
+def test_a_p_value_is_never_zero_and_what_is_not_known_is_left_out():
+    table = pd.DataFrame({"p": [0.00001, 0.0321, None], "positives": pd.array([3, None, 0], "Int64")})
+    assert as_text(table).to_numpy().tolist() == [["< 0.001", "3"], ["0.032", ""], ["", "0"]]

@@ -1,4 +1,4 @@
-"""The made corpus as files: the competition's five, and the planted truth beside them, whole and by source."""
+"""The made corpus as files: the competition's five, beside them the planted truth, also by source."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -301,4 +301,5 @@
   find("review").hidden = false;
   keep();
   turn(modes[0]);
+  if (location.hash === "#disagreements") turn(modes[1]);
 })();

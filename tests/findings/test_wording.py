@@ -1,0 +1,59 @@
+"""The wording of sentences: learned over all variables, and words that deny."""
+
+import numpy as np
+
+from narrutils.findings.settings import DENIALS
+from narrutils.findings.wording import Wording, deny
+
+TOPICS = ("rash", "fall", "burn")
+
+
+def told(n: int, seed: int = 0):
+    """Sentences on one of three variables, half of them denials; the last variable is never denied."""
+    rng, words, labels = np.random.default_rng(seed), [], []
+    effects = np.zeros((n, 3))
+    for row in range(n):
+        topic, yes = int(rng.integers(0, 3)), int(rng.integers(0, 2))
+        yes = yes if topic < 2 else 1
+        near = rng.choice(["then", "by", "day", "was"], 2).tolist()
+        words.append([*(["v", "had"] if yes else ["there", "was", "no"]), TOPICS[topic], *near])
+        effects[row, topic] = 1.0
+        labels.append([yes if v == topic else 0 for v in range(3)])
+    return words, effects, effects > 0, np.array(labels, dtype=float)
+
+
+def test_a_denial_is_heard_of_a_variable_that_nobody_denied():
+    model = Wording.fit(*told(300))
+    words = [["there", "was", "no", "burn", "then"], ["v", "had", "burn", "then"]]
+    effects = np.array([[0, 0, 1.0], [0, 0, 1.0]])
+    p = model.read(words, effects, effects > 0)
+    assert p[0, 2] < 0.5 < 0.6 < p[1, 2]
+    assert np.isnan(p[:, :2]).all()
+
+
+def test_the_word_counts_by_its_place_beside_the_term():
+    words, effects, on, labels = told(300)
+    both = [["v", "had", "rash", "there", "was", "no", "fall"]] * 2
+    more = [np.vstack([table, [row] * 2]) for table, row in ((effects, [1, 1, 0]), (labels, [1, 0, 0]))]
+    model = Wording.fit(words + both, more[0], more[0] > 0, more[1])
+    p = model.read(both[:1], np.array([[1.0, 1.0, 0]]), np.array([[True, True, False]]))
+    assert p[0, 0] > 0.5 > p[0, 1]
+
+
+def test_missing_labels_take_no_part_and_one_label_alone_is_no_model():
+    words, effects, on, labels = told(40)
+    gone = np.where(labels == 0, np.nan, labels)
+    model = Wording.fit(words, effects, on, gone)
+    assert model.model is None
+    p = model.read(words, effects, on)
+    assert (p[on] == model.share).all() and 0.9 < model.share < 1
+    nothing = Wording.fit([], np.zeros((0, 3)), np.zeros((0, 3), dtype=bool), np.zeros((0, 3)))
+    assert nothing.share == 0.5
+    assert np.isnan(nothing.read(words, effects, np.zeros_like(on))).all()
+
+
+def test_words_that_deny_are_whole_words_or_runs_of_them():
+    words = [["no", "rash"], ["notes", "of", "a", "rash"], ["free", "of", "it"], ["free", "for", "all"]]
+    assert deny(words, DENIALS).tolist() == [True, False, True, False]
+    assert deny(words, "kein, keine").tolist() == [False] * 4
+    assert deny(words, " ").all()
