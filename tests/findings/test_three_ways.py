@@ -85,6 +85,8 @@ def test_a_reference_of_few_codes_has_no_comparisons(population):
     table = estimate_all(population, ["Sad"], {"site": "rare"})
     compared = of(table, group="site", measure="risk_ratio")
     assert compared["reason"].eq("rare: fewer than 10 human codes").all() and compared["value"].isna().all()
+    both = of(estimate_all(population, ["Sad"], {"site": "rare", "sex": ""}), measure="adjusted_odds_ratio")
+    assert len(both) and both["value"].isna().all() and both["reason"].ne("").all()
 
 
 def test_differences_and_ratios_are_those_of_the_prevalences(population):
