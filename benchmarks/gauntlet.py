@@ -4,8 +4,8 @@
 
 Valid files of a toy task are cut, doubled, flipped, shuffled and encoded anew by hypothesis, and go through
 the doors that users have: data, schema, profile, review file, human codes, cases to code. In a run folder
-one file is damaged, and it is predicted with, bundled, reported and run again. `read` counts what went in: where
-the damage changes no meaning, and for codes always, it must give what the whole file gives. `refused`
+one file is damaged, and it is predicted with, bundled, reported and run again. `read` counts what went in:
+where the damage changes no meaning, and for codes always, it must give what the whole file gives. `refused`
 is one line that holds no narrative and leaves every output as it was. All else is `failed`, and listed.
 """
 

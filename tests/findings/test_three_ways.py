@@ -125,8 +125,11 @@ def test_several_columns_are_adjusted_for_each_other(population):
 
 
 def test_comparisons_are_corrected_within_a_measure_and_a_way(population):
-    table = estimate_all(population, by={"site": ""}, adjust="holm")
+    human = population.human.copy()
+    human.loc[population.groups["site"].eq("west") & human["Sad"].notna() & (np.arange(N) > 40), "Sad"] = 1
+    table = estimate_all(replace(population, human=human), by={"site": ""}, adjust="holm")
     some = of(table, measure="odds_ratio", way=BOTH)
+    assert some["p_adjusted"].min() < 0.1
     np.testing.assert_allclose(some["p_adjusted"], multipletests(some["p"], method="holm")[1])
     assert (some["p_adjusted"] >= some["p"]).all()
     assert table.loc[table["p"].isna(), "p_adjusted"].isna().all()
