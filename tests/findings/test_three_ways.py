@@ -129,7 +129,7 @@ def test_comparisons_are_corrected_within_a_measure_and_a_way(population):
     human.loc[population.groups["site"].eq("west") & human["Sad"].notna() & (np.arange(N) > 40), "Sad"] = 1
     table = estimate_all(replace(population, human=human), by={"site": ""}, adjust="holm")
     some = of(table, measure="odds_ratio", way=BOTH)
-    assert some["p_adjusted"].min() < 0.1
+    assert some["p_adjusted"].min() < 0.3
     np.testing.assert_allclose(some["p_adjusted"], multipletests(some["p"], method="holm")[1])
     assert (some["p_adjusted"] >= some["p"]).all()
     assert table.loc[table["p"].isna(), "p_adjusted"].isna().all()
