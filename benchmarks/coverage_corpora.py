@@ -210,8 +210,10 @@ def osha(folder: Path) -> tuple[Schema, pd.DataFrame, pd.DataFrame]:
 
 
 def _osha_cases(folder: Path) -> pd.DataFrame:
+    """Those whose abstract names a month, in random order."""
     data = load_data(folder, load_schema("params/schemas/osha.yaml"))
-    return pd.concat([data.train, data.test]).dropna().sample(frac=1, random_state=0)
+    cases = pd.concat([data.train, data.test]).dropna().sample(frac=1, random_state=0)
+    return cases[_osha_groups(cases)["season"] != ""]
 
 
 def _osha_groups(cases: pd.DataFrame) -> pd.DataFrame:

@@ -3,9 +3,9 @@
     python -m benchmarks.gauntlet --files 1000 --folders 300 --seed 0
 
 Valid files of a toy task are cut, doubled, flipped, shuffled and encoded anew by hypothesis, and go through
-the doors that users have: data, schema, profile, review file, cases to code. In a run folder one file
-is damaged, and it is predicted with, bundled, reported and run again. `read` counts what went in: where
-the damage changes no meaning, and for codes always, it must give what the whole file gives. `refused`
+the doors that users have: data, schema, profile, review file, human codes, cases to code. In a run folder
+one file is damaged, and it is predicted with, bundled, reported and run again. `read` counts what went in:
+where the damage changes no meaning, and for codes always, it must give what the whole file gives. `refused`
 is one line that holds no narrative and leaves every output as it was. All else is `failed`, and listed.
 """
 
@@ -32,6 +32,7 @@ from narrutils.data.intake.incoming import Incoming
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.outputs import Outputs
 from narrutils.errors import InputError
+from narrutils.findings.human_codes import read_human_codes
 from narrutils.labels.review import check_review, read_review
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile
@@ -145,6 +146,15 @@ def _review(task: Task, folder: Path, damage: str) -> str:
     return "a decision on another label" if strange else ""
 
 
+def _human(task: Task, folder: Path, damage: str) -> str:
+    """Through `read_human_codes`: a code stays its case's own, or the file is refused."""
+    whole = task.run.labels(task.schema, "test").astype("Int64")
+    found, _ = read_human_codes(folder / "data/test_labels.csv", task.schema, whole.index, "the test cases")
+    if damage in HARMLESS and not found.equals(whole):
+        return "other codes were read"
+    return "a code of another case" if damage in NEARLY and (found != whole).any(axis=None) else ""
+
+
 #: Kind of file -> its names, how it may be damaged, and the doors that it goes through.
 FILES = {
     "data": (("data/train_features.csv", "data/train_labels.csv", "data/test_labels.csv"), CSV, (_data,)),
@@ -152,6 +162,7 @@ FILES = {
     "schema": (("schema.yaml",), TEXT, (_schema,)),
     "profile": (("toy.yaml",), TEXT, (_profile,)),
     "review": (("review.csv",), CSV, (_review,)),
+    "human codes": (("data/test_labels.csv",), CSV, (_human,)),
 }
 
 

@@ -85,7 +85,6 @@ def estimate(asked: Asked) -> tuple[pd.DataFrame, list[str]]:
     deployed = Deployed.open(asked.run)
     check_variables(deployed.schema, asked.variables)
     cases, notes = _with_human_codes(asked, deployed) if asked.human else _with_labels(asked, deployed)
-    check_reference(cases.groups, asked.by)
     table = estimate_all(cases, asked.variables, asked.by, asked.adjust, asked.width)
     return table, notes
 
@@ -128,7 +127,6 @@ def draw_sample(asked: Asked, size: int, seed: int = 0) -> pd.DataFrame:
     schema = deployed.schema
     check_variables(schema, asked.variables)
     cases = Cases.of(asked, deployed)
-    check_reference(cases.groups, asked.by)
     wanted = [*asked.by, *schema.groups, *schema.optional_groups]
     groups = cases.groups[[column for column in dict.fromkeys(wanted) if column in cases.groups]]
     sample = draw(groups, size, list(asked.by), seed)
@@ -168,8 +166,11 @@ class Cases:
     source: str
 
     @classmethod
-    def of(cls, asked: Asked, deployed: Deployed) -> "Cases":
+    def of(cls, asked: Asked, deployed: Deployed, words: bool = True) -> "Cases":
         """Those of the features, or the run's test cases.
+
+        Args:
+            words: whether a case that has the words of a training case counts as one that trained models.
 
         Raises:
             InputError: the file is faulty, or nothing is left.
@@ -180,21 +181,21 @@ class Cases:
         else:
             texts, source = run.cases("test")[schema.text_columns], "the test cases of the run"
             groups = run.groups().loc[texts.index]
-        trained = trained_on(run.cases("train"), texts, schema)
+        trained = trained_on(run.cases("train"), texts, schema, words)
+        check_reference(groups, asked.by)
         if len(trained) == len(texts):
             raise InputError(f"{source}: no case that trained no model; name further ones as --features")
         return cls(texts.drop(index=trained), groups.drop(index=trained), trained, source)
 
     @property
     def notes(self) -> list[str]:
-        return [f"left out, since the models learned from them: {len(self.trained)} cases"] * bool(
-            len(self.trained)
-        )
+        left = len(self.trained)
+        return [f"left out, since the models learned from them: {left} cases"] if left else []
 
 
-def trained_on(train: pd.DataFrame, texts: pd.DataFrame, schema: Schema) -> pd.Index:
+def trained_on(train: pd.DataFrame, texts: pd.DataFrame, schema: Schema, words: bool) -> pd.Index:
     """uids of the cases that are training cases, by their uid or by their words."""
-    known = set(people.told_by(train, schema)) - {""}
+    known = set(people.told_by(train, schema)) - {""} if words else set()
     same = texts.index.isin(train.index) | people.told_by(texts, schema).isin(known).to_numpy(dtype=bool)
     return texts.index[same]
 
@@ -220,10 +221,11 @@ def _with_labels(asked: Asked, deployed: Deployed) -> tuple[Population, list[str
     """The training labels of the run as human codes, every case read by models that did not learn from it."""
     run, schema = deployed.run, deployed.schema
     said = "human codes are the run's training labels, which holds if those cases are a random part of all"
+    check_reference(run.groups(), asked.by if not asked.features else dict.fromkeys(asked.by, ""))
     if not asked.features:
         return people.of_run(run, schema), [said]
-    cases = Cases.of(asked, deployed)
-    return people.with_training(run, schema, cases.texts, cases.groups), [said, *cases.notes]
+    cases = Cases.of(asked, deployed, words=False)  # `with_training` lets other models read their twins
+    return people.with_training(run, schema, cases.texts, cases.groups), [said]
 
 
 def _with_human_codes(asked: Asked, deployed: Deployed) -> tuple[Population, list[str]]:

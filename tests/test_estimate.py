@@ -118,6 +118,15 @@ def test_human_codes_of_training_cases_are_refused_by_uid_and_by_words(run, tmp_
     )
 
 
+def test_a_twin_of_a_training_case_counts_where_training_labels_serve(run, tmp_path):
+    """It is read by the models that left its twin out; the training case itself stands there once."""
+    train = run.cases("train")[TOY.text_columns]
+    texts = pd.concat([NEW[:50], train.iloc[:2], train.iloc[[3]].set_axis(["other"])])
+    path = features(tmp_path, texts, NEW_GROUPS.reindex(texts.index, fill_value="north"))
+    found, _ = estimate(Asked(run.folder, path, variables=["Sad"]))
+    assert at(found, BOTH)["cases"] == 200 + 51
+
+
 def test_cases_of_one_incident_are_one_cluster(run, table, tmp_path, monkeypatch):
     from narrutils.data.schema import Schema
     from narrutils.estimate import together

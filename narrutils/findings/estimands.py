@@ -20,8 +20,9 @@ def mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         values: `[n]`; of no account where the weight is 0. `weights`: `[n]`, 0 or more, one positive.
     """
     shares = weights / weights.sum()
+    used = values[weights > 0]
     values = np.where(weights > 0, values, 0.0)
-    found = float(shares @ values)
+    found = float(np.clip(shares @ values, used.min(), used.max()))  # no share is 1 but for a rounding error
     return found, shares * (values - found)
 
 
@@ -40,6 +41,8 @@ def logistic(values: np.ndarray, weights: np.ndarray, design: np.ndarray) -> tup
     from statsmodels.tools.sm_exceptions import PerfectSeparationError
 
     rows = weights > 0
+    if np.linalg.matrix_rank(design[rows]) < design.shape[1]:
+        raise ValueError("no finite estimate")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they warn of is looked at below
         model = GLM(values[rows], design[rows], Binomial(), var_weights=weights[rows])

@@ -17,7 +17,8 @@ def draw(groups: pd.DataFrame, size: int, by: Sequence[str] = (), seed: int = 0)
     Args:
         groups: the cases to draw from, indexed by uid, with the columns `by` at least.
         by: equally many for each level of these columns, or all where a level has no more; empty:
-            every case with the same chance.
+            every case with the same chance. Estimates take such cases as drawn one by one with their
+            chances, which makes intervals of all levels together a little too wide.
 
     Returns:
         The rows that were drawn, and `INCLUSION`, the chance of each in (0, 1].

@@ -160,7 +160,8 @@ class _Question:
         levels = {c: [x for x in self._levels(c) if x and not self._few(self._rows(c, x))] for c in self.by}
         rows = np.all([self.groups[c].isin(levels[c]) for c in self.by], axis=0)
         places = [(c, x) for c in self.by for x in levels[c] if x != self._reference(c)]
-        few = not places or self._few(rows)
+        lacking = any(self._reference(c) not in known for c, known in levels.items())
+        few = lacking or not places or self._few(rows)
         design = np.column_stack([self.everyone, *(self._rows(*place) for place in places)]).astype(float)
         tried = {id(m): _tried(m, design, rows) for m in (self.material, self.naive) if not few}
         made = []

@@ -43,3 +43,14 @@ def test_levels_that_tell_the_answer_have_no_finite_estimate():
     x = np.repeat([0.0, 1.0], 20)
     with pytest.raises(ValueError, match="no finite estimate"):
         logistic(x, np.ones(40), np.column_stack([np.ones(40), x]))
+
+
+def test_columns_that_tell_the_same_have_no_estimate():
+    x = np.tile([0.0, 1.0], 20)
+    with pytest.raises(ValueError, match="no finite estimate"):
+        logistic(np.repeat([0.0, 1.0], 20), np.ones(40), np.column_stack([np.ones(40), x, 1 - x]))
+
+
+def test_a_share_of_all_is_1_whatever_the_weights():
+    value, parts = mean(np.ones(7), np.array([0.1, 0.3, 1.7, 3.1, 0.9, 2.3, 0.7]))
+    assert value == 1 and not parts.any()

@@ -85,6 +85,8 @@ def test_a_reference_of_few_codes_has_no_comparisons(population):
     table = estimate_all(population, ["Sad"], {"site": "rare"})
     compared = of(table, group="site", measure="risk_ratio")
     assert compared["reason"].eq("rare: fewer than 10 human codes").all() and compared["value"].isna().all()
+    both = of(estimate_all(population, ["Sad"], {"site": "rare", "sex": ""}), measure="adjusted_odds_ratio")
+    assert len(both) and both["value"].isna().all() and both["reason"].ne("").all()
 
 
 def test_differences_and_ratios_are_those_of_the_prevalences(population):
@@ -123,8 +125,11 @@ def test_several_columns_are_adjusted_for_each_other(population):
 
 
 def test_comparisons_are_corrected_within_a_measure_and_a_way(population):
-    table = estimate_all(population, by={"site": ""}, adjust="holm")
+    human = population.human.copy()
+    human.loc[population.groups["site"].eq("west") & human["Sad"].notna() & (np.arange(N) > 40), "Sad"] = 1
+    table = estimate_all(replace(population, human=human), by={"site": ""}, adjust="holm")
     some = of(table, measure="odds_ratio", way=BOTH)
+    assert some["p_adjusted"].min() < 0.3
     np.testing.assert_allclose(some["p_adjusted"], multipletests(some["p"], method="holm")[1])
     assert (some["p_adjusted"] >= some["p"]).all()
     assert table.loc[table["p"].isna(), "p_adjusted"].isna().all()

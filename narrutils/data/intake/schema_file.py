@@ -18,7 +18,7 @@ from narrutils.paths import locate
 OF_CASES = ("uid", "split", "fold", "cluster", "twin")
 OF_ROWS = ("pool", "model", "backend", "seed", "chunk", "seen_folds", "example_uids", "finished", "kept",
            "reason", "copied_words", "domain_similarity", "agreement")  # fmt: skip
-RESERVED = (*OF_CASES, *OF_ROWS, "held_out_fold", "flag", "doubt", "review", "group")
+RESERVED = (*OF_CASES, *OF_ROWS, "held_out_fold", "flag", "doubt", "review", "group", "inclusion_probability")
 #: What stands beside the uid in the file of evidence that `predict` writes.
 OF_EVIDENCE = ("variable", "text", "start", "end", "effect", "sentence")
 
