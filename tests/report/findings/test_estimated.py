@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from narrutils.findings.three_ways import BOTH, COLUMNS, HUMAN, NAIVE, WAYS
-from narrutils.report import say_estimates
-from narrutils.report.estimated import lines, side_by_side
-from narrutils.report.forest import forest
+from narrutils.findings.estimates.three_ways import BOTH, COLUMNS, HUMAN, NAIVE, WAYS
+from narrutils.report.findings import say_estimates
+from narrutils.report.findings.estimated import lines, side_by_side
+from narrutils.report.findings.forest import forest
 
 
 def rows(measure, values, low=0.5, high=2.0, **more) -> list[dict]:
@@ -50,7 +50,7 @@ def test_a_number_is_a_row_and_a_way_a_column(table):
     ]
     assert shown.iloc[0].tolist()[2:5] == ["50 of 200", "30.0 % [15.0, 60.0]", "25.0 % [12.5, 50.0]"]
     assert shown.iloc[1, 3].endswith(", 70 further codes")
-    assert shown.iloc[3, 3] == "(fewer than 10 cases)"
+    assert shown.iloc[3, 3] == "(fewer than 10 human codes)"
     assert shown.iloc[4, 3].startswith("0.0 points [") and shown.iloc[4, 3].endswith("p 0.040")
     assert shown.iloc[5, 4] == "2.67 [1.60, 4.00] p < 0.001"
     assert len(side_by_side(table, ["odds_ratio"])) == 1
