@@ -26,9 +26,9 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from narrutils.data.schema import Schema
-from narrutils.findings.estimands import logistic
-from narrutils.findings.population import Population
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS, estimate_all
+from narrutils.findings.estimates.estimands import logistic
+from narrutils.findings.estimates.population import Population
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE, RATIOS, estimate_all
 
 from .coverage_corpora import (
     NVDRS,

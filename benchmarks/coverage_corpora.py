@@ -33,7 +33,7 @@ from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.flags import summarise
 from narrutils.evaluation.ladder import read_steps
 from narrutils.evaluation.stacking import form
-from narrutils.findings.population import Population, of_run
+from narrutils.findings.estimates.population import Population, of_run
 from narrutils.models.learner import Learner
 from narrutils.models.tfidf import LINEAR, TfidfLearner
 

@@ -32,7 +32,7 @@ from narrutils.data.intake.incoming import Incoming
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.outputs import Outputs
 from narrutils.errors import InputError
-from narrutils.findings.human_codes import read_human_codes
+from narrutils.findings.estimates.human_codes import read_human_codes
 from narrutils.labels.review import check_review, read_review
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.profiles import load_profile

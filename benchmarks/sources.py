@@ -28,9 +28,9 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.evaluation.ladder import read_steps
 from narrutils.evaluation.stacking import form
-from narrutils.findings.disagreements import against_planted, crossed, find
 from narrutils.findings.settings import Findings
-from narrutils.findings.sources import read_apart
+from narrutils.findings.sources.answers import read_apart
+from narrutils.findings.sources.disagreements import against_planted, crossed, find
 from narrutils.models.tfidf import LINEAR, TfidfLearner
 from narrutils.report.tables import as_text
 

@@ -20,12 +20,12 @@ from narrutils.data.outputs import Outputs
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, write_table
 from narrutils.errors import InputError, did_you_mean
-from narrutils.findings import population as people
-from narrutils.findings.human_codes import read_human_codes
-from narrutils.findings.population import Population
-from narrutils.findings.sampling import INCLUSION, draw
-from narrutils.findings.three_ways import ADJUST, check_reference, estimate_all
-from narrutils.report.estimated import lines
+from narrutils.findings.estimates import population as people
+from narrutils.findings.estimates.human_codes import read_human_codes
+from narrutils.findings.estimates.population import Population
+from narrutils.findings.estimates.sampling import INCLUSION, draw
+from narrutils.findings.estimates.three_ways import ADJUST, check_reference, estimate_all
+from narrutils.report.findings.estimated import lines
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.study import Study
 from narrutils.findings.settings import DENIALS
-from narrutils.findings.wording import deny
+from narrutils.findings.sources.wording import deny
 
 N, TEST = 240, 24
 TOPICS = ("Rash", "Fall", "Burn", "Bite")

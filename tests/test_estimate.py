@@ -9,8 +9,8 @@ from toys import TOY
 from narrutils.cli import main
 from narrutils.errors import InputError
 from narrutils.estimate import Asked, answer, draw_sample, estimate
-from narrutils.findings.sampling import INCLUSION
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
+from narrutils.findings.estimates.sampling import INCLUSION
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
 
 NEW, NEW_CODES, NEW_GROUPS = cases(400, seed=1, prefix="n")
 

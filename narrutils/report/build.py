@@ -85,7 +85,7 @@ def _write(folder: Path, target: Path) -> None:
     values = {"here": "", "run": record, "finished": _finished(record)} | sections(run, record)
     _write_page(target / "index.html", render("index.html.j2", shared | values))
     if shared["findings"]:
-        from narrutils.report.findings_view import page
+        from narrutils.report.findings.page import page
 
         _write_page(target / "findings.html", page(run, shared))
     if shared["review"]:

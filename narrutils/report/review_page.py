@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.run import Run
-from narrutils.findings.disagreements import DISAGREEMENTS
+from narrutils.findings.sources.disagreements import DISAGREEMENTS
 from narrutils.labels.review import case_digest
 from narrutils.labels.review_queue import DOUBTFUL, FOLDER
 from narrutils.report.render import render

@@ -5,7 +5,7 @@ import pytest
 from test_review_page import SHARED, export, make_run, payload, press, shown
 from toys import TOY, uids
 
-from narrutils.findings.disagreements import COLUMNS, DISAGREEMENTS
+from narrutils.findings.sources.disagreements import COLUMNS, DISAGREEMENTS
 from narrutils.labels.review import check_review, read_review
 from narrutils.report.review_page import contents, write_review
 

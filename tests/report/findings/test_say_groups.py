@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.findings import groups, sites
-from narrutils.report import say_findings
+from narrutils.report.findings import say_groups
 
 
 def table(*rows: dict) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def held(*rows: dict) -> pd.DataFrame:
 
 
 def test_levels_with_figures_and_without():
-    said = say_findings.by_group(
+    said = say_groups.by_group(
         table(
             {"level": "north", "flagged": 0.5},
             {"level": "south", "flagged": 0.6, "too_small": True},
@@ -34,12 +34,12 @@ def test_levels_with_figures_and_without():
 
 
 def test_without_groups_there_is_nothing_to_tell():
-    assert say_findings.by_group(table()).data == say_findings.NO_GROUPS
-    assert "nothing to tell" in say_findings.differences(held()).data
-    assert "not known" in say_findings.given_labels(table()).data
+    assert say_groups.by_group(table()).data == say_groups.NO_GROUPS
+    assert "nothing to tell" in say_groups.differences(held()).data
+    assert "not known" in say_groups.given_labels(table()).data
     empty = pd.DataFrame(columns=sites.COLUMNS)
-    assert "No column" in say_findings.sites(empty, None).data
-    assert "*site*" in say_findings.sites(empty, pd.Series(["a"], name="site")).data
+    assert "No column" in say_groups.sites(empty, None).data
+    assert "*site*" in say_groups.sites(empty, pd.Series(["a"], name="site")).data
 
 
 def test_what_differs_is_named_with_its_direction():
@@ -52,7 +52,7 @@ def test_what_differs_is_named_with_its_direction():
         "p_holm": 0.02,
     }
     less = {"level": "e*st", "value": 0.6, "rest": 0.8, "p": 0.002, "p_holm": 0.03}
-    said = say_findings.differences(held(less, {"level": "north", "value": 0.7, "rest": 0.7}, more)).data
+    said = say_groups.differences(held(less, {"level": "north", "value": 0.7, "rest": 0.7}, more)).data
     assert said.startswith("3 tests")
     first, second = said.split("\n")[2:]
     assert first == (
@@ -63,7 +63,7 @@ def test_what_differs_is_named_with_its_direction():
 
 
 def test_no_difference_is_no_proof_of_none():
-    said = say_findings.differences(
+    said = say_groups.differences(
         held({"level": "a", "p_holm": 0.31}, {"level": "b", "p": np.nan, "p_holm": np.nan})
     )
     assert said.data.startswith("1 test,") and "0.310" in said.data and "does not show" in said.data
@@ -78,7 +78,7 @@ def test_a_variable_is_named():
         "value": 0.9,
         "rest": 0.8,
     }
-    said = say_findings.differences(pd.DataFrame([row | {"p": 0.001, "p_holm": 0.01}])).data
+    said = say_groups.differences(pd.DataFrame([row | {"p": 0.001, "p_holm": 0.01}])).data
     assert "*site* *a*, *Sad*: accuracy 0.900, 0.800 in the rest; more codes are" in said
 
 
@@ -86,7 +86,7 @@ def test_given_labels_from_the_fewest_to_the_most():
     rows = [
         {"level": level, "label_sensitivity": share} for level, share in (("a", 0.9), ("b", 0.7), ("c", 0.8))
     ]
-    said = say_findings.given_labels(
+    said = say_groups.given_labels(
         table(*rows, {"column": "sex", "level": "x", "label_sensitivity": 0.5})
     ).data
     assert "*site* 70.0\xa0% at *b* to 90.0\xa0% at *a*; by *sex* 50.0\xa0% at *x*," in said
@@ -103,12 +103,12 @@ def test_sites_that_code_otherwise():
     }
     cells = pd.Series(["west", "east", "north", ""], name="site")
     other = {"column": "site", "level": "east", "difference": -0.6, "p_holm": 0.01}  # worse: no such finding
-    said = say_findings.sites(pd.DataFrame([row, other], columns=sites.COLUMNS), cells).data
+    said = say_groups.sites(pd.DataFrame([row, other], columns=sites.COLUMNS), cells).data
     assert said.startswith("2 levels of *site* compared, 1 smaller one not")
     assert (
         "*west*: +0.500 [+0.200, +0.800] hundredths" in said
         and "most in *Sad*" in said
         and "*east*" not in said
     )
-    alone = say_findings.sites(pd.DataFrame([row | {"p_holm": 0.2}], columns=sites.COLUMNS), cells).data
+    alone = say_groups.sites(pd.DataFrame([row | {"p_holm": 0.2}], columns=sites.COLUMNS), cells).data
     assert "as far as these cases can tell" in alone and "0.200" in alone

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pandas as pd
 
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, RATIOS
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE, RATIOS
 from narrutils.report.tables import figure
 
 WAYS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.errors import InputError
-from narrutils.findings.powered import Powered, Z
+from narrutils.findings.estimates.powered import Powered, Z
 
 INCLUSION = "inclusion_probability"  # the column that says with what chance a case was drawn
 

@@ -8,11 +8,11 @@ from bs4 import BeautifulSoup
 from toys import TOY, random_labels, random_probabilities
 
 from narrutils.data.run import Run
+from narrutils.findings.estimates.population import Population
+from narrutils.findings.estimates.three_ways import estimate_all
 from narrutils.findings.groups import TABLE, TESTS
-from narrutils.findings.population import Population
-from narrutils.findings.three_ways import estimate_all
-from narrutils.report import findings_view
 from narrutils.report.build import build_report
+from narrutils.report.findings import page as page_of_findings
 
 SHARED = {"title": "Toy task", "embedded": False, "pages": [], "review": False, "findings": True}
 
@@ -44,7 +44,7 @@ def run(tmp_path) -> Run:
 
 
 def page(run: Run) -> BeautifulSoup:
-    return BeautifulSoup(findings_view.page(run, SHARED), "html.parser")
+    return BeautifulSoup(page_of_findings.page(run, SHARED), "html.parser")
 
 
 def test_a_run_without_any_finding_has_an_empty_page(run):
@@ -55,10 +55,12 @@ def test_what_is_not_valid_says_so_beside_its_figure(run):
     table = estimated()
     run.write("findings/estimates.parquet", table)
     rows = page(run).select("figure.panel tbody tr:not(.axis)")
-    assert [row.small.get_text() for row in rows] == [remark for _, _, remark in findings_view.WAYS.values()]
+    assert [row.small.get_text() for row in rows] == [
+        remark for _, _, remark in page_of_findings.WAYS.values()
+    ]
     odds = table[table["variable"].eq("Sad") & table["measure"].eq("odds_ratio")].set_index("way")
     told = [row.b.get_text() for row in rows]
-    assert told == [f"{odds.loc[way, 'value']:.2f}" for way in findings_view.WAYS]
+    assert told == [f"{odds.loc[way, 'value']:.2f}" for way in page_of_findings.WAYS]
 
 
 def test_every_comparison_is_named_where_there_are_several(run):

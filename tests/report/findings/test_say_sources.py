@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from narrutils.findings.disagreements import BY, COLUMNS, KNOWN
-from narrutils.report.say_sources import ONE_SOURCE, sources_apart, sources_disagree, sources_planted
+from narrutils.findings.sources.disagreements import BY, COLUMNS, KNOWN
+from narrutils.report.findings.say_sources import ONE_SOURCE, sources_apart, sources_disagree, sources_planted
 
 PAIRS = pd.DataFrame(
     [["A", "so", "B", 10, 2, 4], ["A", "not", "B", 1, 3, 0], ["A", "silent", "B", 5, 0, 75]],

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from narrutils.data.run import Run
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
-from narrutils.report import say_estimates, say_promises
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
 from narrutils.report.charts import Axis, Mark, bar, fit_ratio_axis, panel, strip
-from narrutils.report.estimated import WAYS as TITLES
-from narrutils.report.estimated import side_by_side
+from narrutils.report.findings import say_estimates, say_promises
+from narrutils.report.findings.estimated import WAYS as TITLES
+from narrutils.report.findings.estimated import side_by_side
 from narrutils.report.pages import markdown
 from narrutils.report.render import render
 from narrutils.report.tables import figure, interval, percent

@@ -1,6 +1,6 @@
 """Sentences about promises."""
 
-from narrutils.report.say_promises import held_against, promised
+from narrutils.report.findings.say_promises import held_against, promised
 
 KEPT = {"kind": "recall", "outcome": "promised", "basis": "exact", "reviewed": 0.1, "counted": 40}
 MADE = {"promise": "recall", "promised": 0.9, "confidence": 0.95, "promise_review": 0.5, "needed": 29}

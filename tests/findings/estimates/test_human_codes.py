@@ -5,8 +5,8 @@ import pytest
 from toys import TOY, uids
 
 from narrutils.errors import InputError
-from narrutils.findings.human_codes import read_human_codes
-from narrutils.findings.sampling import INCLUSION
+from narrutils.findings.estimates.human_codes import read_human_codes
+from narrutils.findings.estimates.sampling import INCLUSION
 
 ALL = uids(6)
 

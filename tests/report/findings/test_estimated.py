@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from narrutils.findings.three_ways import BOTH, COLUMNS, HUMAN, NAIVE, WAYS
-from narrutils.report import say_estimates
-from narrutils.report.estimated import lines, side_by_side
-from narrutils.report.forest import forest
+from narrutils.findings.estimates.three_ways import BOTH, COLUMNS, HUMAN, NAIVE, WAYS
+from narrutils.report.findings import say_estimates
+from narrutils.report.findings.estimated import lines, side_by_side
+from narrutils.report.findings.forest import forest
 
 
 def rows(measure, values, low=0.5, high=2.0, **more) -> list[dict]:

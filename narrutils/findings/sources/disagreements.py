@@ -18,7 +18,7 @@ from narrutils.evaluation.intervals import columns_of, in_columns, in_table, var
 from narrutils.evaluation.metrics import Counts
 from narrutils.findings.coded import LEAST, NOT_KNOWN, group_columns
 from narrutils.findings.settings import Findings
-from narrutils.findings.sources import NOT, SO, read_apart
+from narrutils.findings.sources.answers import NOT, SO, read_apart
 
 SOURCES, DISAGREEMENTS = "findings/sources.parquet", "findings/disagreements.parquet"
 COUNTS, AGAINST = "findings/disagreements_by.parquet", "findings/sources_against_planted.parquet"

@@ -9,8 +9,8 @@ from statsmodels.stats.multitest import multipletests
 from toys import TOY, random_labels, random_probabilities
 
 from narrutils.errors import InputError
-from narrutils.findings.population import Population
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE, WAYS, choose, estimate_all, planted
+from narrutils.findings.estimates.population import Population
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE, WAYS, choose, estimate_all, planted
 
 N = 300
 

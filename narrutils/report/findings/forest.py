@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
-from narrutils.report.estimated import WAYS
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
+from narrutils.report.findings.estimated import WAYS
 from narrutils.report.plots import GREEN, ORANGE
 
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)

@@ -3,7 +3,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from narrutils.findings.disagreements import ANSWERS, SILENT
+from narrutils.findings.sources.disagreements import ANSWERS, SILENT
 from narrutils.report.tables import percent, with_interval
 
 ONE_SOURCE = "A case has one narrative, which nothing can be held against."

@@ -19,7 +19,7 @@ from scipy.special import logit
 from scipy.stats import norm, t
 
 from narrutils.evaluation.intervals import Interval
-from narrutils.findings.estimands import logistic, mean
+from narrutils.findings.estimates.estimands import logistic, mean
 
 Z = float(norm.ppf(0.975))
 #: No interval is wider than so many times that of the human codes alone; ω gives way.

@@ -12,8 +12,8 @@ from narrutils.data.files import write_json
 from narrutils.data.run import Run
 from narrutils.evaluation.calibration import Calibration, fit_calibration
 from narrutils.evaluation.ensemble import combine
-from narrutils.findings.population import cluster_numbers, fold_shares, of_run, with_training
-from narrutils.findings.powered import share
+from narrutils.findings.estimates.population import cluster_numbers, fold_shares, of_run, with_training
+from narrutils.findings.estimates.powered import share
 from narrutils.models.learner import Learner, Model
 
 

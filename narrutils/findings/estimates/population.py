@@ -21,7 +21,7 @@ from narrutils.data.store import StoredModel
 from narrutils.data.tables import by_uid
 from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import ENSEMBLE, combine, without_fold
-from narrutils.findings.powered import Material
+from narrutils.findings.estimates.powered import Material
 
 
 @dataclass(frozen=True)

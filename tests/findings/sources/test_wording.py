@@ -3,7 +3,7 @@
 import numpy as np
 
 from narrutils.findings.settings import DENIALS
-from narrutils.findings.wording import Wording, deny
+from narrutils.findings.sources.wording import Wording, deny
 
 TOPICS = ("rash", "fall", "burn")
 

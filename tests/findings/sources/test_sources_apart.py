@@ -10,8 +10,10 @@ from apart import TEST, TOPICS, Hearing, N, made_run
 from toys import uids
 
 from narrutils.data.study import Study
-from narrutils.findings import alone
-from narrutils.findings.disagreements import (
+from narrutils.findings.settings import Findings
+from narrutils.findings.sources import alone
+from narrutils.findings.sources.answers import read_apart
+from narrutils.findings.sources.disagreements import (
     AGAINST,
     BY,
     COUNTS,
@@ -23,8 +25,6 @@ from narrutils.findings.disagreements import (
     find,
     write,
 )
-from narrutils.findings.settings import Findings
-from narrutils.findings.sources import read_apart
 
 CASE = ["uid", "source", "variable"]
 WIDTH = len(TOPICS) + 1

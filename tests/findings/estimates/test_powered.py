@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
 from narrutils.evaluation.intervals import Interval
-from narrutils.findings.powered import (
+from narrutils.findings.estimates.powered import (
     WIDEST,
     Estimate,
     Material,

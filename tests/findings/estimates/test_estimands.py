@@ -5,7 +5,7 @@ import pytest
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from narrutils.findings.estimands import logistic, mean
+from narrutils.findings.estimates.estimands import logistic, mean
 
 
 def test_a_weighted_mean_by_hand():

@@ -9,10 +9,10 @@ import pandas as pd
 from narrutils.data.schema import Variable
 from narrutils.errors import InputError
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
-from narrutils.findings import powered
-from narrutils.findings.population import Population
-from narrutils.findings.powered import Material, Powered, coefficients, held, p_value, share
-from narrutils.findings.sampling import further
+from narrutils.findings.estimates import powered
+from narrutils.findings.estimates.population import Population
+from narrutils.findings.estimates.powered import Material, Powered, coefficients, held, p_value, share
+from narrutils.findings.estimates.sampling import further
 
 HUMAN, BOTH, NAIVE = (
     "human codes alone",

@@ -6,8 +6,8 @@ import pytest
 from toys import uids
 
 from narrutils.errors import InputError
-from narrutils.findings.powered import Material, Z, share
-from narrutils.findings.sampling import INCLUSION, draw, further, shares_of
+from narrutils.findings.estimates.powered import Material, Z, share
+from narrutils.findings.estimates.sampling import INCLUSION, draw, further, shares_of
 
 SITES = pd.DataFrame({"site": ["a"] * 60 + ["b"] * 30 + [""] * 6, "year": "2020"}, uids(96))
 

@@ -10,7 +10,7 @@ from narrutils.data.intake.folder import check_known
 from narrutils.data.intake.sheets import Sheet, open_records, read_sheet, shown
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
-from narrutils.findings.sampling import INCLUSION
+from narrutils.findings.estimates.sampling import INCLUSION
 
 #: Columns by which a file of the review queue is known.
 REVIEWED = {"decision", "label_before", "label_after"}

@@ -3,8 +3,8 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from narrutils.findings.three_ways import BOTH, HUMAN, NAIVE
-from narrutils.report.estimated import times_as_wide
+from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
+from narrutils.report.findings.estimated import times_as_wide
 from narrutils.report.tables import percent
 
 NOTHING = "No group column has two levels with human codes enough, so there is nothing to compare."

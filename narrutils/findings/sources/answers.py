@@ -25,9 +25,9 @@ from narrutils.data.schema import Schema
 from narrutils.data.study import Study
 from narrutils.evaluation.calibration import Calibration, fit_calibration
 from narrutils.evaluation.thresholds import search_named
-from narrutils.findings.alone import Alone, read_test, read_training
 from narrutils.findings.settings import Findings
-from narrutils.findings.wording import Wording, deny
+from narrutils.findings.sources.alone import Alone, read_test, read_training
+from narrutils.findings.sources.wording import Wording, deny
 
 SO, NOT = 1, 0  # of a binary variable; a categorical one has its codes
 NEUTRAL = 0.975  # share of sentences of cases coded otherwise whose effect counts as none

@@ -1,0 +1,1 @@
+"""Prevalences, differences and ratios of machine and human codes."""

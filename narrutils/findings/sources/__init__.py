@@ -1,0 +1,1 @@
+"""Each narrative read alone, and where two disagree."""

@@ -1,0 +1,1 @@
+"""What the findings of a run look like, and the sentences after them."""
