@@ -6,9 +6,9 @@
 Each draw is a corpus of its own (`coverage_corpora`), in `--coded` of whose cases, drawn at random, the
 planted truth stands as human codes. *Fixed*: models were trained once, on 600 other cases with planted
 errors, and read all of them. *Retrained*: in each draw models are trained on the human-coded cases, and
-all are read as `findings.population` has it. The truth is that of the process that the corpora are drawn
-from. Of OSHA's cases, models are trained on 600; a draw takes `--cases` of the others with replacement,
-so that the others are the process, and their human codes stand for the truth.
+all are read as `findings.estimates.population` has it. The truth is that of the process that the corpora
+are drawn from. Of OSHA's cases, models are trained on 600; a draw takes `--cases` of the others with
+replacement, so that the others are the process, and their human codes stand for the truth.
 
 A row an estimand: `covered` is the share of draws whose interval of 95 % holds the truth, by human codes
 alone, corrected machine codes, and machine codes alone, with the binomial interval (Clopper-Pearson) of the

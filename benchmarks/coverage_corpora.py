@@ -175,7 +175,7 @@ def _kept(folder: Path, name: str, draws: int, chunk: int, read: Callable) -> It
 
 
 def read_by_retrained(folder: Path, draws: int, cases: int, coded: int) -> Iterator[Population]:
-    """Corpora whose human-coded part trained the models, all cases read as `findings.population` has it."""
+    """Corpora whose human-coded part trained the models, all read as `findings.estimates.population` says."""
 
     def read(number: int) -> dict[str, np.ndarray]:
         texts, truth, groups = corpus(1_000_000 + number, cases)

@@ -4,7 +4,8 @@
     narrutils estimate --run outputs/demo --features all.csv --human to_code.csv --by site --out table.csv
 
 Without human codes the training labels of the run serve as such: then every case is read by models
-that did not learn from it (`findings.population`). Results hold uids, names, levels and numbers, no text.
+that did not learn from it (`findings.estimates.population`). Results hold uids, names, levels and
+numbers, no text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def answer(
 
 
 def estimate(asked: Asked) -> tuple[pd.DataFrame, list[str]]:
-    """The table of `findings.three_ways.estimate_all`, and what a person should know of it, a line each.
+    """The table of `findings.estimates.three_ways.estimate_all`, and what to know of it, a line each.
 
     Raises:
         InputError: the run folder, a file, a column or an option is not what it must be.
@@ -121,7 +122,7 @@ def draw_sample(asked: Asked, size: int, seed: int = 0) -> pd.DataFrame:
     It is of the features, or of the run's test cases, less those that trained models.
 
     Raises:
-        InputError: see `estimate`, and `findings.sampling.draw`.
+        InputError: see `estimate`, and `findings.estimates.sampling.draw`.
     """
     deployed = Deployed.open(asked.run)
     schema = deployed.schema

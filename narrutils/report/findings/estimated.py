@@ -32,7 +32,7 @@ def side_by_side(table: pd.DataFrame, measures: Collection[str] = tuple(MEASURES
     """A row a number, the three ways beside each other as text, with p where something is compared.
 
     Args:
-        table: as of `findings.three_ways.estimate_all`.
+        table: as of `findings.estimates.three_ways.estimate_all`.
     """
     rows, table = [], table[table["measure"].isin(measures)]
     for key, ways in table.groupby(KEYS, sort=False):

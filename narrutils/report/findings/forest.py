@@ -17,7 +17,8 @@ def forest(table: pd.DataFrame, variable: str, truth: pd.Series | None = None) -
     """Odds ratios of a variable in three ways, each with its interval; None where there is none.
 
     Args:
-        table: as of `findings.three_ways.estimate_all`; `truth`: the planted value of each row, if known.
+        table: as of `findings.estimates.three_ways.estimate_all`.
+        truth: the planted value of each row, if it is known.
     """
     rows = table[(table["variable"] == variable) & (table["measure"] == "odds_ratio")]
     rows = rows[rows["value"].notna()]

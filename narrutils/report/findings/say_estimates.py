@@ -14,7 +14,7 @@ def odds(table: pd.DataFrame, variable: str) -> Markdown:
     """What the first odds ratio of a variable says, in words for those who know none.
 
     Args:
-        table: as of `findings.three_ways.estimate_all`.
+        table: as of `findings.estimates.three_ways.estimate_all`.
     """
     rows = table[table["variable"].eq(variable) & table["measure"].eq("odds_ratio") & table["value"].notna()]
     if rows.empty:
