@@ -68,7 +68,7 @@ def corpus(number: int, cases: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.Data
     pairs = zip(people.itertuples(), truth.to_dict("records"), strict=True)
     made = [Case(int(person.age), bool(person.male), codes, in_test=False) for person, codes in pairs]
     outlines = [outline(case, Random(f"coverage {number} {n}")) for n, case in enumerate(made)]
-    texts = tell_corpus(NVDRS, Drawn(made, outlines, truth, truth), 15_000_000 + number)
+    texts, _ = tell_corpus(NVDRS, Drawn(made, outlines, truth, truth), 15_000_000 + number)
     return texts, truth, groups_of(people)
 
 
@@ -115,7 +115,7 @@ def fixed_models(folder: Path) -> Deployed:
     run = Run(folder / "fixed")
     if not run.has("flags.json"):
         drawn = draw_corpus(NVDRS, 600, seed=15)
-        texts = tell_corpus(NVDRS, drawn, seed=15)
+        texts, _ = tell_corpus(NVDRS, drawn, seed=15)
         trained(run.folder, NVDRS, texts, drawn.given, texts[:0])
     return Deployed.open(run.folder)
 

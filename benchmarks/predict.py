@@ -95,7 +95,7 @@ def made_cases(folder: Path, rows: int) -> Path:
 
 def write_seed(folder: Path, seed: int, rows: int) -> None:
     schema = load_schema(NVDRS)
-    texts = tell_corpus(schema, draw_corpus(schema, max(rows, 10), seed), seed).head(rows)
+    texts = tell_corpus(schema, draw_corpus(schema, max(rows, 10), seed), seed)[0].head(rows)
     texts.index = [f"{seed}-{uid}" for uid in texts.index]
     table = texts.rename_axis(schema.uid).reset_index()
     folder.mkdir(exist_ok=True)

@@ -103,8 +103,8 @@ class Fresh:
         part = slice(-cases, None) if split == "test" else slice(0, cases)
         some = Drawn(drawn.cases[part], drawn.outlines[part], drawn.truth[part], drawn.given[part])
         index = pd.Index([f"{split}-{seed}-{n}" for n in range(cases)], name="uid")
-        texts = tell_corpus(whole, some, seed).set_axis(index)
-        return cls(texts, some.given[schema.names].astype(int).set_axis(index))
+        texts, _ = tell_corpus(whole, some, seed)
+        return cls(texts.set_axis(index), some.given[schema.names].astype(int).set_axis(index))
 
 
 class Trained:
