@@ -119,10 +119,11 @@ def _column(name: str, table: pd.DataFrame) -> Iterable[str]:
     if f"{name}_low" in table:
         bounds = zip(values, table[f"{name}_low"], table[f"{name}_high"])
         return [with_interval(*of_row, sign) for of_row in bounds]
-    return [_p(value) if name in P_VALUES else _cell(value, sign) for value in values]
+    return [p_value(value) if name in P_VALUES else _cell(value, sign) for value in values]
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """`0.012`, `< 0.001`, or "" where it is not known."""
     return "< 0.001" if value < 0.0005 else figure(value)
 
 

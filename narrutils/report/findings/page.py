@@ -6,31 +6,22 @@ Each part is None or empty where the run has not written it, and the page leaves
 from collections.abc import Mapping
 
 import pandas as pd
+from markupsafe import Markup
 
 from narrutils.data.run import Run
 from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
 from narrutils.report.charts import Axis, Mark, bar, fit_ratio_axis, panel, strip
-from narrutils.report.findings import say_estimates, say_promises
+from narrutils.report.findings import say_estimates, say_groups, say_promises
 from narrutils.report.findings.estimated import WAYS as TITLES
 from narrutils.report.findings.estimated import side_by_side
 from narrutils.report.pages import markdown
 from narrutils.report.render import render
-from narrutils.report.tables import figure, interval, percent
+from narrutils.report.tables import figure, interval, p_value, percent
 
 FOLDER = "findings"
 UNIT = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
 AROUND = Axis(-0.25, 0.25, (-0.25, 0.0, 0.25))
 ALPHA = 0.05  # p values below it, after correction, are shown as differences
-
-#: What each measure of a group is called where people read it.
-MEASURES = {
-    "average_f1": "average F1",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "calibration_gap": "said − came",
-    "accuracy": "accuracy",
-}
-
 
 #: Shape of a mark, and what people read beside it, for each way of estimating.
 WAYS = {
@@ -49,11 +40,11 @@ def page(run: Run, shared: Mapping) -> str:
     found = {
         "estimates": estimates(run),
         "groups": groups(run),
+        "differing": differing(run),
         "sites": sites(run),
         "disagreements": disagreements(run),
         "promises": promises(run),
     }
-    found["differing"], found["tests"] = differing(run)
     return render("findings.html.j2", {**shared, **found, "here": "findings", "run": run.folder.name})
 
 
@@ -108,28 +99,10 @@ def _cell(row: Mapping, name: str, axis: Axis) -> dict:
     }
 
 
-def differing(run: Run) -> tuple[list[str], int]:
-    """Groups and variables that differ for certain, a line each; and how many comparisons were made."""
-    lines, tests = [], 0
-    for name in ("group_tests", "by_variable"):
-        table = read(run, name)
-        if table is not None:
-            tests += int(table["p"].notna().sum())
-            lines += [_difference(row) for row in table[table["p_holm"] < ALPHA].to_dict("records")]
-    return lines, tests
-
-
-def _difference(row: Mapping) -> str:
-    sign = "+" if row["measure"] == "calibration_gap" else ""
-    of = f" of {row['variable']}" if "variable" in row else ""
-    values = f"{figure(row['value'], sign)}, elsewhere {figure(row['rest'], sign)}"
-    what = f"{row['column']} {row['level']}: {MEASURES[row['measure']]}{of}"
-    return f"{what} {values} (p = {p_value(row['p_holm'])})"
-
-
-def p_value(p: float) -> str:
-    """`0.012`, or `below 0.001`."""
-    return "below 0.001" if p < 0.001 else f"{p:.3f}"
+def differing(run: Run) -> list[Markup]:
+    """What differs between groups, over all variables and then for each by itself; two families of tests."""
+    tables = [read(run, name) for name in ("group_tests", "by_variable")]
+    return [markdown(say_groups.differences(table).data) for table in tables if table is not None]
 
 
 def sites(run: Run) -> list[dict]:
