@@ -213,7 +213,9 @@ def test_predict_on_the_run_s_own_test_cases_gives_the_run_s_own_predictions(smo
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "out.csv").read_bytes() == (folder / "submission.csv").read_bytes()
     table = pd.read_parquet(tmp_path / "p.parquet")
-    assert list(table.columns) == ["uid", "flag", "doubt", *schema.columns]
+    promised = pd.read_json(folder / "findings/promises.json")["variables"].map(lambda p: p["outcome"])
+    review = ["review"] if promised.eq("promised").any() else []
+    assert list(table.columns) == ["uid", "flag", "doubt", *review, *schema.columns]
 
 
 def test_an_exported_review_changes_the_next_run_s_labels_and_only_those(copied, tmp_path):

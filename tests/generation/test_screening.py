@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def official(folder):
-    cases = pd.read_csv(folder / "train_features.csv").set_index("uid")
+    cases = pd.read_csv(folder / "train_features.csv").set_index("uid")[SCHEMA.text_columns]
     return cases[cases.notna().all(axis=1)]
 
 

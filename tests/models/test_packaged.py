@@ -39,7 +39,7 @@ def sha256(content: bytes) -> str:
 def narratives(folder, cases: int) -> pd.DataFrame:
     """The texts of made training cases, one column a narrative."""
     write_demo_data(folder / "data", cases=cases)
-    return pd.read_csv(folder / "data" / "train_features.csv", index_col=0)
+    return pd.read_csv(folder / "data" / "train_features.csv", index_col=0).filter(like="Narrative")
 
 
 def folders(place) -> list[str]:
