@@ -1,6 +1,6 @@
 """Estimates as people read them: the three ways side by side."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def side_by_side(table: pd.DataFrame, measures: Collection[str] = tuple(MEASURES
         of = ways.set_index("way")
         counts = [_whole(of[name].iloc[0]) for name in ("human_codes", "cases")]
         row = {
-            "variable": _of_class(told),
+            "variable": of_class(told),
             "what": _what(told),
             "human codes": " of ".join(filter(None, counts)),
         }
@@ -60,7 +60,8 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
     yield from READ_IT
 
 
-def _of_class(told: dict) -> str:
+def of_class(told: Mapping) -> str:
+    """A variable, with the class that is asked about where it has several: `Place = 2`."""
     return f"{told['variable']} = {told['class']}" if told["class"] else told["variable"]
 
 

@@ -24,11 +24,11 @@ def forest(table: pd.DataFrame, variable: str, truth: pd.Series | None = None) -
     rows = rows[rows["value"].notna()]
     if rows.empty:
         return None
-    names = list(dict.fromkeys(map(_compared, rows.to_dict("records"))))
+    names = list(dict.fromkeys(map(compared, rows.to_dict("records"))))
     _, axis = plt.subplots(figsize=(7, 1.1 + 0.5 * len(names)))
     for step, (way, (mark, colour, line)) in zip((-0.22, 0.0, 0.22), MARKS.items()):
         of = rows[rows["way"] == way]
-        places = [names.index(_compared(row)) + step for row in of.to_dict("records")]
+        places = [names.index(compared(row)) + step for row in of.to_dict("records")]
         axis.hlines(places, of["value_low"], of["value_high"], color=colour, linestyle=line, lw=1.4)
         axis.scatter(of["value"], places, marker=mark, color=colour, s=26, zorder=3, label=WAYS[way])
         if truth is not None and way == BOTH:
@@ -47,5 +47,7 @@ def forest(table: pd.DataFrame, variable: str, truth: pd.Series | None = None) -
     return axis
 
 
-def _compared(row: dict) -> str:
-    return f"{row['group']}: {row['level']} against {row['reference']}"
+def compared(row: dict) -> str:
+    """Who is compared with whom."""
+    of = f", class {row['class']}" if row["class"] else ""
+    return f"{row['group']}: {row['level']} against {row['reference']}{of}"

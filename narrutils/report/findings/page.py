@@ -14,6 +14,7 @@ from narrutils.report.charts import Axis, Mark, bar, fit_ratio_axis, panel, stri
 from narrutils.report.findings import say_estimates, say_groups, say_promises
 from narrutils.report.findings.estimated import WAYS as TITLES
 from narrutils.report.findings.estimated import side_by_side
+from narrutils.report.findings.forest import compared
 from narrutils.report.pages import markdown
 from narrutils.report.render import render
 from narrutils.report.tables import figure, interval, p_value, percent
@@ -157,15 +158,15 @@ def _shares(table: pd.DataFrame) -> list[dict]:
 
 def _ratios(rows: pd.DataFrame) -> dict:
     """A row a comparison and way."""
-    what = [f"{r['group']}: {r['level']} against {r['reference']}" for r in rows.to_dict("records")]
+    what = [compared(row) for row in rows.to_dict("records")]
     several, made = len(set(what)) > 1, []
-    for row, compared in zip(rows.to_dict("records"), what):
+    for row, whom in zip(rows.to_dict("records"), what):
         shape, way, remark = WAYS[row["way"]]
         value, low, high = (row["value" + end] for end in ("", "_low", "_high"))
         made.append(
             {
                 "step": way,
-                "remark": f"{compared} · {remark}" if several else remark,
+                "remark": f"{whom} · {remark}" if several else remark,
                 "optimistic": False,
                 "marks": [Mark(value, shape, low, high, 24)],
                 "figures": [(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]")],

@@ -4,10 +4,11 @@ import pandas as pd
 from IPython.display import Markdown
 
 from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
-from narrutils.report.findings.estimated import times_as_wide
+from narrutils.report.findings.estimated import of_class, times_as_wide
 from narrutils.report.tables import percent
 
 NOTHING = "No group column has two levels with human codes enough, so there is nothing to compare."
+COMPARED = ("class", "group", "level", "reference")  # what tells a variable's comparisons apart
 
 
 def odds(table: pd.DataFrame, variable: str) -> Markdown:
@@ -17,19 +18,21 @@ def odds(table: pd.DataFrame, variable: str) -> Markdown:
         table: as of `findings.estimates.three_ways.estimate_all`.
     """
     rows = table[table["variable"].eq(variable) & table["measure"].eq("odds_ratio") & table["value"].notna()]
-    if rows.empty:
+    told = rows[rows["way"] == BOTH]
+    if told.empty:
         return Markdown(NOTHING)
-    first = rows.iloc[0]
-    ways = rows[rows["level"].eq(first["level"]) & rows["group"].eq(first["group"])].set_index("way")
-    return Markdown(f"{_meaning(table, ways.loc[BOTH])} {_which(ways)}")
+    first = told.iloc[0]
+    ways = rows[(rows[list(COMPARED)] == first[list(COMPARED)]).all(axis=1)].set_index("way")
+    return Markdown(f"{_meaning(table, first)} {_which(ways)}")
 
 
 def _meaning(table: pd.DataFrame, row: pd.Series) -> str:
-    shares = table[table["variable"].eq(row["variable"]) & table["way"].eq(BOTH)]
-    shares = shares[shares["group"].eq(row["group"]) & shares["measure"].eq("prevalence")].set_index("level")
+    same = ["variable", "class", "group", "way"]
+    shares = table[(table[same] == row[same]).all(axis=1) & table["measure"].eq("prevalence")]
+    shares = shares.set_index("level")
     one, other = (percent(shares.at[level, "value"]) for level in (row["level"], row["reference"]))
     told = (
-        f"*How to read it:* {row['variable']} is true of {one} of the cases whose `{row['group']}` is "
+        f"*How to read it:* {of_class(row)} is true of {one} of the cases whose `{row['group']}` is "
         f"{row['level']}, and of {other} where it is {row['reference']}. Odds are how many cases have it for "
         f"each that has not: they are {row['value']:.2f} times as high in the first group as in the second"
     )
@@ -45,11 +48,12 @@ def _which(ways: pd.DataFrame) -> str:
     )
     ratio = times_as_wide(ways.loc[BOTH], ways.loc[HUMAN])
     use += f"; their interval is {ratio:.2f} times as wide." if ratio >= 1.005 else "; here they say as much."
-    naive = (
-        f"The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}. Their interval is narrow as they are "
-        "many, and knows nothing of the machine's errors: do not report it."
+    if NAIVE not in ways.index:  # no case at a level has it, by the machine
+        return use
+    return (
+        f"{use} The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}. Their interval is narrow as they "
+        "are many, and knows nothing of the machine's errors: do not report it."
     )
-    return f"{use} {naive}"
 
 
 def basis(table: pd.DataFrame) -> Markdown:
