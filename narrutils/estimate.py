@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
 
 from narrutils.crossfit.deployed import Deployed
 from narrutils.data.intake.incoming import mend
@@ -21,6 +22,7 @@ from narrutils.data.outputs import Outputs
 from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, write_table
 from narrutils.errors import InputError, did_you_mean
+from narrutils.findings.coded import cleaned
 from narrutils.findings.estimates import population as people
 from narrutils.findings.estimates.human_codes import read_human_codes
 from narrutils.findings.estimates.population import Population
@@ -86,7 +88,8 @@ def estimate(asked: Asked) -> tuple[pd.DataFrame, list[str]]:
     deployed = Deployed.open(asked.run)
     check_variables(deployed.schema, asked.variables)
     cases, notes = _with_human_codes(asked, deployed) if asked.human else _with_labels(asked, deployed)
-    table = estimate_all(cases, asked.variables, asked.by, asked.adjust, asked.width)
+    coded = [name for name in deployed.schema.names if cases.human[name].notna().any()]
+    table = estimate_all(cases, asked.variables or coded, asked.by, asked.adjust, asked.width)
     return table, notes
 
 
@@ -124,6 +127,9 @@ def draw_sample(asked: Asked, size: int, seed: int = 0) -> pd.DataFrame:
     Raises:
         InputError: see `estimate`, and `findings.estimates.sampling.draw`.
     """
+    idle = [f"--{name}" for name in ("human", "weight", "adjust", "width") if getattr(asked, name)]
+    if idle:
+        raise InputError(f"--draw: draws a sample and estimates nothing; leave out {', '.join(idle)}")
     deployed = Deployed.open(asked.run)
     schema = deployed.schema
     check_variables(schema, asked.variables)
@@ -181,7 +187,7 @@ class Cases:
             texts, groups, source = *read_features(asked.features, schema), asked.features.name
         else:
             texts, source = run.cases("test")[schema.text_columns], "the test cases of the run"
-            groups = run.groups().loc[texts.index]
+            groups = cleaned(run.groups().loc[texts.index])
         trained = trained_on(run.cases("train"), texts, schema, words)
         check_reference(groups, asked.by)
         if len(trained) == len(texts):
@@ -215,14 +221,14 @@ def read_features(path: Path, schema: Schema) -> tuple[pd.DataFrame, pd.DataFram
     texts = pd.DataFrame({name: [*map(mend, sheet.column(h))] for h, name in names.items()}, index)
     known = {schema.uid, *names, *(v.heading for v in schema.variables)}
     others = [h for h in sheet.header if h not in known]
-    return texts, pd.DataFrame({h: [cell.strip() for cell in sheet.column(h)] for h in others}, index)
+    return texts, cleaned(pd.DataFrame({h: sheet.column(h) for h in others}, index))
 
 
 def _with_labels(asked: Asked, deployed: Deployed) -> tuple[Population, list[str]]:
     """The training labels of the run as human codes, every case read by models that did not learn from it."""
     run, schema = deployed.run, deployed.schema
     said = "human codes are the run's training labels, which holds if those cases are a random part of all"
-    check_reference(run.groups(), asked.by if not asked.features else dict.fromkeys(asked.by, ""))
+    check_reference(cleaned(run.groups()), asked.by if not asked.features else dict.fromkeys(asked.by, ""))
     if not asked.features:
         return people.of_run(run, schema), [said]
     cases = Cases.of(asked, deployed, words=False)  # `with_training` lets other models read their twins
@@ -233,10 +239,15 @@ def _with_human_codes(asked: Asked, deployed: Deployed) -> tuple[Population, lis
     """Human codes of cases that trained nothing, all read by the deployed ensemble."""
     schema, cases = deployed.schema, Cases.of(asked, deployed)
     uids = cases.texts.index
-    human, chances = read_human_codes(asked.human, schema, uids, cases.source, cases.trained, asked.weight)
+    human, chances = read_human_codes(
+        asked.human, schema, uids, cases.source, cases.trained, asked.weight, asked.variables
+    )
+    notes = cases.notes
+    if chances.eq(1).all():
+        notes.append("every case is taken as drawn with the same chance; --weight names a column of others")
     machine, codes = deployed_readings(asked, deployed, cases.texts)
     clusters = together(schema, cases.groups)
-    return Population(schema, human, machine, codes, cases.groups, chances, clusters), cases.notes
+    return Population(schema, human, machine, codes, cases.groups, chances, clusters), notes
 
 
 def deployed_readings(asked: Asked, deployed: Deployed, texts: pd.DataFrame) -> people.Readings:
@@ -286,8 +297,9 @@ def _stored_probabilities(path: Path, schema: Schema) -> pd.DataFrame:
 
 def together(schema: Schema, groups: pd.DataFrame) -> pd.Series:
     """A number for each case; those with one value of a `keep_together` column have the same."""
-    names = pd.Series(["case " + uid for uid in groups.index], groups.index)
-    for column in schema.keep_together:
-        if column in groups:
-            names = names.mask(groups[column].ne(""), column + " " + groups[column])
-    return pd.Series(pd.factorize(names)[0], groups.index)
+    sets = DisjointSet(groups.index)
+    for column in filter(groups.columns.__contains__, schema.keep_together):
+        for _, cells in groups[column][groups[column] != ""].groupby(groups[column]):
+            for uid in cells.index[1:]:
+                sets.merge(cells.index[0], uid)
+    return pd.Series(pd.factorize(pd.Series([sets[uid] for uid in groups.index]))[0], groups.index)

@@ -147,10 +147,15 @@ def group_columns(schema: Schema, groups: pd.DataFrame) -> pd.DataFrame:
     """
     named = [c for c in (*schema.groups, *schema.optional_groups) if c in groups]
     columns = named or [c for c in groups if c not in schema.keep_together]
-    cells = groups[columns].astype(str).apply(lambda column: column.str.strip())
-    cells = cells.mask(cells.apply(lambda column: column.str.lower().isin(UNKNOWN)), NOT_KNOWN)
+    cells = cleaned(groups[columns])
     known = {c: cells.loc[cells[c] != NOT_KNOWN, c].value_counts() for c in columns}
     return cells[[c for c in columns if len(known[c]) and known[c].max() >= LEAST]]
+
+
+def cleaned(groups: pd.DataFrame) -> pd.DataFrame:
+    """Group columns as text without blanks around, "" for what is not known."""
+    cells = groups.astype(str).apply(lambda column: column.str.strip())
+    return cells.mask(cells.apply(lambda column: column.str.lower().isin(UNKNOWN)), NOT_KNOWN)
 
 
 def _codes(table: pd.DataFrame) -> np.ndarray:

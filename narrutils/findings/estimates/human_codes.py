@@ -9,7 +9,7 @@ from narrutils.data.intake.cells import read_codes
 from narrutils.data.intake.folder import check_known
 from narrutils.data.intake.sheets import Sheet, open_records, read_sheet, shown
 from narrutils.data.schema import Schema
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.findings.estimates.sampling import INCLUSION
 
 #: Columns by which a file of the review queue is known.
@@ -23,6 +23,7 @@ def read_human_codes(
     source: str,
     trained: Collection[str] = (),
     weight: str = "",
+    wanted: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Human codes of all cases, null where there is none, and the chance with which each was to be coded.
 
@@ -30,6 +31,7 @@ def read_human_codes(
         uids: of all cases; `source`: where they stand.
         trained: cases that the models learned from.
         weight: column of inclusion probabilities; empty: `INCLUSION` where it is there, else all alike.
+        wanted: variables of which there must be codes; empty: of any.
 
     Raises:
         InputError: the file is of the review queue or holds no variable, or names a case that is not known
@@ -45,17 +47,28 @@ def read_human_codes(
     headings = [v.heading for v in schema.variables]
     known = [*headings, INCLUSION, *([weight] if weight else [])]
     sheet = read_sheet(path, [schema.uid], schema.uid, known, further="ignore")
-    if not set(headings) & set(sheet.header):
-        more = ", …" if len(headings) > 3 else ""
-        raise InputError(f"{path}: no column of a variable; they are {', '.join(headings[:3])}{more}")
+    _check_variables(sheet, [schema[name].heading for name in wanted], headings)
     _check_untrained(sheet, trained)
     check_known(sheet, set(uids), source, "remove the row, or name the table of all cases as --features")
     index, codes = pd.Index(list(sheet.uids), dtype=str), {}
     for v in schema.variables:
         there = v.heading in sheet.header
         codes[v.name] = read_codes(sheet, v)[0] if there else pd.array([None] * len(index), dtype="Int64")
+    if pd.DataFrame(codes)[list(wanted) or schema.names].isna().all(axis=None):
+        raise InputError(f"{path}: no code is filled in; let people code the cases, and hand it back")
     chances = pd.Series(_chances(sheet, weight), index)
     return pd.DataFrame(codes, index).reindex(uids), chances.reindex(uids, fill_value=1.0)
+
+
+def _check_variables(sheet: Sheet, wanted: list[str], headings: list[str]) -> None:
+    """That the columns that are asked about are there; any, if none is asked about."""
+    for heading in wanted:
+        if heading not in sheet.header:
+            near = did_you_mean(heading, sheet.records.further, "add it, or ask about others by --variable")
+            raise InputError(f"{sheet.path}: no column {heading}; {near}")
+    if not set(headings) & set(sheet.header):
+        more = ", …" if len(headings) > 3 else ""
+        raise InputError(f"{sheet.path}: no column of a variable; they are {', '.join(headings[:3])}{more}")
 
 
 def _check_untrained(sheet: Sheet, trained: Collection[str]) -> None:

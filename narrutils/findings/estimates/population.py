@@ -21,6 +21,7 @@ from narrutils.data.store import StoredModel
 from narrutils.data.tables import by_uid
 from narrutils.evaluation.calibration import fit_calibration
 from narrutils.evaluation.ensemble import ENSEMBLE, combine, without_fold
+from narrutils.findings.coded import cleaned
 from narrutils.findings.estimates.powered import Material
 
 
@@ -86,7 +87,7 @@ def cross_fitted(run: Run, schema: Schema, readings: Readings, groups: pd.DataFr
         schema,
         labels.reindex(uids),
         *readings,
-        pd.concat([own, groups]).loc[uids].fillna(""),
+        cleaned(pd.concat([own, groups]).loc[uids].fillna("")),
         pd.Series(1.0, uids),
         cluster_numbers(run, uids),
     )

@@ -59,7 +59,7 @@ def shares_of(counts: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
 
 
 def further(part: Powered, omega: float, width: float, coded: int, cases: int) -> float:
-    """Human codes beyond those there are for an interval of this total width; NaN if all would not do.
+    """Human codes beyond those there are for an interval of this total width; infinite if all would not do.
 
     The variance is that of the coded cases' residuals, which falls with their number, and the rest,
     which does not: V(n) = A / n + B.
@@ -71,4 +71,4 @@ def further(part: Powered, omega: float, width: float, coded: int, cases: int) -
     residual = part.at(omega).variance - lasting
     allowed = (width / (2 * Z)) ** 2 - lasting
     needed = residual * coded / allowed if allowed > 0 else np.inf
-    return float(max(np.ceil(needed) - coded, 0)) if needed <= cases else float("nan")
+    return float(max(np.ceil(needed) - coded, 0)) if needed <= cases else float("inf")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.schema import Variable
-from narrutils.errors import InputError
+from narrutils.errors import InputError, did_you_mean
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
 from narrutils.findings.estimates import powered
 from narrutils.findings.estimates.population import Population
@@ -97,7 +97,9 @@ class _Question:
         return rows
 
     def _levels(self, column: str) -> list[str]:
-        return sorted(self.groups[column].unique())
+        """Those of more than one case: whoever stands alone is not named."""
+        cases = self.groups[column].value_counts()
+        return sorted(cases.index[cases > 1])
 
     def _rows(self, column: str, level: str) -> np.ndarray:
         return self.groups[column].eq(level).to_numpy()
@@ -239,27 +241,33 @@ def choose(population: Population, odds_of: str = "", by: Sequence[str] = ()) ->
     """
     schema, positives = population.schema, population.human.eq(1).sum()
     if odds_of and odds_of not in schema.names:
-        raise InputError(f"odds_of is {odds_of}; there are {', '.join(schema.names)}")
+        near = did_you_mean(odds_of, schema.names, f"there are {', '.join(schema.names)}")
+        raise InputError(f"findings: odds_of is {odds_of}, no variable of schema {schema.name}; {near}")
     names = [v.name for v in schema.binary] or schema.names
-    check_reference(population.groups, dict.fromkeys(by, ""))
+    check_reference(population.groups, dict.fromkeys(by, ""), "findings: by")
     coded = population.groups[population.human.notna().any(axis=1)]
-    counts = {column: coded[column][coded[column] != ""].value_counts() for column in coded}
+    columns = [column for column in coded if column not in schema.keep_together]
+    counts = {column: coded[column][coded[column] != ""].value_counts() for column in columns}
     usable = [c for c, n in counts.items() if len(n) <= MOST_LEVELS and (n >= FEWEST).sum() > 1]
     chosen = odds_of or max(names, key=lambda name: positives[name])
     return chosen, dict.fromkeys(by or usable[:MOST_COLUMNS], "")
 
 
-def check_reference(groups: pd.DataFrame, by: Mapping[str, str]) -> None:
+def check_reference(groups: pd.DataFrame, by: Mapping[str, str], asked: str = "--by") -> None:
     """That the columns and levels that are named are there.
+
+    Args:
+        asked: how people call what names them.
 
     Raises:
         InputError: one is not.
     """
     for column, reference in by.items():
         if column not in groups:
-            raise InputError(
-                f"--by {column}: the cases have no such column; there are {', '.join(groups) or 'none'}"
-            )
+            there = f"there are {', '.join(groups)}" if len(groups.columns) else "add it to their table"
+            near = did_you_mean(column, groups, there)
+            raise InputError(f"{asked} {column}: the cases have no such column; {near}")
         levels = sorted(set(groups[column]) - {""})
         if reference and reference not in levels:
-            raise InputError(f"--by {column}={reference}: no such level; there are {', '.join(levels)}")
+            near = did_you_mean(reference, levels, f"there are {', '.join(levels)}")
+            raise InputError(f"{asked} {column}={reference}: no such level; {near}")

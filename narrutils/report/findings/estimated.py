@@ -90,7 +90,8 @@ def _cell(row: pd.Series, measure: str) -> str:
     p = row["p"] if pd.isna(row["p_adjusted"]) else row["p_adjusted"]
     said = "" if pd.isna(p) else (" p < 0.001" if p < 0.001 else f" p {figure(p)}")
     further = row["further_codes"]
-    more = "" if pd.isna(further) else f", {int(further)} further codes"
+    more = "" if pd.isna(further) else f", {further:.0f} further codes"
+    more = ", not even all cases would do" if further == np.inf else more
     return f"{value} [{low}, {high}]{said}{more}"
 
 

@@ -58,7 +58,7 @@ def test_further_codes_of_a_plain_share_are_the_textbooks():
     needed = 0.25 * (2 * Z / 0.1) ** 2
     assert further(part, 0.0, 0.1, 100, 2000) == np.ceil(needed) - 100
     assert further(part, 0.0, 0.5, 100, 2000) == 0
-    assert np.isnan(further(part, 0.0, 0.01, 100, 2000))
+    assert further(part, 0.0, 0.01, 100, 2000) == np.inf
 
 
 def test_further_codes_give_the_width():

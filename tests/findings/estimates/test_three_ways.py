@@ -170,6 +170,9 @@ def test_what_is_shown_is_chosen_where_nothing_is_named(population):
     bare = replace(population, groups=population.groups[[]])
     assert choose(bare)[1] == {}
     assert set(estimate_all(bare, by={})["measure"]) == {"prevalence"}
-    for words, said in ((("x",), "odds_of is x"), (("", ["x"]), "--by x: the cases have no such column")):
+    for words, said in (
+        (("x",), "odds_of is x"),
+        (("", ["x"]), "findings: by x: the cases have no such column"),
+    ):
         with pytest.raises(InputError, match=said):
             choose(population, *words)
