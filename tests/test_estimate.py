@@ -127,7 +127,7 @@ def test_a_twin_of_a_training_case_counts_where_training_labels_serve(run, tmp_p
     assert at(found, BOTH)["cases"] == 200 + 51
 
 
-def test_cases_of_one_incident_are_one_cluster(run, table, tmp_path, monkeypatch):
+def test_cases_of_one_incident_are_one_cluster():
     from narrutils.data.schema import Schema
     from narrutils.estimate import together
 
@@ -135,6 +135,15 @@ def test_cases_of_one_incident_are_one_cluster(run, table, tmp_path, monkeypatch
     groups = pd.DataFrame({"incident": ["a", "a", "", "", "b"]}, list("vwxyz"))
     numbers = together(schema, groups)
     assert numbers["v"] == numbers["w"] and numbers.nunique() == 4
+    schema = Schema.from_dict(TOY.to_dict() | {"keep_together": ("incident", "person")})
+    groups["person"] = ["", "p", "p", "q", "q"]
+    numbers = together(schema, groups)
+    assert numbers["v"] == numbers["w"] == numbers["x"] != numbers["y"] == numbers["z"]
+
+
+def test_a_draw_estimates_nothing_and_says_what_does_not_go_with_it(run, tmp_path):
+    with pytest.raises(InputError, match="leave out --adjust, --width"):
+        answer(Asked(run.folder, adjust="holm", width=0.1), tmp_path / "s.csv", size=5)
 
 
 @pytest.mark.parametrize(

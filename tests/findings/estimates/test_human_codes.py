@@ -64,6 +64,15 @@ def test_what_is_no_random_sample_of_codes_is_refused_in_one_line(tmp_path, text
     assert "\n" not in str(fault.value)
 
 
+def test_codes_that_are_asked_for_must_be_there(tmp_path):
+    with pytest.raises(InputError, match="no column Sad; did you mean Sda"):
+        read(tmp_path, "uid,Sda,Note\nu001,1,1\n", wanted=["Sad"])
+    with pytest.raises(InputError, match="no code is filled in"):
+        read(tmp_path, "uid,Sad,Note\nu001,,\nu002,,\n")
+    with pytest.raises(InputError, match="no code is filled in"):
+        read(tmp_path, "uid,Sad,Note\nu001,,1\nu002,,\n", wanted=["Sad"])
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match="no such file; --draw makes one"):
         read_human_codes(tmp_path / "none.csv", TOY, ALL, "all.csv")
