@@ -46,6 +46,7 @@ class Axis:
     low: float
     high: float
     ticks: tuple[float, ...]
+    null: float | None = None  # where nothing differs; marked
 
     def place(self, value: float) -> float:
         """Where a value stands, in per cent of the width; values beyond the ends stand at them."""
@@ -68,7 +69,7 @@ def fit_ratio_axis(values: Sequence[float]) -> RatioAxis:
     low, high = math.floor(min(ends)), math.ceil(max(ends))
     step = max(1, (high - low) // 5)
     ticks = tuple(2.0**n for n in range(low, high + 1) if n % step == 0)
-    return RatioAxis(2.0**low, 2.0**high, ticks)
+    return RatioAxis(2.0**low, 2.0**high, ticks, null=1.0)
 
 
 def fit_axis(values: Sequence[float], ticks: int = 6) -> Axis:
@@ -82,7 +83,8 @@ def fit_axis(values: Sequence[float], ticks: int = 6) -> Axis:
 
 def strip(axis: Axis, marks: Sequence[Mark], height: int = 24) -> Markup:
     """Marks with their intervals over the grid of the axis: one row of a chart."""
-    grid = "".join(_line(axis.place(t), axis.place(t), 0, height, "grid") for t in axis.ticks)
+    kinds = {t: "null" if t == axis.null else "grid" for t in axis.ticks}
+    grid = "".join(_line(axis.place(t), axis.place(t), 0, height, kind) for t, kind in kinds.items())
     drawn = "".join(_mark(axis, mark) for mark in marks)
     return _svg("strip", height, grid + drawn)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE, RATIOS
-from narrutils.report.tables import figure
+from narrutils.report.tables import p_value
 
 WAYS = {
     HUMAN: "human codes alone",
@@ -87,8 +87,8 @@ def _cell(row: pd.Series, measure: str) -> str:
     else:
         value, low, high = (f"{100 * x:z.1f}".replace("-", "−") for x in numbers)
         value += " %" if measure == "prevalence" else " points"
-    p = row["p"] if pd.isna(row["p_adjusted"]) else row["p_adjusted"]
-    said = "" if pd.isna(p) else (" p < 0.001" if p < 0.001 else f" p {figure(p)}")
+    p, name = (row["p"], "p") if pd.isna(row["p_adjusted"]) else (row["p_adjusted"], "corrected p")
+    said = "" if pd.isna(p) else f" {name} {p_value(p)}"
     further = row["further_codes"]
     more = "" if pd.isna(further) else f", {further:.0f} further codes"
     more = ", not even all cases would do" if further == np.inf else more

@@ -27,7 +27,7 @@ ALPHA = 0.05  # p values below it, after correction, are shown as differences
 #: Shape of a mark, and what people read beside it, for each way of estimating.
 WAYS = {
     HUMAN: ("square", "human codes alone", "valid"),
-    BOTH: ("dot", "machine codes corrected by human codes", "valid, and the one to report"),
+    BOTH: ("dot", "machine codes corrected by human codes", "valid"),
     NAIVE: ("cross", "machine codes alone", "not valid: for comparison"),
 }
 
@@ -173,7 +173,11 @@ def _ratios(rows: pd.DataFrame) -> dict:
             }
         )
     title = "Odds ratios with their 95 % intervals" if several else f"{what[0]}: odds ratio, 95 % interval"
-    text = {"title": title, "chip": "", "text": "1: no difference. To the right of it, more common."}
+    text = {
+        "title": title,
+        "chip": "",
+        "text": "Broken line: no difference. To its right: more common.",
+    }
     signs = {shape: way for shape, way, _ in WAYS.values()}
     return text | panel("Estimated by", made, signs, ["Odds ratio"], fit_ratio_axis)
 

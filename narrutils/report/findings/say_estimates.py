@@ -38,21 +38,26 @@ def _meaning(table: pd.DataFrame, row: pd.Series) -> str:
     )
     bounds = f"between {row['value_low']:.2f} and {row['value_high']:.2f}"
     if row["value_low"] <= 1 <= row["value_high"]:
-        return f"{told}. Anything {bounds} goes with these cases, no difference (1) too: they cannot tell."
-    return f"{told}, and {bounds} with 95 % confidence: no difference (1) does not go with these cases."
+        return f"{told}. The interval, {bounds}, holds 1, no difference: these cases cannot tell."
+    return f"{told}, and {bounds} with 95 % confidence. That leaves out 1, no difference."
 
 
 def _which(ways: pd.DataFrame) -> str:
-    use = (
-        "**Use the machine codes corrected by human codes.** Human codes alone are as valid, from fewer cases"
-    )
     ratio = times_as_wide(ways.loc[BOTH], ways.loc[HUMAN])
-    use += f"; their interval is {ratio:.2f} times as wide." if ratio >= 1.005 else "; here they say as much."
+    use = (
+        "**Report the human codes alone, or the machine codes corrected by them**: both are valid where the "
+        "coded cases are a random part of all, and here the machine makes the answer no surer."
+    )
+    if ratio >= 1.005:
+        use = (
+            "**Report the machine codes corrected by human codes.** Human codes alone are as valid where the "
+            f"coded cases are a random part of all; their interval is {ratio:.2f} times as wide."
+        )
     if NAIVE not in ways.index:  # no case at a level has it, by the machine
         return use
     return (
-        f"{use} The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}. Their interval is narrow as they "
-        "are many, and knows nothing of the machine's errors: do not report it."
+        f"{use} The machine codes alone say {ways.loc[NAIVE, 'value']:.2f}, and their interval knows nothing "
+        "of the machine's errors: do not report it."
     )
 
 

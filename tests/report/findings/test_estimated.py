@@ -85,7 +85,9 @@ def test_the_sentence_tells_what_the_ratio_means_and_which_to_use(table):
         in said
     )
     assert "2.67 times as high" in said and "between 1.60 and 4.00 with 95 % confidence" in said
-    assert "**Use the machine codes corrected by human codes.**" in said and "do not report it" in said
+    assert "no surer" in said and "do not report it" in said
+    surer = table.assign(value_low=table["value_low"].where(table["way"] != BOTH, table["value"] * 0.9))
+    assert "times as wide" in say_estimates.odds(surer, "Sad").data
     wide = table.assign(value_low=table["value_low"] / 4)
     assert "they cannot tell" in say_estimates.odds(wide, "Sad").data
     assert say_estimates.odds(table, "Glad").data == say_estimates.NOTHING
