@@ -58,16 +58,28 @@ def reference(table: pd.DataFrame) -> dict[str, dict]:
     """Number -> `edges` of its bins, ascending, and `counts`, one more: the last bin is above all edges.
 
     Args:
-        table: a row a case; what is NaN is not counted. Edges have three digits, and are nobody's values.
+        table: a row a case; what is NaN is not counted. Edges are nobody's values: of words they lie
+            between whole numbers; others have three digits, or more where a case has that value.
     """
     found = {}
     for name, values in table.items():
         values = values.dropna().to_numpy()
-        edges = sorted({float(f"{edge:.3g}") for edge in np.quantile(values, SHARES)}) if len(values) else []
+        edges = np.quantile(values, SHARES) if len(values) else []
         if name.startswith("words "):
-            edges = sorted({0.0, *edges})
+            edges = {0.5, *(float(np.floor(edge)) + 0.5 for edge in edges)}  # below the first are empty ones
+        else:
+            edges = {_beside(float(f"{edge:.3g}"), values) for edge in edges}
+        edges = sorted(edges)
         found[name] = {"edges": edges, "counts": _counted(values, edges)}
     return found
+
+
+def _beside(edge: float, values: np.ndarray) -> float:
+    """The edge, or a number a little above it that no case has."""
+    step = abs(edge) / 1000 or 0.0005
+    while np.isin(edge, values):
+        edge, step = edge + step, step / 2
+    return edge
 
 
 def counted(kept: Mapping[str, Mapping], table: pd.DataFrame) -> dict[str, list[int]]:
@@ -91,7 +103,7 @@ def compare(kept: Mapping[str, Mapping], counts: Mapping[str, list[int]]) -> pd.
     """
     rows = [{"number": name} | _difference(kept[name], found) for name, found in counts.items()]
     table = pd.DataFrame(rows, columns=["number", "distance", "at", "before", "now", "p"])
-    table["p_holm"] = _holm(table["p"].to_numpy(dtype=float))
+    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
     table["alarm"] = (table["p_holm"] <= LEVEL) & (table["distance"].abs() >= LARGE)
     order = table["distance"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index(drop=True)
@@ -109,7 +121,7 @@ def _difference(kept: Mapping, found: list[int]) -> dict[str, float]:
     return {name: float(value) for name, value in (told | {"p": p}).items()}
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
+def holm(p: np.ndarray) -> np.ndarray:
     """P values that hold for all tests together (Holm 1979)."""
     order = np.argsort(p)
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -25,10 +25,10 @@ def alarm(differs: Sequence[dict]) -> str:
 def _difference(row: dict) -> str:
     kind, _, name = row["number"].partition(" ")
     now, before = (f"{row[side]:.0%}" for side in ("now", "before"))
-    if kind == "words" and row["at"] == 0:
+    if kind == "words" and row["at"] < 1:
         return f"{name} is empty in {now} of these cases, in {before} of the run's"
     more = "more" if row["distance"] > 0 else "fewer"
-    at = f"{row['at']:.0%}" if kind == "unknown" else f"{row['at']:g}"
+    at = f"{row['at']:.0%}" if kind == "unknown" else f"{int(row['at']) if kind == 'words' else row['at']:g}"
     shares = f"at most {at} in {now} of these cases, in {before} of the run's"
     if kind == "words":
         return f"{more} words in {name}, {shares}"

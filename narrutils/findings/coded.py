@@ -121,13 +121,14 @@ class Coded:
     def chosen(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Over which variables each figure of some cases is a mean, by mask."""
         binary, enough = np.array([v.is_binary for v in self.schema.variables]), self.enough(rows)
-        whole = np.ones(len(binary), dtype=bool)
+        counted = {name: (c.given[rows] > 0).sum(axis=0) >= LEAST for name, c in self.counts.items()}
+        whole = counted["average_f1"]
         whole[binary] = enough
-        chosen = {name: np.ones(1, dtype=bool) for name in FIGURES}
+        chosen = {name: counted[name] for name in OF_REVIEW}
         chosen |= {"average_f1": whole, "sensitivity": enough, "specificity": enough}
-        of_all = {"calibration_gap": LEAST, "label_sensitivity": ENOUGH}
-        given = {name: self.counts[name].given[rows].sum(axis=0) for name in of_all}
-        return chosen | {name: given[name] >= least for name, least in of_all.items()}
+        facts = self.counts["label_sensitivity"].given[rows].sum(axis=0) >= ENOUGH
+        told = counted["calibration_gap"]
+        return chosen | {"calibration_gap": told, "label_sensitivity": facts & told}
 
     def too_small(self, rows: np.ndarray) -> bool:
         """Whether some cases are too few, or have too few positives, for an interval to mean anything."""

@@ -113,7 +113,7 @@ def _differences(coded: Coded, column: str, seed: int) -> tuple[list[dict], list
     known = cells != NOT_KNOWN
     numbers, levels = pd.factorize(cells[known], sort=True)
     own = {n: cells == level for n, level in enumerate(levels) if (cells == level).sum() >= LEAST}
-    pairs = {n: Pair(coded, rows, known & ~rows) for n, rows in own.items() if (known & ~rows).any()}
+    pairs = {n: Pair(coded, rows, known & ~rows) for n, rows in own.items() if (known & ~rows).sum() >= LEAST}
     tested = [n for n, pair in pairs.items() if not (coded.too_small(pair.own) or coded.too_small(pair.rest))]
     if len(levels) == 2:
         tested = sorted(tested, key=lambda n: own[n].sum())[:1]

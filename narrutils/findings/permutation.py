@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from scipy.stats import pearson3, skew
-from statsmodels.stats.multitest import multipletests
 
+from narrutils.evaluation import drift
 from narrutils.evaluation.metrics import Counts
 
 DRAWS = 2000
@@ -32,7 +32,7 @@ def holm(p: pd.Series) -> pd.Series:
     """p values corrected for all of them together by Holm's method (1979); NaN stays, and is no test."""
     corrected = pd.Series(np.nan, p.index)
     if p.notna().any():
-        corrected[p.notna()] = multipletests(p.dropna(), ALPHA, method="holm")[1]
+        corrected[p.notna()] = drift.holm(p.dropna().to_numpy())
     return corrected
 
 

@@ -70,7 +70,8 @@ def learn(
 
         - `kind`: `recall`, `precision`, or `accuracy` of a categorical variable;
         - `outcome`: `promised`; `too few`, fewer than `needed` cases count; or `not reached`: no candidate
-          passes, or more than `promise_review` of the codes would go to people;
+          passes, or, where the basis is approximate, more than `promise_review` of the codes would go to
+          people (an exact promise may cost more: that it would not, the training cases said);
         - `basis`: `exact` or `approximate`, what was tested;
         - `counted`: labelled cases of the basis that the kind speaks of, before review, one a set: positives,
           codes 1, or all;

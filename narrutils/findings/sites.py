@@ -23,7 +23,7 @@ from narrutils.errors import InputError, did_you_mean
 from narrutils.evaluation.intervals import columns_of, draw, in_columns, in_table, paired_gain, score_interval
 from narrutils.evaluation.metrics import share
 from narrutils.findings.coded import FEW, FEW_SETS, NOT_KNOWN
-from narrutils.findings.permutation import holm, p_values, signs
+from narrutils.findings.permutation import ALPHA, holm, p_values, signs
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.tfidf import TfidfLearner
 
@@ -79,7 +79,7 @@ def compare(
         together by Holm's method. `p`: whether the two differ, by letting sets of a fold change places, which
         holds whatever the luck of a training, with the variance doubled (`UNSEEN`), so that it may be above
         0.05 where the interval excludes 0; `p_holm`, corrected over the sites. `variable`, the one that
-        gains most on the site's cases, `variable_gain`, and `variable_p`, p of its difference, corrected over
+        gains most on the site's cases (null where none has labels on both sides), `variable_gain`, and `variable_p`, p of its difference, corrected over
         all sites and variables.
     """
     if cells is None:
@@ -94,6 +94,11 @@ def compare(
         rows.append({"column": cells.name, "level": level, "cases": int(own.sum())} | row)
         each.append(of_variables)
     return _corrected(in_table(rows, COLUMNS), each)
+
+
+def otherwise(table: pd.DataFrame) -> pd.Series:
+    """Whether each site of `compare` codes, or writes, otherwise: its labels help more at home, surely."""
+    return (table["p_holm"] < ALPHA) & (table["difference"] > 0)
 
 
 def _levels(cells: pd.Series, sets: pd.Series) -> list[str]:
@@ -177,11 +182,12 @@ def _corrected(table: pd.DataFrame, each: list[pd.DataFrame]) -> pd.DataFrame:
     both = table[["own_p", "elsewhere_p"]].to_numpy(dtype=float)
     table[["own_p", "elsewhere_p"]] = holm(pd.Series(both.ravel())).to_numpy().reshape(both.shape)
     if each:
-        of_all = pd.concat(each, keys=range(len(each)))
+        of_all = pd.concat(each, keys=range(len(each)), names=["n", "variable"]).reset_index()
         of_all["p"] = holm(of_all["p"])
-        best = [of_all.loc[n].sort_values("gain").iloc[-1] for n in range(len(each))]
-        table["variable"], table["variable_gain"] = [b.name for b in best], [b["gain"] for b in best]
-        table["variable_p"] = [b["p"] for b in best]
+        best = of_all.sort_values("gain").groupby("n").tail(1).set_index("n").reindex(table.index)
+        table["variable"], table["variable_gain"], table["variable_p"] = (
+            best[name] for name in ("variable", "gain", "p")
+        )
     return table.astype(
         {c: float for c in ("p", "p_holm", "variable_gain", "variable_p", "own_p", "elsewhere_p")}
     )

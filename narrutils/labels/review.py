@@ -74,7 +74,8 @@ def check_review(
     texts = texts[schema.text_columns]
     faults = {row["line"]: _fault(row, schema, labels, texts) for row in rows.to_dict("records")}
     faults |= _contradictions(rows[~rows["line"].map(faults).astype(bool)])
-    good = rows[~rows["line"].map(faults).astype(bool)].drop_duplicates(["uid", "variable"])
+    good = rows[~rows["line"].map(faults).astype(bool)].sort_values("decision", kind="stable")
+    good = good.drop_duplicates(["uid", "variable"]).sort_index()  # of a label the accepted class
     decisions = good[COLUMNS].astype({"label_before": int, "label_after": int}).reset_index(drop=True)
     return decisions, [f"line {line}: {fault}; passed over" for line, fault in faults.items() if fault]
 
@@ -161,10 +162,14 @@ def _salt(cell: str) -> str:
 
 
 def _contradictions(rows: pd.DataFrame) -> dict[int, str]:
-    """Line -> fault, for rows that decide one label in two ways; repeated rows do no harm."""
+    """Line -> fault, for rows that decide one label in two ways.
+
+    Repeated rows do no harm, nor does it to accept one class and refuse another.
+    """
     faults = {}
     for (uid, name), same in rows.groupby(["uid", "variable"], sort=False):
-        if len(same[["decision", "label_after"]].drop_duplicates()) > 1:
+        accepted, refused = (set(same.loc[same["decision"] == d, "label_after"]) for d in (ACCEPT, REFUSE))
+        if len(accepted) > 1 or accepted & refused:
             lines = ", ".join(map(str, same["line"]))
             fault = f"lines {lines} contradict each other on {name} of case {shown(uid)}"
             faults |= dict.fromkeys(same["line"], fault)

@@ -77,8 +77,11 @@ def test_edges_are_nobodys_values_and_empty_narratives_have_a_bin():
         pd.DataFrame({"doubt": np.arange(100) + 0.123456, "words First": np.arange(100) + 5.0})
     )
     assert all(edge == float(f"{edge:.3g}") for edge in kept["doubt"]["edges"])
-    assert kept["words First"]["edges"][0] == 0 and kept["words First"]["counts"][0] == 0
+    assert kept["words First"]["edges"][0] == 0.5 and kept["words First"]["counts"][0] == 0
     assert sum(kept["doubt"]["counts"]) == 100
+    table = pd.DataFrame({"unknown": np.arange(40) // 10 / 4, "words First": np.arange(40) * 1.0})
+    for name, found in drift.reference(table).items():
+        assert not set(found["edges"]) & set(table[name])
 
 
 def test_numbers_that_only_one_side_has_are_passed_over():

@@ -197,3 +197,13 @@ def test_labels_of_one_class_have_no_sensitivity_and_are_not_tested():
     assert found["calibration_gap"] == pytest.approx(0.1) and found["too_small"]
     tests, each = groups.differences(coded)
     assert tests.empty and each["p"].isna().all()
+
+
+def test_no_figure_is_of_fewer_cases_than_a_level_must_have():
+    """Neither of a rest of one case, nor of a variable that one case of a level has a label of."""
+    assert groups.differences(toy_coded(site=["a"] * (N - 1) + ["b"]))[1].empty
+    coded = toy_coded(site=["a"] * 40 + ["b"] * (N - 40))
+    labels = coded.labels.astype("Int64")
+    labels.iloc[1:40, labels.columns.get_loc("Place")] = pd.NA
+    each = groups.differences(replace(coded, labels=labels))[1]
+    assert len(each) and "Place" not in set(each["variable"]) and (each["cases"] >= LEAST).all()

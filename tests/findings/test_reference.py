@@ -49,6 +49,8 @@ def test_words_are_known_from_the_first_member_that_has_words(study, tmp_path):
 
 def test_it_holds_no_text_and_no_value_of_a_single_case(study):
     found = of(study)
-    edges = np.concatenate([kept["edges"] for kept in found["numbers"].values()])
-    assert all(edge == float(f"{edge:.3g}") for edge in edges)
+    texts = drift.of_texts(TOY, study.test, known_in(study, ["tfidf"], 0))
+    read = random_probabilities(TOY, study.test.index).add_prefix("probability ")
+    for name, values in texts.join(read).items():
+        assert not set(found["numbers"][name]["edges"]) & set(values)
     assert not any(word in str(found) for word in ("w1", "w39"))

@@ -149,3 +149,18 @@ def test_the_column_of_the_sites():
     assert sites.site_column(table[["year"]]) == ""
     with pytest.raises(InputError, match="findings: site is yaer.*year"):
         sites.site_column(table, "yaer")
+
+
+def test_a_site_that_shares_no_labelled_variable_with_the_others_names_none(tmp_path):
+    labels = LABELS.astype("Int64")
+    labels.loc[SITE == "a", ["Sad", "Note", "Place"]] = pd.NA
+    labels.loc[SITE != "a", "Tool"] = pd.NA
+    table = sites.compare(study(tmp_path, labels), SITE, ALONE, learner=HashLearner(TOY)).set_index("level")
+    assert pd.isna(table.loc["a", ["variable", "variable_gain", "variable_p"]]).all()
+    assert table.loc[["b", "c"], "variable"].notna().all()
+    assert not sites.otherwise(table)["a"]
+
+
+def test_only_a_gain_at_home_is_coding_otherwise():
+    table = pd.DataFrame({"p_holm": [0.01, 0.01, 0.2], "difference": [1.0, -1.0, 1.0]})
+    assert sites.otherwise(table).tolist() == [True, False, False]

@@ -250,6 +250,15 @@ def test_contradictions_are_all_passed_over_and_repetitions_kept_once(tmp_path):
     assert len(lines) == 4
 
 
+def test_to_accept_one_class_and_refuse_another_is_no_contradiction(tmp_path):
+    place = LABELS.at["u001", "Place"]
+    one, other = place % 3 + 1, (place + 1) % 3 + 1
+    rows = [row("u001", "Place", "refuse", one), row("u001", "Place", "accept", other)]
+    decisions, lines = check_review(read_review(write(tmp_path / "review.csv", *rows)), TOY, LABELS, TEXTS)
+    assert not lines
+    assert decisions[["decision", "label_after"]].to_numpy().tolist() == [["accept", other]]
+
+
 def test_a_file_that_is_no_such_table_is_an_error(tmp_path):
     with pytest.raises(InputError, match="review_file is .*none.csv; there is no such file"):
         read_review(tmp_path / "none.csv")

@@ -47,7 +47,8 @@ class Rule:
     Attributes:
         heard: weights of a narrative's log-odds, of the log-odds of its strongest sentence's wording, and
             of there being one, and the intercept: over all binary variables.
-        calibration, thresholds: of each text column; of one that is always empty there are none.
+        calibration, thresholds: of each text column; of one that was always empty there are none, and a
+            narrative of it is silent.
         neutral: of binary and of categorical variables: largest effect that counts as none, in log-odds.
         weight: least effect of a sentence that denies and yet raises.
         denials: see `wording.deny`.
@@ -111,9 +112,12 @@ class Rule:
         return read
 
     def calibrated(self, alone: Alone, said: np.ndarray) -> pd.DataFrame:
-        """Probabilities of the label by each narrative alone, in the order of `alone.whole`."""
+        """Probabilities of the label by each narrative alone, as `alone.whole`; NaN without a calibration."""
         heard = self._hear(alone, said)
-        parts = [self.calibration[source].apply(part) for source, part in heard.groupby(level="source")]
+        parts = [
+            self.calibration[source].apply(part) if source in self.calibration else part * np.nan
+            for source, part in heard.groupby(level="source")
+        ]
         return pd.concat([heard[:0], *parts]).loc[alone.whole.index]
 
     def sentences(self, alone: Alone, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,12 +126,15 @@ class Rule:
         raises = effects > self.neutral[0]
         above = self._above(alone, said)[_owner(alone)]
         denies = (said < 0.5) & ((effects >= self.weight) | (effects <= -LOWERS * self.neutral[0]))
-        return raises & (said >= ASSERTS) & above, denies & deny(alone.words, self.denials)[:, None]
+        denies &= (deny(alone.words, self.denials) & alone.places["source"].isin(list(self.calibration)))[
+            :, None
+        ]
+        return raises & (said >= ASSERTS) & above, denies
 
     def _above(self, alone: Alone, said: np.ndarray) -> np.ndarray:
         """Whether each narrative alone reads above its threshold, `[narratives, binary variables]`."""
         names = [v.name for v in self.schema.binary]
-        cuts = [[self.thresholds[source][name] for name in names]
+        cuts = [[self.thresholds.get(source, {}).get(name, np.inf) for name in names]
                 for source in alone.whole.index.get_level_values("source")]  # fmt: skip
         return self.calibrated(alone, said)[names].to_numpy() > np.array(cuts).reshape(len(cuts), len(names))
 
@@ -224,7 +231,8 @@ def read_apart(study: Study, options: Findings) -> pd.DataFrame:
         `uid`; `split` (`train`, `test`); `source`, the text column; `variable`; `says`, 1 where it says so, 0
         where it says not, the code of a categorical variable, null where it is silent; `probability`, of
         the label 1, or of the most probable class, given this narrative alone, calibrated (training cases out
-        of fold); null for an empty narrative; `start`, `end`: where in it, in characters, the sentence
+        of fold); null for an empty narrative, and for one whose text column is empty in all cases that teach;
+        `start`, `end`: where in it, in characters, the sentence
         stands that decides, null where it is silent. It holds no text.
     """
     schema, labels = study.schema, study.labels

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from narrutils.data.run import Run
 from narrutils.findings.estimates.three_ways import BOTH, HUMAN, NAIVE
+from narrutils.findings.sites import otherwise
 from narrutils.report.charts import Axis, Mark, bar, fit_ratio_axis, panel, strip
 from narrutils.report.findings import say_estimates, say_groups, say_promises
 from narrutils.report.findings.estimated import WAYS as TITLES
@@ -22,7 +23,6 @@ from narrutils.report.tables import figure, interval, p_value, percent
 FOLDER = "findings"
 UNIT = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
 AROUND = Axis(-0.25, 0.25, (-0.25, 0.0, 0.25))
-ALPHA = 0.05  # p values below it, after correction, are shown as differences
 
 #: Shape of a mark, and what people read beside it, for each way of estimating.
 WAYS = {
@@ -119,15 +119,17 @@ def sites(run: Run) -> list[dict]:
             "elsewhere": _gain(row, "elsewhere"),
             "difference": _gain(row, "difference"),
             "p": p_value(row["p_holm"]),
-            "differs": row["p_holm"] < ALPHA,
+            "otherwise": differs,
         }
-        for row in table.to_dict("records")
+        for row, differs in zip(table.to_dict("records"), otherwise(table))
     ]
 
 
 def _gain(row: Mapping, name: str) -> tuple[str, str]:
     """In hundredths of the Brier score, and the interval."""
     value, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    if pd.isna(value):
+        return "", ""
     return f"{value:+.2f}".replace("-", "−"), f"[{low:+.2f}, {high:+.2f}]".replace("-", "−")
 
 

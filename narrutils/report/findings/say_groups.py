@@ -6,9 +6,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from narrutils.evaluation.intervals import columns_of
-from narrutils.findings.coded import FEW, LEAST, NOT_KNOWN
+from narrutils.findings.coded import LEAST, NOT_KNOWN
 from narrutils.findings.groups import SINGLE, differing
-from narrutils.findings.permutation import ALPHA
+from narrutils.findings.sites import otherwise
 from narrutils.report.say import _count, _names, _plain
 from narrutils.report.tables import figure, percent, with_interval
 
@@ -104,15 +104,18 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
         return Markdown("No column of the run tells the site of a case, so there is nothing to compare.")
     if table.empty:
         return Markdown(
-            f"No two levels of {_names([cells.name])} have {FEW} cases each, so nothing is compared."
+            f"No level of {_names([cells.name])} is large enough, in cases and in sets, or none was asked for, "
+            "so nothing is compared."
         )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
     told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
     told += f", {_count(left, 'smaller one')} not" if left else ""
-    sure = table[(table["p_holm"] < ALPHA) & (table["difference"] > 0)]
+    sure = table[otherwise(table)]
     if sure.empty:
         told += ": nowhere do a site's own labels help on its own cases more than elsewhere, as far as these"
-        return Markdown(f"{told} cases can tell. The least corrected p is {figure(table['p_holm'].min())}.")
+        least = table["p_holm"].min()
+        least = "" if pd.isna(least) else f" The least corrected p is {figure(least)}."
+        return Markdown(f"{told} cases can tell.{least}")
     each = []
     for _, row in sure.iterrows():
         own, other = (with_interval(*row[columns_of(n)], "+") for n in ("own", "elsewhere"))

@@ -41,12 +41,16 @@
     } catch {
       keeps = false;
     }
-    const torn = modes[0].cards.filter(({ name }) => modes.every(({ decisions }) => decisions.has(name))
-      && new Set(modes.map(({ decisions }) => decisions.get(name))).size > 1);
+    // One proposal decided in two ways, or two proposals for one label accepted.
+    const [first, second] = modes.map(({ cards, decisions }) => new Map(cards.filter(({ name }) => decisions.has(name))
+      .map(({ doubt, name }) => [JSON.stringify([doubt.uid, doubt.variable]), [doubt, decisions.get(name)]])));
+    const torn = [...first].filter(([label]) => second.has(label)).map(([label, one]) => [one, second.get(label)])
+      .filter(([[doubt, said], [other, reply]]) => (doubt.after === other.after ? said !== reply
+        : said === "accept" && reply === "accept"));
     find("kept").textContent = [
       keeps ? "" : "This browser keeps no decisions when the page is closed: export them before.",
-      torn.length ? `Accepted in one list and refused in the other, so that the next run obeys neither: ${
-        torn.map(({ doubt }) => `${doubt.variable} of ${doubt.uid}`).join(", ")}.` : "",
+      torn.length ? `Decided in two ways in the two lists, so that the next run obeys neither: ${
+        torn.map(([[doubt]]) => `${doubt.variable} of ${doubt.uid}`).join(", ")}.` : "",
     ].join(" ").trim();
   };
   window.addEventListener("beforeunload", (event) => {

@@ -298,3 +298,13 @@ def test_one_who_hears_denials_finds_the_contradictions_too(study, hearing):
     found = find(study, read_apart(study, Findings()))
     hearing.setattr(alone, "teachers_of", lambda run, model, task: Hearing(task))
     assert {("u000", "Rash"), ("u001", "Fall"), ("u241", "Rash")} <= set(zip(found["uid"], found["variable"]))
+
+
+@pytest.mark.parametrize("filled", ["u001", f"u{N + 1}"])
+def test_a_narrative_of_a_column_that_no_case_taught_is_silent(tmp_path, filled):
+    def rare(texts, labels):
+        return texts.assign(Second=texts["Second"].where(texts.index == filled, "")), labels
+
+    rows = read_apart(made_run(tmp_path / "run", change=rare), Findings())
+    rows = rows[(rows["uid"] == filled) & (rows["source"] == "Second")]
+    assert len(rows) == WIDTH and rows[["says", "probability"]].isna().all(axis=None)
