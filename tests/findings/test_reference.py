@@ -1,6 +1,5 @@
 """What new narratives are held against."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from deployments import FOLDS, LABELS, TEXTS

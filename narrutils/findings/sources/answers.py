@@ -126,9 +126,8 @@ class Rule:
         raises = effects > self.neutral[0]
         above = self._above(alone, said)[_owner(alone)]
         denies = (said < 0.5) & ((effects >= self.weight) | (effects <= -LOWERS * self.neutral[0]))
-        denies &= (deny(alone.words, self.denials) & alone.places["source"].isin(list(self.calibration)))[
-            :, None
-        ]
+        taught = alone.places["source"].isin(list(self.calibration)).to_numpy()
+        denies &= (deny(alone.words, self.denials) & taught)[:, None]
         return raises & (said >= ASSERTS) & above, denies
 
     def _above(self, alone: Alone, said: np.ndarray) -> np.ndarray:

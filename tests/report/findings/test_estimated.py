@@ -89,7 +89,7 @@ def test_the_sentence_tells_what_the_ratio_means_and_which_to_use(table):
     surer = table.assign(value_low=table["value_low"].where(table["way"] != BOTH, table["value"] * 0.9))
     assert "times as wide" in say_estimates.odds(surer, "Sad").data
     wide = table.assign(value_low=table["value_low"] / 4)
-    assert "they cannot tell" in say_estimates.odds(wide, "Sad").data
+    assert "these cases cannot tell" in say_estimates.odds(wide, "Sad").data
     assert say_estimates.odds(table, "Glad").data == say_estimates.NOTHING
 
 
