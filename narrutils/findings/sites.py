@@ -79,8 +79,8 @@ def compare(
         together by Holm's method. `p`: whether the two differ, by letting sets of a fold change places, which
         holds whatever the luck of a training, with the variance doubled (`UNSEEN`), so that it may be above
         0.05 where the interval excludes 0; `p_holm`, corrected over the sites. `variable`, the one that
-        gains most on the site's cases (null where none has labels on both sides), `variable_gain`, and `variable_p`, p of its difference, corrected over
-        all sites and variables.
+        gains most on the site's cases (null where none has labels on both sides), `variable_gain`, and
+        `variable_p`, p of its difference, corrected over all sites and variables.
     """
     if cells is None:
         return in_table([], COLUMNS)

@@ -104,8 +104,8 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
         return Markdown("No column of the run tells the site of a case, so there is nothing to compare.")
     if table.empty:
         return Markdown(
-            f"No level of {_names([cells.name])} is large enough, in cases and in sets, or none was asked for, "
-            "so nothing is compared."
+            f"No level of {_names([cells.name])} is large enough, in cases and in sets, or none was asked "
+            "for, so nothing is compared."
         )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
     told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
