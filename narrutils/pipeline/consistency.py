@@ -14,6 +14,7 @@ from narrutils.data.run import Run
 from narrutils.data.settings import Fields, Seed, Teacher, fitting, settings
 from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.evaluation.ensemble import ENSEMBLE, normalise
+from narrutils.findings.settings import LINEAR
 from narrutils.models.hub import backbones, config_at_hand, values_under
 from narrutils.models.packaged import PACKAGED, require
 from narrutils.models.settings import Body, Lora
@@ -59,6 +60,7 @@ def check_settings(
             _named([n for n, p in profile.declared[stage].items() if p.kind is Teacher], values, teachers)
             if stage in chosen:
                 _named(["evidence_model"], values, there)
+                _named(["sources_model"], values.get("findings", {}), there and there | {LINEAR})
                 _weighed(values.get("weights"), there)
 
 

@@ -78,6 +78,12 @@ def line(capsys, outputs, *pairs, profile="params/demo.yaml"):
         ("rounds", "0", ["makes a model 'gemma_round1'", "there will be chars, deberta, frozen, gemma"]),
         ("companions", "[nb, chars, frozen]", ["makes a model 'lasso'"]),
         ("evidence_model", "tfdf", ["06_ensemble: evidence_model is 'tfdf'", "did you mean tfidf?"]),
+        (
+            "findings",
+            "{sources_model: tfdf}",
+            ["sources_model is 'tfdf'", "did you mean tfidf?"],
+        ),
+        ("findings", "{promised: 1.5}", ["promised is 1.5"]),
         ("screening_model", "ensembel", ["02_generation: screening_model", "did you mean ensemble?"]),
         ("teacher", "debreta", ["04_deberta: teacher is 'debreta'", "did you mean deberta?"]),
         ("01.seed", "4294967296", ["01_eda: seed is 4294967296", "less than 4294967296"]),

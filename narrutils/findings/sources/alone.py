@@ -22,8 +22,8 @@ from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation.ensemble import ENSEMBLE, Blend, without_fold
 from narrutils.evaluation.evidence import Variant, variants
+from narrutils.findings.settings import LINEAR
 
-LINEAR = "linear"  # the members of the ensemble that count terms
 BASELINE = "tfidf"  # of every run
 PLACES = ["uid", "source", "start", "end"]
 CASES = 1000  # whose narratives are read in one call

@@ -11,8 +11,9 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.data.run import Run
 from narrutils.data.study import Study
+from narrutils.findings.settings import LINEAR
 from narrutils.findings.sources import alone
-from narrutils.findings.sources.alone import LINEAR, LinearTeachers, read_alone, read_test, read_training
+from narrutils.findings.sources.alone import LinearTeachers, read_alone, read_test, read_training
 from narrutils.models.tfidf import TfidfLearner
 
 TASK = schema("First", "Second")
