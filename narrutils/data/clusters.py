@@ -182,6 +182,11 @@ class Together:
         )
 
 
+def similarity_of(record: Mapping) -> float:
+    """The `duplicate_similarity` of a run, by its `run.json`; the notebook's own where that says none."""
+    return record.get("parameters", {}).get("01_eda", {}).get("duplicate_similarity", 0.7)
+
+
 RAISE = "raise duplicate_similarity (1: only equal texts stay together; 0: texts are not compared)"
 
 

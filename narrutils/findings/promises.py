@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.cases import Dataset
-from narrutils.data.clusters import Together
+from narrutils.data.clusters import Together, similarity_of
 from narrutils.data.intake.incoming import blank
 from narrutils.data.schema import Schema, Variable
 from narrutils.data.study import Study
@@ -120,9 +120,8 @@ def on_test(study: Study, codes: pd.DataFrame, calibrated: pd.DataFrame) -> Code
     if study.test_labels is None:
         return None
     labels = study.test_labels
-    given = study.run.record().get("parameters", {}).get("01_eda", {})
     data = Dataset(study.test, study.test[:0], None, [], {}, study.run.groups())
-    sets = Together(data, study.schema, given.get("duplicate_similarity", 0.7)).clusters
+    sets = Together(data, study.schema, similarity_of(study.run.record())).clusters
     alone = study.run.clusters()["twin"].reindex(labels.index).eq("") & ~blank(study.test)
     order = [by_uid(table, labels.index, "test cases") for table in (codes, calibrated, sets)]
     return Coded(labels, *order).only(alone)

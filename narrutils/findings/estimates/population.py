@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from narrutils.crossfit.teachers import Teachers
-from narrutils.data.clusters import words
+from narrutils.data.cases import Dataset
+from narrutils.data.clusters import Together, similarity_of, words
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema, Variable
 from narrutils.data.store import StoredModel
@@ -63,9 +64,10 @@ def of_run(run: Run, schema: Schema) -> Population:
 
     The training cases must be a random part of them all.
     """
-    test = run.cases("test")
-    readings = cross_predicted(run, schema, test.index, stored(run, schema, test.index))
-    return cross_fitted(run, schema, readings, run.groups().loc[test.index])
+    test, clusters = run.cases("test"), run.clusters()
+    twins = clusters.loc[test.index, "twin"]
+    readings = cross_predicted(run, schema, twins, stored(run, schema, test.index))
+    return cross_fitted(run, schema, readings, run.groups().loc[test.index], clusters)
 
 
 def with_training(run: Run, schema: Schema, texts: pd.DataFrame, groups: pd.DataFrame) -> Population:
@@ -74,13 +76,36 @@ def with_training(run: Run, schema: Schema, texts: pd.DataFrame, groups: pd.Data
     Args:
         texts: the text columns of the further cases, indexed by uid; `groups`: their columns.
     """
-    teachers = Teachers(run, ENSEMBLE, schema)
-    readings = cross_predicted(run, schema, texts.index, lambda k: teachers.read(k, texts), texts)
-    return cross_fitted(run, schema, readings, groups)
+    teachers, clusters = Teachers(run, ENSEMBLE, schema), linked(run, schema, texts, groups)
+    twins = clusters.loc[texts.index, "twin"]
+    readings = cross_predicted(run, schema, twins, lambda k: teachers.read(k, texts))
+    return cross_fitted(run, schema, readings, groups, clusters)
 
 
-def cross_fitted(run: Run, schema: Schema, readings: Readings, groups: pd.DataFrame) -> Population:
-    """A population of the training cases and of others, whose groups are given."""
+def linked(run: Run, schema: Schema, texts: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """`clusters.parquet` as it would be with further cases; their `cluster` is that of their own sets."""
+    train, folds = run.cases("train"), run.folds()
+    known = pd.concat([run.groups().loc[train.index], groups]).reindex(columns=[*schema.keep_together])
+    data = Dataset(train, texts, None, [], groups=known.fillna(""))
+    similarity = similarity_of(run.record())
+    split = ["train"] * len(train) + ["test"] * len(texts)
+    cases = pd.DataFrame({"split": split}, [*train.index, *texts.index])
+    twins = Together(data, schema, similarity).table(cases, folds.nunique())["twin"]
+    alone = Dataset(texts, texts[:0], None, [], groups=data.groups.loc[texts.index])
+    own = Together(alone, schema, similarity).clusters + len(train)
+    return pd.DataFrame(
+        {"cluster": pd.concat([run.clusters()["cluster"].loc[train.index], own]), "twin": twins}
+    )
+
+
+def cross_fitted(
+    run: Run, schema: Schema, readings: Readings, groups: pd.DataFrame, clusters: pd.DataFrame
+) -> Population:
+    """A population of the training cases and of others, whose groups are given.
+
+    Args:
+        clusters: `cluster` and `twin` of all cases, as `Run.clusters` has them.
+    """
     labels, uids = run.labels(schema).astype("Int64"), readings[0].index
     own = run.groups().reindex(columns=groups.columns).loc[labels.index]
     return Population(
@@ -89,16 +114,16 @@ def cross_fitted(run: Run, schema: Schema, readings: Readings, groups: pd.DataFr
         *readings,
         cleaned(pd.concat([own, groups]).loc[uids].fillna("")),
         pd.Series(1.0, uids),
-        cluster_numbers(run, uids),
+        cluster_numbers(clusters.reindex(uids)),
     )
 
 
-def cluster_numbers(run: Run, uids: pd.Index) -> pd.Series:
-    """A number for each case; a test case has that of the training case that it belongs to."""
-    known = run.clusters().reindex(uids)
-    own = known["cluster"].astype("Float64").fillna(known["twin"].map(known["cluster"].astype("Float64")))
-    names = own.astype(str).where(own.notna(), "case " + uids.to_series().astype(str))
-    return pd.Series(pd.factorize(names)[0], uids)
+def cluster_numbers(clusters: pd.DataFrame) -> pd.Series:
+    """A number for each case; a case with a twin has that of the training case that it belongs to."""
+    known = clusters["cluster"].astype("Float64")
+    own = clusters["twin"].map(known).fillna(known)
+    names = own.astype(str).where(own.notna(), "case " + clusters.index.to_series().astype(str))
+    return pd.Series(pd.factorize(names)[0], clusters.index)
 
 
 def stored(run: Run, schema: Schema, uids: pd.Index) -> Callable[[int], pd.DataFrame]:
@@ -115,22 +140,20 @@ def stored(run: Run, schema: Schema, uids: pd.Index) -> Callable[[int], pd.DataF
 def cross_predicted(
     run: Run,
     schema: Schema,
-    others: pd.Index,
+    twins: pd.Series,
     read: Callable[[int], pd.DataFrame],
-    texts: pd.DataFrame | None = None,
 ) -> Readings:
     """Training cases as read without their fold, then other cases as every fold reads them, averaged.
 
     Args:
-        others: uids of the other cases.
+        twins: for each other case the training case that it belongs to; "" if there is none.
         read: fold -> uncalibrated probabilities of the others by its models, blended in its way.
-        texts: of the others, unless they are the run's test cases.
     """
     made, folds, labels = run.read("ensemble.json"), run.folds(), run.labels(schema)
     found = run.read_probabilities("predictions/ensemble_oof.parquet", schema, folds.index)
-    labels, shares = by_uid(labels, folds.index, "labels"), fold_shares(run, schema, folds, others, texts)
+    labels, shares = by_uid(labels, folds.index, "labels"), fold_shares(folds, twins)
     machine, codes = [], []
-    sums = [pd.DataFrame(0.0, others, schema.columns) for _ in range(2)]
+    sums = [pd.DataFrame(0.0, twins.index, schema.columns) for _ in range(2)]
     for k in sorted(folds.unique()):
         rest = folds.ne(k)
         calibration = fit_calibration(schema, labels[rest], found[rest])
@@ -147,20 +170,14 @@ def _coded(schema: Schema, read: pd.DataFrame, cuts: Mapping[str, float]) -> pd.
     return schema.to_targets(schema.to_labels(read, cuts))
 
 
-def fold_shares(
-    run: Run, schema: Schema, folds: pd.Series, others: pd.Index, texts: pd.DataFrame | None
-) -> pd.DataFrame:
+def fold_shares(folds: pd.Series, twins: pd.Series) -> pd.DataFrame:
     """How far each fold's reading counts for each other case, a column a fold; rows sum to 1.
 
-    As much as it has training cases, so that both parts are read alike. A case that has the words of a
-    training case, or is its twin, is read by the models that left that one out, and by no others.
+    As much as it has training cases, so that both parts are read alike. A case that belongs to a training
+    case is read by the models that left that one out, and by no others.
     """
     counts = folds.value_counts(normalize=True).sort_index()
-    shares = pd.DataFrame([counts.to_numpy()] * len(others), others, counts.index)
-    twins = run.clusters()["twin"].reindex(others, fill_value="") if texts is None else pd.Series()
-    if texts is not None:
-        known = {told: uid for uid, told in told_by(run.cases("train"), schema).items() if told}
-        twins = told_by(texts, schema).map(known).fillna("")
+    shares = pd.DataFrame([counts.to_numpy()] * len(twins), twins.index, counts.index)
     for uid, twin in twins[twins.isin(folds.index)].items():
         shares.loc[uid] = (shares.columns == folds[twin]).astype(float)
     return shares

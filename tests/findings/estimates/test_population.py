@@ -10,9 +10,16 @@ from toys import TOY
 
 from narrutils.data.files import write_json
 from narrutils.data.run import Run
+from narrutils.data.schema import Schema
 from narrutils.evaluation.calibration import Calibration, fit_calibration
 from narrutils.evaluation.ensemble import combine
-from narrutils.findings.estimates.population import cluster_numbers, fold_shares, of_run, with_training
+from narrutils.findings.estimates.population import (
+    cluster_numbers,
+    fold_shares,
+    linked,
+    of_run,
+    with_training,
+)
 from narrutils.findings.estimates.powered import share
 from narrutils.models.learner import Learner, Model
 
@@ -123,22 +130,36 @@ def test_the_twin_of_a_training_case_is_read_by_the_models_that_left_it_out(line
     train, folds = run.cases("train"), run.folds()
     texts, _, _ = cases(3, seed=9, prefix="n")
     texts.iloc[1] = train[TOY.text_columns].iloc[0].str.upper()
-    shares = fold_shares(run, TOY, folds, texts.index, texts)
+    twins = linked(run, TOY, texts, pd.DataFrame(index=texts.index))["twin"]
+    assert twins[texts.index].tolist() == ["", train.index[0], ""]
+    shares = fold_shares(folds, twins[texts.index])
     np.testing.assert_allclose(shares.iloc[0], folds.value_counts(normalize=True).sort_index())
     assert shares.iloc[1].to_dict() == {k: float(k == folds[train.index[0]]) for k in range(3)}
+
+
+def test_nearly_equal_cases_and_those_of_an_incident_are_linked_to_training_cases(linear):
+    run, _ = linear
+    train = run.cases("train")
+    schema = Schema.from_dict(TOY.to_dict() | {"keep_together": ("incident",)})
+    texts, _, _ = cases(4, seed=9, prefix="n")
+    texts.iloc[1] = train[TOY.text_columns].iloc[0]
+    texts.iloc[1, -1] += " more"
+    groups = pd.DataFrame({"incident": ["", "", "i", "i"]}, texts.index)
+    found = linked(run, schema, texts, groups)
+    assert found.loc[texts.index, "twin"].tolist() == ["", train.index[0], "", ""]
+    numbers = cluster_numbers(found)[texts.index]
+    assert numbers.nunique() == 3 and numbers.iloc[2] == numbers.iloc[3]
+    assert numbers.iloc[1] == cluster_numbers(found)[train.index[0]]
 
 
 def test_cases_that_belong_together_have_one_number(linear):
     run, _ = linear
     uids = run.cases().index
-    assert cluster_numbers(run, uids).is_unique
+    assert cluster_numbers(run.clusters().reindex(uids)).is_unique
     table = run.clusters()
     table.loc[uids[1], "cluster"] = table.loc[uids[0], "cluster"]
     table.loc[uids[300], "twin"] = uids[0]
-    other = Run(run.folder.parent / "sets", "01_test")
-    other.write("cases.parquet", run.read("cases.parquet"))
-    other.write("clusters.parquet", table.rename_axis("uid"))
-    numbers = cluster_numbers(other, uids)
+    numbers = cluster_numbers(table.reindex(uids))
     assert numbers[uids[0]] == numbers[uids[1]] == numbers[uids[300]]
     assert numbers.nunique() == len(uids) - 2
 
