@@ -238,9 +238,9 @@ def _with_labels(asked: Asked, deployed: Deployed) -> tuple[Population, list[str
 def _with_human_codes(asked: Asked, deployed: Deployed) -> tuple[Population, list[str]]:
     """Human codes of cases that trained nothing, all read by the deployed ensemble."""
     schema, cases = deployed.schema, Cases.of(asked, deployed)
-    uids = cases.texts.index
+    uids, trained = cases.texts.index, cases.trained.union(deployed.run.cases("train").index)
     human, chances = read_human_codes(
-        asked.human, schema, uids, cases.source, cases.trained, asked.weight, asked.variables
+        asked.human, schema, uids, cases.source, trained, asked.weight, asked.variables
     )
     notes = cases.notes
     if chances.eq(1).all():

@@ -111,6 +111,9 @@ def test_human_codes_of_training_cases_are_refused_by_uid_and_by_words(run, tmp_
         human.write_text(f"uid,Sad\nn001,1\n{uid},1\n")
         with pytest.raises(InputError, match=f"line 3: uid {uid} is a training case .* leave --human out"):
             estimate(Asked(run.folder, path, human=human))
+    human.write_text(f"uid,Sad\n{train.index[5]},1\n")  # in no table of cases
+    with pytest.raises(InputError, match="is a training case"):
+        estimate(Asked(run.folder, human=human))
     human = coded(draw_sample(Asked(run.folder, path), 100), human)
     found, notes = estimate(Asked(run.folder, path, human=human, variables=["Sad"]))
     assert (
