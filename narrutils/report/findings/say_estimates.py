@@ -64,6 +64,8 @@ def _which(ways: pd.DataFrame) -> str:
 def basis(table: pd.DataFrame) -> Markdown:
     """On which cases the estimates stand."""
     row = table[table["measure"].eq("prevalence") & table["group"].eq("")].iloc[0]
+    if pd.isna(row["human_codes"]):
+        return Markdown("There are too few cases to estimate anything.")
     coded, cases = int(row["human_codes"]), int(row["cases"])
     if coded == cases:
         return Markdown(f"All {cases:,} cases have a human code, so that machine codes add nothing.")

@@ -6,7 +6,7 @@ import pytest
 
 from narrutils.findings.estimates.three_ways import BOTH, COLUMNS, HUMAN, NAIVE, WAYS
 from narrutils.report.findings.forest import forest
-from narrutils.report.findings.say_estimates import NOTHING, odds
+from narrutils.report.findings.say_estimates import NOTHING, basis, odds
 
 
 def row(measure: str, way: str, value: float | None, **told) -> dict:
@@ -46,6 +46,11 @@ def test_each_class_is_its_own_comparison():
     axis = forest(found, "Place")
     assert len(axis.get_yticklabels()) == 2 == len({label.get_text() for label in axis.get_yticklabels()})
     plt.close("all")
+
+
+def test_of_a_handful_of_cases_nothing_is_counted():
+    few = row("prevalence", BOTH, None, group="") | {"human_codes": None, "cases": None}
+    assert "too few cases" in basis(table([few])).data
 
 
 @pytest.mark.parametrize("measure", ["prevalence", "difference"])
