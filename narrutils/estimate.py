@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from scipy.cluster.hierarchy import DisjointSet
 
 from narrutils.crossfit.deployed import Deployed
+from narrutils.data.clusters import joined
 from narrutils.data.intake.incoming import mend
 from narrutils.data.intake.sheets import read_sheet
 from narrutils.data.outputs import Outputs
@@ -263,10 +263,7 @@ def deployed_readings(asked: Asked, deployed: Deployed, texts: pd.DataFrame) -> 
         machine = _stored_probabilities(asked.probabilities, schema).loc[lambda t: t.index.isin(texts.index)]
         machine = by_uid(machine, texts.index, asked.probabilities.name)
         scales, cuts = deployed.calibration.scales, deployed.made["thresholds"]
-        cuts = {
-            name: float(scales[name].apply(pd.Series([cut]).to_numpy()[:, None])[0, 0])
-            for name, cut in cuts.items()
-        }
+        cuts = {name: scales[name].at(cut) for name, cut in cuts.items()}
         return machine, schema.to_targets(schema.to_labels(machine, cuts))
     if asked.features:
         read = deployed.read(texts)
@@ -297,9 +294,5 @@ def _stored_probabilities(path: Path, schema: Schema) -> pd.DataFrame:
 
 def together(schema: Schema, groups: pd.DataFrame) -> pd.Series:
     """A number for each case; those with one value of a `keep_together` column have the same."""
-    sets = DisjointSet(groups.index)
-    for column in filter(groups.columns.__contains__, schema.keep_together):
-        for _, cells in groups[column][groups[column] != ""].groupby(groups[column]):
-            for uid in cells.index[1:]:
-                sets.merge(cells.index[0], uid)
-    return pd.Series(pd.factorize(pd.Series([sets[uid] for uid in groups.index]))[0], groups.index)
+    columns = [column for column in schema.keep_together if column in groups]
+    return joined(groups[columns].where(groups[columns] != ""))

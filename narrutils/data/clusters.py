@@ -140,7 +140,7 @@ class Together:
         )
         shared = {column: values.reindex(train) for column, values in self.values.items()}
         self.reasons = pd.DataFrame({TEXTS: alike} | shared, index=train)
-        self.clusters = _joined(self.reasons)
+        self.clusters = joined(self.reasons)
 
     def table(self, cases: pd.DataFrame, folds: int) -> pd.DataFrame:
         """`clusters.parquet` of the cases of a run: `cluster` of the training cases, `twin` of the others.
@@ -202,7 +202,7 @@ def _values(groups: pd.DataFrame, column: str) -> pd.Series:
     return cells[~cells.str.lower().isin(UNKNOWN)]
 
 
-def _joined(reasons: pd.DataFrame) -> pd.Series:
+def joined(reasons: pd.DataFrame) -> pd.Series:
     """A number for all cases that hang together by any reason."""
     sets = DisjointSet(reasons.index)
     for _, values in reasons.items():

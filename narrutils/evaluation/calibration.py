@@ -41,6 +41,10 @@ class Scale:
             return expit(self.slope * _logit(p) + self.shift)
         return np.exp(log_softmax(self.slope * _log(p), axis=1))
 
+    def at(self, p: float) -> float:
+        """A probability of a binary variable, such as a threshold, calibrated."""
+        return float(self.apply(np.array([[p]]))[0, 0])
+
 
 @dataclass(frozen=True)
 class Calibration:

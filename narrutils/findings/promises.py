@@ -228,6 +228,6 @@ def _band(v: Variable, kind: str, cut: float, thresholds: Mapping, calibration: 
     if not v.is_binary:
         return {"low": 0.0, "high": cut}
     threshold = thresholds[v.name]
-    at = float(calibration.scales[v.name].apply(np.array([[threshold]]))[0, 0])
+    at = calibration.scales[v.name].at(threshold)
     low, high = (min(1 - cut, at), at) if kind == "recall" else (at, max(cut, at))
     return {"threshold": threshold, "low": low, "high": high}

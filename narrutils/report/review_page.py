@@ -98,6 +98,16 @@ def _disagreement(row: dict, about: dict) -> dict:
         code, p = int(side["says"]), round(float(side["probability"]), 4)
         words = ("says not", "says so")[code] if binary else f"says {code} {codes[str(code)]}"
         says.append([names.index(side["source"]), words, p])
+    return _decided(row, codes, before, after) | {
+        "probability": says[0][2],
+        "direction": f"{about['texts'][row['source']]} says so" if binary else "two classes",
+        "caption": f"Probability of {'1' if binary else 'the class that is said'}, by each narrative alone",
+        "says": says,
+    }
+
+
+def _decided(row: dict, codes: dict, before: int, after: int) -> dict:
+    """What both lists say of an item: the label, and what is proposed in its place."""
     return {
         "uid": str(row["uid"]),
         "variable": row["variable"],
@@ -105,10 +115,6 @@ def _disagreement(row: dict, about: dict) -> dict:
         "after": after,
         "given": f"{before} {codes[str(before)]}",
         "proposed": f"{after} {codes[str(after)]}",
-        "probability": says[0][2],
-        "direction": f"{about['texts'][row['source']]} says so" if binary else "two classes",
-        "caption": f"Probability of {'1' if binary else 'the class that is said'}, by each narrative alone",
-        "says": says,
         "marks": [],
     }
 
@@ -125,17 +131,10 @@ def _deciding(row: dict, says: list[list], texts: list[str]) -> list[list]:
 def _doubt(row: dict, variables: dict, members: list[str]) -> dict:
     codes = variables[row["variable"]]["codes"]
     before, after = int(row["label_before"]), int(row["label_after"])
-    return {
-        "uid": str(row["uid"]),
-        "variable": row["variable"],
-        "before": before,
-        "after": after,
-        "given": f"{before} {codes[str(before)]}",
-        "proposed": f"{after} {codes[str(after)]}",
+    return _decided(row, codes, before, after) | {
         "probability": round(float(row["probability"]), 4),
         "direction": row["direction"],
         "reads": [round(float(row[name]), 4) for name in members],
-        "marks": [],
     }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from narrutils.data.schema import Variable
 from narrutils.errors import InputError, did_you_mean
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
+from narrutils.findings.coded import LEAST
 from narrutils.findings.estimates import powered
 from narrutils.findings.estimates.population import Population
 from narrutils.findings.estimates.powered import Material, Powered, coefficients, held, p_value, share
@@ -20,8 +21,6 @@ HUMAN, BOTH, NAIVE = (
     "machine codes alone: biased, for comparison",
 )
 WAYS = (HUMAN, BOTH, NAIVE)
-#: Fewer human codes, or cases, than this give no figures: they say little, and people could be recognised.
-FEWEST = 10
 #: Of the group columns that are compared unless some are named: how many, and of how many levels each.
 MOST_COLUMNS, MOST_LEVELS = 4, 12
 CONTRASTS = {
@@ -113,9 +112,9 @@ class _Question:
     def _few(self, rows: np.ndarray) -> str:
         """Why nothing is said of some rows; "" if they are enough."""
         coded = np.unique(self.material.clusters[rows & self.material.coded])
-        if rows.sum() < FEWEST:
-            return f"fewer than {FEWEST} cases"
-        return f"fewer than {FEWEST} human codes" if len(coded) < FEWEST else ""
+        if rows.sum() < LEAST:
+            return f"fewer than {LEAST} cases"
+        return f"fewer than {LEAST} human codes" if len(coded) < LEAST else ""
 
     def _prevalence(self, rows: np.ndarray, **where: str) -> list[dict]:
         told = {**where, "measure": "prevalence", **self._counts(rows)}
@@ -179,7 +178,7 @@ class _Question:
 
     def _counts(self, rows: np.ndarray) -> dict[str, int | None]:
         """How many cases there are, and with a human code; not told of a handful."""
-        if rows.sum() < FEWEST:
+        if rows.sum() < LEAST:
             return {"human_codes": None, "cases": None}
         return {"human_codes": int((rows & self.material.coded).sum()), "cases": int(rows.sum())}
 
@@ -248,7 +247,7 @@ def choose(population: Population, odds_of: str = "", by: Sequence[str] = ()) ->
     coded = population.groups[population.human.notna().any(axis=1)]
     columns = [column for column in coded if column not in schema.keep_together]
     counts = {column: coded[column][coded[column] != ""].value_counts() for column in columns}
-    usable = [c for c, n in counts.items() if len(n) <= MOST_LEVELS and (n >= FEWEST).sum() > 1]
+    usable = [c for c, n in counts.items() if len(n) <= MOST_LEVELS and (n >= LEAST).sum() > 1]
     chosen = odds_of or max(names, key=lambda name: positives[name])
     return chosen, dict.fromkeys(by or usable[:MOST_COLUMNS], "")
 
