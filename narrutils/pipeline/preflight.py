@@ -14,7 +14,7 @@ from narrutils.data.files import digest
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.stages import check_whole, content, has_ended, unfinished
+from narrutils.data.stages import check_whole, content, has_ended, of_profile, recorded, unfinished
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
@@ -77,6 +77,7 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     run = Run(outputs / profile.run)
     check_folder(run.folder)
     check_shown(profile)
+    check_left_out(run, profile)
     check_earlier(run, profile.stages[: profile.stages.index(chosen[0])])
     profile = settled(profile, run.folder)
     previous = previous_runs(profile, outputs)
@@ -84,7 +85,7 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     inputs, data = check_inputs(profile)
     check_data(run, data)
     for stage, folder in previous.items():
-        inputs.by_stage[stage][PREVIOUS] = content(Run(folder), profile.stages)
+        inputs.by_stage[stage][PREVIOUS] = content(Run(folder), of_profile(Run(folder)))
     return Job(profile, notebooks, outputs, chosen, force, inputs, data, previous)
 
 
@@ -115,6 +116,18 @@ def check_folder(folder: Path) -> None:
         if others:
             mend = "choose another name with `-p run NAME`"
             raise InputError(f"{shown(folder)}: is no run folder and holds {others[0]}; {mend}")
+
+
+def check_left_out(run: Run, profile: Profile) -> None:
+    """Refuse a run folder where a notebook has run that the profile leaves out: its models would count.
+
+    Raises:
+        InputError: one has.
+    """
+    for stage in profile.left_out:
+        if recorded(run, stage)["files"]:
+            mend = "give this run a name of its own, `-p run NAME`"
+            raise InputError(f"{shown(run.folder)}: {stage}, which leave_out names, has run here; {mend}")
 
 
 def check_earlier(run: Run, stages: list[str]) -> None:
@@ -192,7 +205,7 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
         raise InputError(
             f"{PREVIOUS} is {name}; there is no such run in {shown(outputs)}, and no such folder"
         )
-    stage = unfinished(Run(folder), profile.stages)
+    stage = unfinished(Run(folder), of_profile(Run(folder)) or profile.stages)
     if stage:
         raise InputError(f"{PREVIOUS} is {name}; {stage} is not finished there, or older than what it reads")
     with concerning(PREVIOUS):
