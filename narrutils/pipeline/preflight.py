@@ -15,6 +15,7 @@ from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole, content, has_ended, of_profile, recorded, unfinished
+from narrutils.data.unlabelled import check_unlabelled
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
@@ -216,9 +217,9 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
 def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
     """Read schema and data once; their digests, and what `run.json` says of them.
 
-    A stage that declares `schema`, `data_dir` or `review_file` depends on their content; the schema is
-    that of the first one that declares it. `data_dir: ""` is the embedded corpus of `demo_cases`
-    cases from `seed`.
+    A stage that declares `schema`, `data_dir`, `unlabelled` or `review_file` depends on their content;
+    the schema is that of the first one that declares it. `data_dir: ""` is the embedded corpus of
+    `demo_cases` cases from `seed`.
     """
     by_stage, seen, about = {}, {}, {}
     named = next((values["schema"] for values in profile.parameters.values() if values.get("schema")), None)
@@ -244,6 +245,8 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
                 "rows": _rows(seen[known], values.get("train_cases", 0)),
                 "hashes": seen[known].hashes,
             }
+        if schema and values.get("unlabelled"):
+            found["unlabelled"] = digest(*check_unlabelled(values["unlabelled"], schema))
         if values.get("review_file"):
             read_review(locate(values["review_file"]))  # that it is there and such a table
             found["review_file"] = digest(locate(values["review_file"]))

@@ -53,6 +53,9 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
     if found["generated"]:
         kept, rows = (sum(pool[k] for pool in found["generated"]) for k in ("kept", "rows"))
         lines.append((f"{kept:,} of {rows:,}", "generated rows kept"))
+    further = len(run.unlabelled(schema)) if schema else 0
+    if further:
+        lines.append((f"{further:,}", "further narratives"))
     if found["changes"]:
         lines.append((f"{found['changes']['total']:,}", "labels changed"))
     if found["costs"]:
