@@ -56,12 +56,17 @@ def _run(given: argparse.Namespace) -> int | None:
     """Run a profile's notebooks in order, those that nothing changed for left out; then build the report.
     With --seeds, further runs NAME_seed1 … lie beside it, in which only what a seed decides runs again."""
     from narrutils.pipeline.profiles import load_profile
-    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
 
     if given.seeds is not None or given.vary:
         return _run_seeds(given)
     profile = load_profile(given.params, _overrides(given))
     choice = {"start": given.start, "only": given.only, "force": given.force, "outputs": _outputs(given)}
+    return _started(profile, given, **choice)
+
+
+def _started(profile, given: argparse.Namespace, **choice) -> int | None:
+    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
+
     try:
         (dry_run if given.dry_run else run_profile)(profile, **choice)
     except RunFailed as failure:
@@ -108,6 +113,21 @@ def _cycle(given: argparse.Namespace) -> int | None:
     except RunFailed as failure:
         print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
         return failure.code
+
+
+@_command(
+    "teach one fast model what the ensemble of a finished run reads",
+    RUN,
+    *ON_PROFILE,
+    _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
+)
+def _distill(given: argparse.Namespace) -> int | None:
+    """Start params/fast.yaml with the cases and folds of a finished run, whose ensemble teaches, as the run
+    NAME_fast beside it. The result is a run folder like any other, which `predict` and `bundle` take."""
+    from narrutils.pipeline.distill import fast_profile
+
+    profile = fast_profile(given.run, _overrides(given))
+    return _started(profile, given, outputs=given.outputs or Path(given.run).resolve().parent)
 
 
 def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:

@@ -79,12 +79,17 @@ class Deployed:
         if not run.folder.is_dir():
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
         check_whole(run, finished=True)
+        return cls.of(run, precision, sharers)
+
+    @classmethod
+    def of(cls, run: Run, precision: str = "", sharers: int = 1) -> "Deployed":
+        """The same of a run that may be under way, once `ensemble.json` is written."""
         schema = Schema.from_dict(run.read(SCHEMA))
         made = run.read(ENSEMBLE)
         models = {name: StoredModel(run, name) for name in made["members"]}
         for name, model in models.items():
             if not {"folds", "base"} <= set(model.about):
-                raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
+                raise InputError(f"{run.folder}: {name} is of an earlier version; run its notebooks again")
         read_by = {name: model.deployed for name, model in models.items()}
         bases = {name: base for name, model in models.items() if (base := model.about["base"])}
         deployed = cls(run, schema, made, read_by, bases, resolved(precision) if precision else "", sharers)
