@@ -6,6 +6,7 @@ probabilities from its members' and the content of `ensemble.json`, which holds
 
 - `members`, `weights`: the members and their shares, which sum to 1;
 - `weights_by_variable`: variable -> member -> share, where the shares differ by variable;
+- `given`, `fitted`, `calibrate`: from which weights it was made, and in which way;
 - `member_calibration`: member -> see `Calibration.to_dict`; empty where nothing is calibrated;
 - `thresholds`: binary variable -> where its probability becomes a 1, for new cases;
 - `thresholds_from`, `threshold_search`: how those were found;
