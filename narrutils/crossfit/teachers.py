@@ -78,6 +78,15 @@ class Teachers:
                 self._check_model(member, fold, folds.index[folds == fold])
         return self
 
+    def check_nested(self) -> "Teachers":
+        """These teachers, if every member has readings by nested teachers of its own; no model is loaded.
+
+        Raises:
+            InputError: see `official_soft_labels`.
+        """
+        assert self._nested.keys() == self.members.keys()
+        return self
+
     def read(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities by the teacher that left `fold` out, in the order of `texts`.
 

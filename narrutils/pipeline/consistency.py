@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from narrutils.crossfit.phases import Teaching
+from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
+from narrutils.data.schema import Schema
 from narrutils.data.settings import Fields, Seed, Teacher, fitting, settings
 from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.evaluation.ensemble import ENSEMBLE, normalise
@@ -62,6 +64,19 @@ def check_settings(
                 _named(["evidence_model"], values, there)
                 _named(["sources_model"], values.get("findings", {}), there and there | {LINEAR})
                 _weighed(values.get("weights"), there)
+
+
+def check_teachers(profile: Profile, previous: Mapping[str, Path]) -> None:
+    """Whether the models of previous runs that are named as teachers have nested teachers to do it by.
+
+    Raises:
+        InputError: one has none; it would be told long after the first notebook began.
+    """
+    for stage, folder in previous.items():
+        if "teacher" in profile.parameters[stage]:
+            with concerning(f"{stage}: previous_run"):
+                schema = Schema.from_dict(Run(folder).read("schema.json"))
+                Teachers(Run(folder), profile.parameters[stage]["teacher"], schema).check_nested()
 
 
 def publishes(values: Mapping, made: Mapping[type, object], notebook: Path) -> set[str] | None:
