@@ -29,8 +29,6 @@ def test_each_reader_reads_the_same_rows_and_its_best_go_counts(monkeypatch):
 
 
 def test_what_was_measured_is_kept_until_a_model_is_another(tfidf_run, tmp_path, monkeypatch):
-    import shutil
-
     raced = []
     monkeypatch.setattr(
         timing, "race", lambda readers, texts: (raced.append(1), ({n: 1.0 for n in readers}, 9))[1]
