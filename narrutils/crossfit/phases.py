@@ -42,6 +42,7 @@ class Teaching:
     round_pools: list[list[str]] = field(default_factory=list)  # of each round, from 0 on; [] is all pools
     nested: bool = True  # official rows soft-labelled by teachers that leave two folds out
     relabel_official: bool = True  # each round labels the official rows anew; false keeps the first teacher's
+    may_teach: bool = False  # the last kept round and `finals` get nested teachers, to teach a student later
     finals: list[dict] = field(default_factory=list)  # further models: a `name`, and the settings that differ
 
     def __post_init__(self):
