@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_models, words_known
+from narrutils.crossfit.stored import EXPORTED, free, load_models, words_known
 from narrutils.data.files import CONTENTS, read_json
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
@@ -99,9 +99,10 @@ class Deployed:
     @property
     def models(self) -> list[Path]:
         """The folders of all fold models."""
-        return [folder for name in self.members for folder in self._siblings(name)]
+        return [folder for name in self.members for folder in self.siblings(name)]
 
-    def _siblings(self, member: str) -> list[Path]:
+    def siblings(self, member: str) -> list[Path]:
+        """The folders of a member's fold models."""
         return [self.model_folder(member, fold) for fold in self.folds[member]]
 
     def model_folder(self, member: str, fold: int) -> Path:
@@ -215,13 +216,13 @@ class Deployed:
         held: list[str] = []  # members of the last list
         for name in self.members:
             if held and self._fit([*held, name]):
-                batches[-1] += self._siblings(name)
+                batches[-1] += self.siblings(name)
                 held.append(name)
             elif self._fit([name]):
-                batches.append(self._siblings(name))
+                batches.append(self.siblings(name))
                 held = [name]
             else:
-                batches += [[folder] for folder in self._siblings(name)]
+                batches += [[folder] for folder in self.siblings(name)]
                 held = []
         return batches
 
@@ -236,7 +237,7 @@ class Deployed:
             return False  # how large they are is not known here, and they are large
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
         *others, largest = sorted([0, *map(_bytes, bases)])
-        own = [_bytes(folder) for name in members for folder in self._siblings(name)]
+        own = [_bytes(folder) for name in members for folder in self.siblings(name)]
         return (
             sum([*own, *others]) * wider
             <= (_free_bytes(bool(self.precisions)) / self.sharers - largest * wider) / 2
@@ -261,7 +262,8 @@ def _on_hub(base: Path) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    weights = [*folder.rglob("*.safetensors"), *folder.rglob(EXPORTED)]
+    return sum(path.stat().st_size for path in weights)
 
 
 def _free_bytes(neural: bool) -> float:

@@ -93,7 +93,7 @@ def test_folds_of_a_member_are_held_together_where_they_fit(deployed_run, monkey
         other = Deployed.open(deployed_run.folder)
         assert sum(other.batches, []) == ready.models
         for name in other.members:
-            own = [batch for batch in other.batches if set(batch) & set(other._siblings(name))]
+            own = [batch for batch in other.batches if set(batch) & set(other.siblings(name))]
             assert len(own) == 1 or all(len(batch) == 1 for batch in own)
         parts[len(other.batches)] = other
     assert {1, 15} < set(parts)
@@ -121,7 +121,7 @@ def test_a_base_of_unknown_size_is_held_with_nothing_but_its_own_folds(deployed_
     (base / "config.json").unlink()
     write_json(base / "hub.json", {"id": "someone/tiny", "revision": "abc"})
     monkeypatch.setattr(deployed, "_free_bytes", lambda neural: 10**12)
-    alone = ready._siblings("adapters")
+    alone = ready.siblings("adapters")
     assert not ready.all_fit
     assert ready.batches == [ready.models[:9], alone, ready.models[12:]]
 
