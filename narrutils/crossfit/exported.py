@@ -107,7 +107,7 @@ def export_run(run: Deployed, weights: str, folder: Path) -> Export:
     Raises:
         InputError: a member cannot be exported, or the export reads otherwise than its model.
     """
-    from narrutils.models.onnx.reading import threads
+    from narrutils.models.exported.reading import threads
 
     members = exportable(run)
     split, texts = _checked(run)
@@ -135,7 +135,7 @@ def exportable(run: Deployed) -> list[str]:
     """
     found = []
     for name in run.members:
-        folder = run.model_folder(name, run.folds[name][0])
+        folder = run.siblings(name)[0]
         if (folder / "frozen.json").exists():
             raise InputError(f"{name}: reads the states of a frozen model, which is not exported to ONNX")
         if not (folder / "vocabulary.json").exists():
@@ -171,7 +171,7 @@ def _write(run: Deployed, members: list[str], folder: Path) -> Deployed:
 
 
 def _export_model(model: Path, schema: Schema, place: Path, name: str) -> None:
-    from narrutils.models.onnx.making import export
+    from narrutils.models.exported.making import export
 
     export(load_model(model, schema, "float32"), place, name)
     write_json(place / "training.json", {"config": {"exported": "float32"}})
@@ -222,7 +222,7 @@ def agreement(
 
 def _margin(variable, probabilities: pd.DataFrame, thresholds: Mapping[str, float]) -> np.ndarray:
     """How far each case's code is from another: `[cases]`, in units of probability."""
-    values = probabilities[variable.columns].to_numpy()
+    values = probabilities[list(variable.columns)].to_numpy()
     if variable.is_binary:
         return np.abs(values[:, 0] - thresholds[variable.name])
     second, first = np.sort(values, axis=1)[:, -2:].T
@@ -231,7 +231,7 @@ def _margin(variable, probabilities: pd.DataFrame, thresholds: Mapping[str, floa
 
 def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
     """Round the weights of an exported run, and find anew what depends on its probabilities."""
-    from narrutils.models.onnx.making import quantise
+    from narrutils.models.exported.making import quantise
 
     folder = export.deployed.run.folder
     for name in members:
@@ -250,8 +250,8 @@ def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
 
 def _out_of_fold(study: Study, name: str, made: Run) -> pd.DataFrame:
     """Each training case as the quantised model that left its fold out reads it; in training order."""
-    from narrutils.models.onnx.making import quantise
-    from narrutils.models.onnx.reading import OnnxModel
+    from narrutils.models.exported.making import quantise
+    from narrutils.models.exported.reading import OnnxModel
 
     parts = []
     for held_out in singles(study.folds):

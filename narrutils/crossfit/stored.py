@@ -13,7 +13,7 @@ from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.learner import Model
 
-#: Only an exported model has it; as `models.onnx.reading` calls it.
+#: Only an exported model has it; as `models.exported.reading` calls it.
 EXPORTED = "model.onnx"
 
 
@@ -49,7 +49,7 @@ def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict |
 
             return TfidfModel.load(folder, schema)
         if (folder / EXPORTED).exists():
-            from narrutils.models.onnx.reading import OnnxModel
+            from narrutils.models.exported.reading import OnnxModel
 
             return OnnxModel.load(folder, schema)
         if (folder / "frozen.json").exists():

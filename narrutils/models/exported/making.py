@@ -21,7 +21,7 @@ from narrutils.data.files import atomic, write_json
 from narrutils.errors import InputError
 from narrutils.models.backbones import is_encoder, quiet
 from narrutils.models.classifier import Classifier
-from narrutils.models.onnx.reading import GRAPH, SETTINGS, SPECIAL, WORDS
+from narrutils.models.exported.reading import GRAPH, SETTINGS, SPECIAL, WORDS
 from narrutils.models.reading import NeuralModel
 from narrutils.models.settings import Reading
 
