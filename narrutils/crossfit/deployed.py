@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_models, words_known
+from narrutils.crossfit.stored import EXPORTED, free, load_models, words_known
 from narrutils.data.files import CONTENTS, read_json
 from narrutils.data.folds import HeldOut
 from narrutils.data.run import Run
@@ -265,7 +265,8 @@ def _on_hub(base: Path) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    weights = [*folder.rglob("*.safetensors"), *folder.rglob(EXPORTED)]
+    return sum(path.stat().st_size for path in weights)
 
 
 def _free_bytes(neural: bool) -> float:
