@@ -26,15 +26,14 @@ from narrutils.paths import OUTPUTS, shown
 from narrutils.pipeline import runner
 from narrutils.pipeline.estimates import cost, in_words
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile, find_stage, load_profile
-from narrutils.report.build import build_report
 from narrutils.report.ladder_view import seeds_table, seeds_told
 from narrutils.report.tables import as_text
 
 SEED, FINALS = "seed", "finals"
 #: Between the seeds of two runs: further attempts of a training take the next seeds, and `finals` others.
 STEP = 1_000_000
-#: Whoever draws cases or writes pools by a seed keeps it: all runs have the same cases, folds and rows.
-DRAWS = ("data_dir", "pools")
+#: Whoever draws cases or folds or writes pools by a seed keeps it: all runs have the same cases, folds and rows.
+DRAWS = ("data_dir", "folds", "pools")
 MARK = "seed.json"  # in the folder of a further run: whose copy it is
 #: What a copy leaves out: what only the first run is told of, and what is made anew.
 OWN = ("report", "states", "tuning*", "seeds.json", "cycle*.json", MARK, "*.lock", "*.part")
@@ -155,6 +154,8 @@ def run_seeds(plan: Plan) -> dict:
         InputError: something that the user gave is wrong, or no notebook writes a ladder.
         RunFailed: a notebook failed, or the run was interrupted.
     """
+    from narrutils.report.build import build_report  # slow to import
+
     runner.run_profile(plan.first, plan.notebooks, plan.outputs)
     if not plan.run(0).has("ladder.json"):
         raise InputError(
