@@ -47,6 +47,7 @@ class Deployed:
     best given many cases.
 
     Attributes:
+        schema: of what is coded: the run's without auxiliary variables, which the models read as well.
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
         folds: model -> its folds.
         bases: model -> name of its frozen base under `models/base/`; those without one left out.
@@ -78,7 +79,7 @@ class Deployed:
         if not run.folder.is_dir():
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
         check_whole(run, finished=True)
-        schema = Schema.from_dict(run.read(SCHEMA))
+        schema = run.schema.scored
         made = run.read(ENSEMBLE)
         abouts = {name: StoredModel(run, name).about for name in made["members"]}
         for name, about in abouts.items():
@@ -156,7 +157,7 @@ class Deployed:
                 free()
 
     def _loaded(self, folders: list[Path]) -> list[Model]:
-        models = self._kept or load_models(folders, self.schema, self.precision)
+        models = self._kept or load_models(folders, self.run.schema, self.precision)
         if self.all_fit:
             self._kept = models
         return models

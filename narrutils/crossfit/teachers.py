@@ -33,7 +33,8 @@ class Teachers:
     Args:
         run: the finished run; it is only read.
         model: such as `tfidf` or `gemma`; `ensemble` is the weighted mean of that run's members.
-        schema: of both runs.
+        schema: of both runs; where nothing is taught but scored, that without its auxiliary variables. Of
+            an auxiliary variable an ensemble tells the mean by its weights over all variables, uncalibrated.
     """
 
     run: Run
@@ -160,7 +161,7 @@ class Teachers:
 
     def _read(self, member: str, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
         try:
-            return load_model(StoredModel(self.run, member).path((fold,)), self.schema).predict(texts)
+            return load_model(StoredModel(self.run, member).path((fold,)), self.run.schema).predict(texts)
         finally:
             free()
 
