@@ -97,7 +97,7 @@ def lacking(deployed: Deployed) -> list[str]:
     """A line for each member that cannot run in the competition's public runtime, and why."""
     lines = []
     for member in deployed.members:
-        folders = [deployed.model_folder(member, fold) for fold in deployed.folds[member]]
+        folders = deployed.siblings(member)
         if any(map(is_neural, folders)):
             wants = [f"transformers {importlib.metadata.version('transformers')}"]
             wants += ["peft"] if any(folders[0].rglob("adapter_config.json")) else []

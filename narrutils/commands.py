@@ -47,18 +47,43 @@ RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such 
     _option("--only", metavar="06", help="the one notebook to run"),
     _option("--force", action="store_true", help="run although nothing changed, trainings included"),
     _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
-)
+    _option("--seeds", type=int, metavar="N", help="run it under N seeds of its trainings: which gains are "
+            "larger than cases and seeds together could make?"),
+    _option("--vary", nargs="+", default=[], metavar="04", help="the notebooks whose seeds "
+            "differ with --seeds (default: all that train by one)"),
+)  # fmt: skip
 def _run(given: argparse.Namespace) -> int | None:
-    """Run a profile's notebooks in order, those that nothing changed for left out; then build the report."""
+    """Run a profile's notebooks in order, those that nothing changed for left out; then build the report.
+    With --seeds, further runs NAME_seed1 … lie beside it, in which only what a seed decides runs again."""
     from narrutils.pipeline.profiles import load_profile
     from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
 
+    if given.seeds is not None or given.vary:
+        return _run_seeds(given)
     profile = load_profile(given.params, _overrides(given))
     choice = {"start": given.start, "only": given.only, "force": given.force, "outputs": _outputs(given)}
     try:
         (dry_run if given.dry_run else run_profile)(profile, **choice)
     except RunFailed as failure:
         print(f"narrutils: {failure}", file=sys.stderr)
+        return failure.code
+
+
+def _run_seeds(given: argparse.Namespace) -> int | None:
+    from narrutils.pipeline.runner import RunFailed
+    from narrutils.pipeline.seeds import dry_run, plan_seeds, run_seeds
+
+    if given.seeds is None:
+        raise InputError("--vary goes with --seeds N")
+    if given.start or given.only or given.force:
+        raise InputError("--seeds takes whole runs; leave out --from, --only and --force")
+    plan = plan_seeds(given.params, given.seeds, given.vary, _overrides(given), _outputs(given))
+    if given.dry_run:
+        return dry_run(plan)
+    try:
+        run_seeds(plan)
+    except RunFailed as failure:
+        print(f"narrutils: {failure}\n  or start the same seeds again: they go on here", file=sys.stderr)
         return failure.code
 
 

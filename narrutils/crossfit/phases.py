@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from
+from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from, told_as
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Count, Positive, RowKind, Size, checked
@@ -88,11 +88,10 @@ def given_labels(study: Study, epochs: int = 1, labels: pd.DataFrame | None = No
 
 
 def corrected_labels(study: Study, corrected: Corrected, epochs: int) -> Phases:
-    """The official rows as corrected for the one fold that is held out."""
+    """The official rows as corrected for the one fold that is held out, or for a refit."""
 
     def phases_of(held_out: HeldOut) -> list[Phase]:
-        (fold,) = held_out
-        targets = for_fold(corrected.targets, fold)
+        targets = for_fold(corrected.targets, told_as(held_out))
         phase = official_phase(study.train, targets, study.folds, held_out, epochs)
         return [replace(phase, optimistic=corrected.optimistic)]
 

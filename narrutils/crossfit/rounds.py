@@ -92,17 +92,20 @@ def run_finals(
 
 
 def pool_of_round(pool: pd.DataFrame, round_pools: list[list[str]], number: int) -> pd.DataFrame:
-    """The generated rows that a round learns from: those of its pools, or all where none are named.
+    """The rows that a round learns from: those of its pools, or all where none are named.
+
+    Narratives that nobody coded are of no pool, and of every round.
 
     Raises:
         InputError: a pool that is named does not exist.
     """
     if not round_pools:
         return pool
-    unknown = set(round_pools[number]) - set(pool["pool"])
+    known = set(pool["pool"].dropna())
+    unknown = set(round_pools[number]) - known
     if unknown:
-        raise InputError(f"round_pools names {min(unknown)}, which is not among {sorted(set(pool['pool']))}")
-    return pool[pool["pool"].isin(round_pools[number])]
+        raise InputError(f"round_pools names {min(unknown)}, which is not among {sorted(known)}")
+    return pool[pool["pool"].isin(round_pools[number]) | pool["pool"].isna()]
 
 
 def judge(student: CrossFit, kept: CrossFit | None, gaining_only: bool = True) -> dict:

@@ -18,8 +18,9 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, row_groups, table_writer, write_table
 from narrutils.errors import InputError
 
+UNLABELLED = "unlabelled.parquet"  # further narratives; see `data.unlabelled`
 #: Folders and files that hold narrative text, or columns that may say who a case is of.
-PRIVATE = ("cases.parquet", "groups.parquet", "generated/")
+PRIVATE = ("cases.parquet", "groups.parquet", UNLABELLED, "generated/")
 
 
 class Run:
@@ -174,6 +175,12 @@ class Run:
         tables = [read_table(f) for f in files] or [pd.DataFrame(columns=columns).astype({"kept": bool})]
         rows = pd.concat(tables).set_index("uid")
         return rows[rows["kept"]] if kept else rows
+
+    def unlabelled(self, schema: Schema) -> pd.DataFrame:
+        """Further narratives with `seen_folds`, indexed by uid; none where none were given."""
+        if not self.has(UNLABELLED):
+            return pd.DataFrame({name: [] for name in (*schema.text_columns, "seen_folds")}, dtype=object)
+        return self.read(UNLABELLED).set_index("uid")
 
     def take_pools(self, other: "Run") -> list[str]:
         """Copy the pools of another run, which this one goes on from; their names."""

@@ -1,4 +1,4 @@
-"""What every notebook of a run works on: the task, its cases, given labels, folds and generated rows."""
+"""What every notebook of a run works on: the task, its cases, given labels, folds and rows to soft-label."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +8,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
 
-#: Columns that every generated row has, for a study without any.
+#: Columns that every row of a pool has, for a study without any.
 NO_POOL = pd.DataFrame({"seen_folds": []})
 
 
@@ -24,7 +24,8 @@ class Study:
         test: text columns of the test rows.
         labels: given codes of the training rows; the only ones that anything learns from.
         test_labels: given codes of the test rows; None where they are not known.
-        pool: kept generated rows with `seen_folds`.
+        pool: what teachers label: kept generated rows and further narratives that nobody coded, with
+            `seen_folds`. A further narrative is of no `pool`.
         threshold_search: how every model's thresholds are searched, a name of `thresholds.SEARCHES`.
     """
 
@@ -57,7 +58,9 @@ class Study:
         labels = (run.labels(schema), run.labels(schema, "test"))
         ways = [values.get("threshold_search") for values in run.record().get("parameters", {}).values()]
         way = threshold_search or next(filter(None, ways), cls.threshold_search)
-        return cls(run, schema, train, run.folds(), test, *labels, run.pools(schema), way)
+        pool, more = run.pools(schema), run.unlabelled(schema)
+        pool = pd.concat([pool, more]) if len(more) else pool
+        return cls(run, schema, train, run.folds(), test, *labels, pool, way)
 
     @property
     def scored(self) -> "Study":

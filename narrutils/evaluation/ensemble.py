@@ -12,7 +12,8 @@ probabilities from its members' and the content of `ensemble.json`, which holds
 - `by_fold`: fold k -> the first three found without fold k, and `thresholds` with them.
   Whoever reads on behalf of the model that is tested on fold k uses these.
 
-A new case is read by every fold model of a member; their mean is the member's reading.
+A new case is read by every fold model of a member; their mean is the member's reading. A member with
+a refit, a model of all official rows, reads by that alone.
 """
 
 from collections.abc import Mapping

@@ -101,6 +101,7 @@ class Ensemble:
             optimistic=any(step.optimistic for step in self.members.values()),
             way=self.way,
             by_fold=singles,
+            refit=any(step.refit for step in self.members.values()),
         )
 
     def without(self, member: str) -> "Ensemble":

@@ -16,6 +16,8 @@ TITLES = {
     "gap": "test − out-of-fold",
     "single": "single models − out-of-fold",
     "averaging": "gain of averaging",
+    "sd": "sd over seeds",
+    "over_first": "gain over the first",
     "n": "cases",
     "counted": "cases it rests on",
     "reviewed": "share to review",
@@ -36,6 +38,7 @@ TITLES = {
 SIGNED = {
     "gain",
     "gain_on_test",
+    "over_first",
     "gap",
     "single",
     "averaging",
