@@ -24,9 +24,9 @@ def draw_folds(
 ) -> pd.Series:
     """A fold in 0..n_folds − 1 for every case, stratified over all scored variables at once.
 
-    An auxiliary variable has no say, so that to add one moves no case. On the one-hot target matrix, so that categorical variables count class by class, and a missing
-    label as a class of its own: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), or,
-    where cases belong together, `_draw_sets`.
+    An auxiliary variable has no say, so that to add one moves no case. On the one-hot target matrix, so
+    that categorical variables count class by class, and a missing label as a class of its own: iterative
+    stratification (Sechidis, Tsoumakas and Vlahavas 2011), or, where cases belong together, `_draw_sets`.
 
     Args:
         clusters: number of the set of cases that each case stays in one fold with; None: it stays alone.

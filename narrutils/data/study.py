@@ -64,7 +64,7 @@ class Study:
 
     @property
     def scored(self) -> "Study":
-        """The study without auxiliary variables: what scores, codes and findings are of; itself without any."""
+        """The study without auxiliary variables: of what is scored, coded and found; itself without any."""
         schema = self.schema.scored
         if schema is self.schema:
             return self

@@ -69,8 +69,8 @@ def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
     """Cases of each binary variable and of each class.
 
     Returns:
-        `variable`, marked if it is auxiliary, `class`, `cases`, `labelled`, the cases that have a label of the variable, and
-        `share` of these; NaN where there are none.
+        `variable`, marked if it is auxiliary, `class`, `cases`, `labelled`, the cases that have a label of
+        the variable, and `share` of these; NaN where there are none.
     """
     rows = []
     for v in schema.variables:
