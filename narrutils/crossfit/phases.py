@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from
+from narrutils.data.folds import HeldOut, allowed, for_fold, learns_from, told_as
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Count, Positive, RowKind, Size, checked
@@ -42,6 +42,7 @@ class Teaching:
     round_pools: list[list[str]] = field(default_factory=list)  # of each round, from 0 on; [] is all pools
     nested: bool = True  # official rows soft-labelled by teachers that leave two folds out
     relabel_official: bool = True  # each round labels the official rows anew; false keeps the first teacher's
+    may_teach: bool = False  # the last kept round and `finals` get nested teachers, to teach a student later
     finals: list[dict] = field(default_factory=list)  # further models: a `name`, and the settings that differ
 
     def __post_init__(self):
@@ -88,11 +89,10 @@ def given_labels(study: Study, epochs: int = 1, labels: pd.DataFrame | None = No
 
 
 def corrected_labels(study: Study, corrected: Corrected, epochs: int) -> Phases:
-    """The official rows as corrected for the one fold that is held out."""
+    """The official rows as corrected for the one fold that is held out, or for a refit."""
 
     def phases_of(held_out: HeldOut) -> list[Phase]:
-        (fold,) = held_out
-        targets = for_fold(corrected.targets, fold)
+        targets = for_fold(corrected.targets, told_as(held_out))
         phase = official_phase(study.train, targets, study.folds, held_out, epochs)
         return [replace(phase, optimistic=corrected.optimistic)]
 

@@ -45,7 +45,7 @@ def read_counts(study: Study, models: Sequence[str]) -> Read:
     Raises:
         InputError: the run has no such model.
     """
-    return {model: _read_model(study, model) for model in models}
+    return {model: _read_model(study.scored, model) for model in models}
 
 
 def _read_model(study: Study, model: str) -> dict[Place, Counts]:

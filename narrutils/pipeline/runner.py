@@ -69,7 +69,7 @@ def run_profile(
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
-    with _locked(job.run.folder):
+    with locked(job.run.folder):
         stage = job.chosen[0]
         try:
             _make_ready(packaged)
@@ -264,7 +264,7 @@ def _verbatim(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -25,7 +25,7 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
+    schema = run.schema.scored if run.has("schema.json") else None
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),
@@ -54,6 +54,9 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
     if found["generated"]:
         kept, rows = (sum(pool[k] for pool in found["generated"]) for k in ("kept", "rows"))
         lines.append((f"{kept:,} of {rows:,}", "generated rows kept"))
+    further = len(run.unlabelled(schema)) if schema else 0
+    if further:
+        lines.append((f"{further:,}", "further narratives"))
     if found["changes"]:
         lines.append((f"{found['changes']['total']:,}", "labels changed"))
     if found["costs"]:

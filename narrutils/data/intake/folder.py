@@ -102,21 +102,26 @@ class Folder:
             if beside:
                 self.tell(texts.path, f"{given.path.name} holds the labels; not read: {', '.join(beside)}")
             return Split(texts, given)
-        if len(beside) < len(headings) and (beside or labels in NEEDED):
-            lacking = next(heading for heading in headings if heading not in beside)
-            there = f"{self.path / labels}: no such file, and {texts.path.name} has no column {lacking}"
+        lacking = [v.heading for v in schema.scored.variables if v.heading not in beside]
+        none = len(lacking) == len(schema.scored.variables)  # auxiliary labels alone are none
+        if lacking and (not none or labels in NEEDED):
+            there = f"{self.path / labels}: no such file, and {texts.path.name} has no column {lacking[0]}"
             raise InputError(f"{there}; labels stand in the one or the other")
-        return Split(texts, texts if beside else None)
+        return Split(texts, None if none else texts)
 
     def labels(self, known: str) -> Sheet:
-        """A file of labels alone."""
-        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
+        """A file of labels alone; columns of auxiliary variables may be missing."""
+        columns = [self.schema.uid, *(v.heading for v in self.schema.scored.variables)]
+        auxiliary = [v.heading for v in self.schema.variables if v.auxiliary]
         further = "refuse" if self.schema.extra_columns == "refuse" else "ignore"
-        return self._opened(read_sheet(self.files[known], columns, self.schema.uid, further=further))
+        return self._opened(read_sheet(self.files[known], columns, self.schema.uid, auxiliary, further))
 
     def submission(self, uids: Collection[str], source: str) -> list[str]:
-        """The uids of the submission format, whose columns must stand in the schema's order."""
-        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
+        """The uids of the submission format, whose columns must stand in the schema's order.
+
+        They are those of the scored variables alone: an auxiliary one is not submitted.
+        """
+        columns = [self.schema.uid, *(v.heading for v in self.schema.scored.variables)]
         sheet = self._opened(read_sheet(self.files[SUBMISSION], columns, self.schema.uid))
         for n, (found, right) in enumerate(zip(sheet.header, columns, strict=True), 1):
             if found != right:
