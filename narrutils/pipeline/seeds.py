@@ -32,7 +32,7 @@ from narrutils.report.tables import as_text
 SEED, FINALS = "seed", "finals"
 #: Between the seeds of two runs: further attempts of a training take the next seeds, and `finals` others.
 STEP = 1_000_000
-#: Whoever draws cases or folds or writes pools by a seed keeps it: all runs have the same cases, folds and rows.
+#: Whoever draws cases or folds or writes pools by a seed keeps it: all runs have the same of them.
 DRAWS = ("data_dir", "folds", "pools")
 MARK = "seed.json"  # in the folder of a further run: whose copy it is
 #: What a copy leaves out: what only the first run is told of, and what is made anew.
@@ -156,14 +156,16 @@ def run_seeds(plan: Plan) -> dict:
     """
     from narrutils.report.build import build_report  # slow to import
 
-    runner.run_profile(plan.first, plan.notebooks, plan.outputs)
+    runner.run_profile(plan.first, plan.notebooks, plan.outputs, keep_states=True)
     if not plan.run(0).has("ladder.json"):
         raise InputError(
             f"{shown(plan.run(0).folder)}: has no ladder.json, whose steps --seeds would compare"
         )
     for number in range(1, plan.seeds):
         _copy(plan, number)
-        runner.run_profile(plan.profile(number), plan.notebooks, plan.outputs)
+        _hand_on(plan.run(number - 1), plan.run(number))
+        last = number == plan.seeds - 1
+        runner.run_profile(plan.profile(number), plan.notebooks, plan.outputs, keep_states=not last)
     found = describe(plan)
     write_json(plan.run(0).path("seeds.json"), found)
     report = build_report(plan.run(0).folder)
@@ -218,6 +220,13 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # a disk that knows no links
         shutil.copy2(source, target)
+
+
+def _hand_on(before: Run, after: Run) -> None:
+    """Let the next run have what frozen layers gave of the cases, which no seed changes."""
+    if before.states.is_dir() and not after.states.exists():
+        before.states.rename(after.states)
+    before.drop_states()
 
 
 def describe(plan: Plan) -> dict:

@@ -31,7 +31,7 @@ from narrutils.evaluation.thresholds import search_named
 """
 NOTEBOOKS = {
     "01_cases": (
-        'schema: str = ""  # what is coded\nfolds: int = 3  # of the cross-validation\nseed: int = 0  # of the draw',
+        'schema: str = ""  # what is coded\nfolds: int = 3  # of cases\nseed: int = 0  # of the draw',
         """\
 run, task = Run(run_dir, stage="01_cases"), load_schema(schema)
 rng = np.random.default_rng(seed)
@@ -188,6 +188,26 @@ def test_scores_are_those_of_each_run_s_ladder_to_the_last_bit(bench):
     swings = [e["sd"] for e in found["entries"] if e["split"] == "oof"]
     assert swings[0] == 0
     assert min(swings[1:]) > 0
+
+
+def test_states_are_handed_on_and_gone_at_the_end(bench, monkeypatch):
+    """What frozen layers gave of the cases is read once for all seeds, also where a run was stopped."""
+    there, execute = [], bench.execute
+
+    def with_states(job, stage):
+        if stage == "03_deep":
+            there.append((job.profile.run, job.run.states.exists()))
+            (job.run.states / "key").mkdir(parents=True, exist_ok=True)
+        return execute(job, stage)
+
+    monkeypatch.setattr(runner, "_execute", with_states)
+    bench.fail_on = ("toy_seed1", "05_ladder")
+    with pytest.raises(RunFailed):
+        run_seeds(bench.plan())
+    bench.fail_on = ()
+    run_seeds(bench.plan())
+    assert there == [("toy", False), ("toy_seed1", True), ("toy_seed2", True)]
+    assert not any(bench.run(name).states.exists() for name in runs(3))
 
 
 def test_a_test_without_labels_is_left_out(bench):
