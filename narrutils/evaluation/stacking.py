@@ -83,9 +83,9 @@ class Ensemble:
         tables = {m: alone.apply(schema, {m: table}) for m, table in tables.items()}
         return blend_thresholds({m: way(schema, labels, table) for m, table in tables.items()}, made.weights)
 
-    def step(self, name: str = "weighted ensemble") -> Step:
-        """The ensemble as the last step of a ladder."""
-        parts, singles = [], {}
+    def step(self) -> Step:
+        """The ensemble as the last step of a ladder; of a single member it has the name."""
+        parts, singles, (first, *others) = [], {}, self.members.values()
         for k in sorted(self.folds.unique()):
             made = self.without_fold(k)
             parts.append(made.apply(self.schema, self._tables(self.folds.index[self.folds == k])))
@@ -93,7 +93,7 @@ class Ensemble:
                 read = {m: step.by_fold[k] for m, step in self.members.items()}
                 singles[int(k)] = made.apply(self.schema, read)
         return Step(
-            name,
+            "weighted ensemble" if others else f"{first.name}, handed in",
             "ensemble",
             pd.concat(parts).loc[self.labels.index],
             self.found_on(self.labels).apply(self.schema, {m: s.test for m, s in self.members.items()}),
