@@ -56,5 +56,6 @@ def speed(table: pd.DataFrame) -> Markdown:
     return Markdown(
         f"The student reads {own['rows_per_second']:,.0f} cases a second, its teacher "
         f"{teacher['rows_per_second']:,.1f}: {times:,.1f} times as many. It is {of[0]}, its teacher {of[1]}. "
-        f"Measured on {own['rows']} cases, {_count(int(own['threads']), 'thread')}, {_plain(own['processor'])}."
+        f"Measured on {own['rows']} cases, {_count(int(own['threads']), 'thread')}, "
+        f"{_plain(own['processor'])}."
     )
