@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from narrutils.crossfit.phases import Teaching
+from narrutils.crossfit.phases import Student, Teaching
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
@@ -45,12 +45,18 @@ def check_settings(
     """
     taken_over = previous or any(values.get("cycle") for values in profile.parameters.values())
     pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
-    published = {}
+    published, refit = {}, False
     for stage, values in profile.parameters.items():
         with concerning(stage):
             made = _made(values, profile.declared[stage])
             if Teaching in made and stage not in previous and not taken_over:
                 fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
+            refit = refit or Student in made and made[Student].refit
+            if Teaching in made and refit and stage not in previous:
+                raise InputError(
+                    "round 0 learns from the soft labels of 04, whose model with a refit teaches nobody; "
+                    "leave this notebook out, set refit to false, or name a previous_run"
+                )
         published[stage] = publishes(values, made, notebooks / f"{stage}.ipynb")
     everything, chosen = _together(published.values()), list(chosen or published)
     there = _together(published[stage] for stage in chosen)
@@ -91,6 +97,8 @@ def publishes(values: Mapping, made: Mapping[type, object], notebook: Path) -> s
         found |= {"tfidf", *values["companions"]}
     if "weights" in values:
         found |= {ENSEMBLE}
+    if Student in made:
+        found |= {made[Student].name}
     if Teaching in made:
         how = made[Teaching]
         rounds = {f"gemma_round{n}" for n in range(1, how.rounds + 1)}
