@@ -130,6 +130,32 @@ def _distill(given: argparse.Namespace) -> int | None:
     return _started(profile, given, outputs=given.outputs or Path(given.run).resolve().parent)
 
 
+@_command(
+    "find better settings of a stage by trials, and what they are worth",
+    PARAMS,
+    *ON_PROFILE,
+    _option("--stage", required=True, metavar="04", help="whose settings are sought"),
+    _option("--trials", type=int, required=True, metavar="N", help="settings that are tried; a search that "
+            "was carried out goes on to more"),
+    _option("--space", metavar="FILE", help="what is varied, and how far (default: "
+            "params/spaces/<stage>.yaml)"),
+    _option("--seed", type=int, default=0, help="of the inner folds and of the settings (default: 0)"),
+    _option("--repeats", type=int, default=3, metavar="N", help="trainings of the chosen setting under other "
+            "seeds, to see how far results swing (default: 3)"),
+    _option("--dry-run", action="store_true", help="say what it would cost"),
+)  # fmt: skip
+def _tune(given: argparse.Namespace) -> None:
+    """Try settings of a stage on folds drawn anew within the training cases of a finished run, and score the
+    best on cases that had no part in it: the test cases if they have labels, else each fold in turn by a
+    study without it. Writes a profile with the best settings; killed, the same command goes on."""
+    from narrutils.pipeline.profiles import load_profile
+    from narrutils.tune import Asked, tune
+
+    profile, space = load_profile(given.params, _overrides(given)), given.space and Path(given.space)
+    choice = {"outputs": Path(_outputs(given)), "seed": given.seed, "repeats": given.repeats}
+    tune(Asked(profile, given.stage, given.trials, space, **choice), dry_run=given.dry_run)
+
+
 def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
     return [(key, value) for key, value in given.overrides]
 
@@ -216,15 +242,19 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
+    _option("--onnx", default="", choices=["float32", "int8"], help="export encoders to ONNX Runtime, which "
+            "reads without torch: float32 gives the same codes, int8 is a quarter of the size and has "
+            "thresholds of its own"),
     OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:
     """Put a finished run's models and the code that reads them into one zip file with main.py
     at its root. Unpacked, `python main.py` reads data/test_features.csv (and, if it is there,
-    data/submission_format.csv) and writes submission.csv, without network or narrutils installed."""
+    data/submission_format.csv) and writes submission.csv, without network or narrutils installed.
+    With --onnx the export is first held against the run, and refused where its codes differ."""
     from narrutils.bundle import RUNTIME, bundle
 
-    lacking = bundle(given.run, given.out, given.overwrite)
+    lacking = bundle(given.run, given.out, given.overwrite, given.onnx)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
     if lacking:
         print(f"the competition's public runtime ({RUNTIME}) cannot run it: {'; '.join(lacking)}")

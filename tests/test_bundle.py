@@ -148,7 +148,7 @@ def test_linear_members_need_neither_torch_nor_the_code_that_wants_it(tfidf_run,
 def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_path):
     lines = bundle(deployed_run.folder, tmp_path / "a.zip")
     deployed = Deployed.open(deployed_run.folder)
-    neural = [m for m in deployed.members if module.is_neural(deployed.siblings(m)[0])]
+    neural = [m for m in deployed.members if module.kind(deployed.siblings(m)[0]) == "neural"]
     assert [line.split()[0] for line in lines] == neural and 0 < len(neural) < len(deployed.members)
     assert all("transformers" in line for line in lines)
     assert ["peft" in line for line in lines] == [name in ("adapters", "top") for name in neural]

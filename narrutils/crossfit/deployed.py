@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_models, words_known
+from narrutils.crossfit.stored import EXPORTED, free, load_models, words_known
 from narrutils.data.files import CONTENTS, read_json
 from narrutils.data.folds import HeldOut
 from narrutils.data.run import Run
@@ -48,6 +48,7 @@ class Deployed:
     best given many cases.
 
     Attributes:
+        schema: of what is coded: the run's without auxiliary variables, which the models read as well.
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
         read_by: model -> its models that read new cases, by what they left out.
         bases: model -> name of its frozen base under `models/base/`; those without one left out.
@@ -84,7 +85,7 @@ class Deployed:
     @classmethod
     def of(cls, run: Run, precision: str = "", sharers: int = 1) -> "Deployed":
         """The same of a run that may be under way, once `ensemble.json` is written."""
-        schema = Schema.from_dict(run.read(SCHEMA))
+        schema = run.schema.scored
         made = run.read(ENSEMBLE)
         models = {name: StoredModel(run, name) for name in made["members"]}
         for name, model in models.items():
@@ -160,7 +161,7 @@ class Deployed:
                 free()
 
     def _loaded(self, folders: list[Path]) -> list[Model]:
-        models = self._kept or load_models(folders, self.schema, self.precision)
+        models = self._kept or load_models(folders, self.run.schema, self.precision)
         if self.all_fit:
             self._kept = models
         return models
@@ -265,7 +266,8 @@ def _on_hub(base: Path) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    weights = [*folder.rglob("*.safetensors"), *folder.rglob(EXPORTED)]
+    return sum(path.stat().st_size for path in weights)
 
 
 def _free_bytes(neural: bool) -> float:

@@ -34,7 +34,8 @@ class Teachers:
     Args:
         run: the finished run; it is only read.
         model: such as `tfidf` or `gemma`; `ensemble` is the weighted mean of that run's members.
-        schema: of both runs.
+        schema: of both runs; where nothing is taught but scored, that without its auxiliary variables. Of
+            an auxiliary variable an ensemble tells the mean by its weights over all variables, uncalibrated.
     """
 
     run: Run
@@ -169,7 +170,7 @@ class Teachers:
     def _read(self, member: str, fold: int, *texts: pd.DataFrame) -> list[pd.DataFrame]:
         """What a member's model reads, each table by itself: no reading depends on another table."""
         try:
-            model = load_model(StoredModel(self.run, member).path((fold,)), self.schema)
+            model = load_model(StoredModel(self.run, member).path((fold,)), self.run.schema)
             return [model.predict(table[self.schema.text_columns]) for table in texts]
         finally:
             free()

@@ -51,7 +51,7 @@ class Blend:
         """The members' weighted mean, joined by uid, in the first member's order.
 
         Args:
-            members: member -> probabilities, `schema.columns` wide. Where some are missing,
+            members: member -> probabilities, `schema.columns` wide or wider. Where some are missing,
                 the shares of the others grow.
 
         Raises:
@@ -68,7 +68,8 @@ class Blend:
         """Of each member, its share in every probability column: `[width]`."""
         shares = {m: np.zeros(schema.width) for m in members}
         for name, columns in schema.slices.items():
-            for m, share in normalise({m: self.by_variable[name][m] for m in members}).items():
+            own = self.by_variable.get(name, self.weights)  # none was fitted to an auxiliary variable
+            for m, share in normalise({m: own[m] for m in members}).items():
                 shares[m][columns] = share
         return shares
 

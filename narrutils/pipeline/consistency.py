@@ -48,7 +48,7 @@ def check_settings(
     published, refit = {}, False
     for stage, values in profile.parameters.items():
         with concerning(stage):
-            made = _made(values, profile.declared[stage])
+            made = settings_of(values, profile.declared[stage])
             if Teaching in made and stage not in previous and not taken_over:
                 fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
             refit = refit or Student in made and made[Student].refit
@@ -130,8 +130,15 @@ def _weighed(weights: Mapping | None, models: set[str]) -> None:
             raise InputError(f"weights: no notebook makes a model {name!r}; {mend}")
 
 
-def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
-    """Class -> the settings of a stage."""
+def settings_of(values: dict, parameters: Mapping[str, Parameter]) -> dict:
+    """Class -> the settings of a stage.
+
+    Args:
+        values: of its parameters; `parameters`: those that it declares.
+
+    Raises:
+        InputError: some of them cannot hold together.
+    """
     if "seed" in values:
         fitting(values["seed"], Seed, "seed")
     kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]

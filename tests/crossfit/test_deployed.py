@@ -18,7 +18,7 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
-from narrutils.models import frozen, reading
+from narrutils.models import frozen, reading, text
 from narrutils.models.learner import in_groups
 
 
@@ -56,11 +56,11 @@ def test_the_run_reads_its_test_split_by_itself(tmp_path):
 
 
 def test_batches_are_the_same_whole_in_pieces_and_in_another_order(monkeypatch):
-    assert PIECE % reading.BLOCK == LARGE_PART % reading.BLOCK == 0
-    monkeypatch.setattr(reading, "BLOCK", 6)
+    assert PIECE % text.BLOCK == LARGE_PART % text.BLOCK == 0
+    monkeypatch.setattr(text, "BLOCK", 6)
     lengths = TEST["First"].str.split().str.len().tolist()
     batches = lambda texts, lengths: [  # noqa: E731
-        texts.index[rows].tolist() for rows in reading._batches(texts, lengths, 4)
+        texts.index[rows].tolist() for rows in text.batches(texts, lengths, 4)
     ]
     whole = batches(TEST, lengths)
     assert sorted(uid for rows in whole for uid in rows) == list(TEST.index)

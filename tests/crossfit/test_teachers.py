@@ -39,6 +39,7 @@ POOL = POOL.assign(seen_folds=[[n % K] for n in range(2 * K)])
 def begun(folder, texts=TEXTS, labels=LABELS, folds=FOLDS):
     """A run folder with cases and folds."""
     run = Run(folder, "01_test")
+    run.write("schema.json", TOY.to_dict())
     train = texts.join(labels).assign(split="train")
     run.write("cases.parquet", pd.concat([train, TEST.assign(split="test")]))
     run.write("folds.parquet", folds.rename_axis("uid").reset_index())
