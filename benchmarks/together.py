@@ -135,7 +135,7 @@ def main() -> None:
     deployed = replace(Deployed.open(given.run), precision=given.precision)
     schema, texts = deployed.schema, made_texts(deployed.schema, given.rows)
     named = deployed.members if given.members is None else given.members
-    members = {name: [deployed.model_folder(name, k) for k in deployed.folds[name]] for name in named}
+    members = {name: deployed.siblings(name) for name in named}
     members = {n: f for n, f in members.items() if not (f[0] / "vocabulary.json").exists()}
     rows, told = {}, []
     for name, folders in members.items():

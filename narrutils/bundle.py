@@ -6,7 +6,8 @@ lists, and neither network nor an installed narrutils. The same run gives the sa
 narrative goes in, and no uid.
 
 Linear members run in the competition's public runtime, whose Python and packages are older than
-ours; `lacking` says what that lacks for other members.
+ours; `lacking` says what that lacks for other members. Exported to ONNX, encoders need neither torch
+nor transformers.
 """
 
 import ast
@@ -14,40 +15,54 @@ import importlib.metadata
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from narrutils.crossfit.deployed import ENSEMBLE, Deployed
+from narrutils.crossfit.stored import EXPORTED
 from narrutils.data.files import atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.data.store import base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
-#: What `load_model` imports for members that read with torch.
-NEURAL = ("narrutils.models.frozen", "narrutils.models.reading")
+#: What `load_model` imports for the members of each kind.
+READERS = {
+    "linear": ("narrutils.models.tfidf",),
+    "exported": ("narrutils.models.exported.reading",),
+    "neural": ("narrutils.models.frozen", "narrutils.models.reading"),
+}
+#: What only members that read with torch need of what the others import too.
+WITH_TORCH = ("narrutils.models.backbones",)
 #: What `predict` imports where several processes share the work, as none does there.
 ALONE = ("narrutils.workers", "narrutils.cluster")
 #: The competition's public runtime, by its lock file (drivendataorg/youth-mental-health-runtime).
 RUNTIME = "Python 3.10, torch 2.1.2, transformers 4.44.2, no peft"
 #: Model types that its transformers does not know, of those that this project names.
 NEWER = ("gemma3", "gemma3_text", "modernbert", "qwen3")
+#: How files of weights end, which hardly shrink.
+WEIGHTS = (".safetensors", EXPORTED)
 #: Earliest date that a zip file can hold: the same for every file of every archive.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> list[str]:
+def bundle(run: str | Path, out: str | Path, overwrite: bool = False, onnx: str = "") -> list[str]:
     """Write the archive of a run.
 
     Args:
         overwrite: whether a file may be replaced that is no such archive.
+        onnx: `float32` or `int8`: encoders are exported to ONNX with such weights, and read without torch.
+            What was found of the export is printed.
 
     Returns:
         What the competition's public runtime lacks for it, see `lacking`.
 
     Raises:
         InputError: the run has not run to its end, a hub model is not in the local hub cache, or
-            `out` is no zip file that can be written, or is there and is something else.
+            `out` is no zip file that can be written, or is there and is something else; or a member
+            cannot be exported, or its export reads otherwise.
     """
     out = Path(out)
     if out.is_dir() or out.suffix != ".zip":
@@ -55,11 +70,33 @@ def bundle(run: str | Path, out: str | Path, overwrite: bool = False) -> list[st
     if out.exists() and not overwrite and not _is_bundle(out):
         raise InputError(f"{out}: is there and is no such archive; name another file, or add --overwrite")
     deployed = Deployed.open(run)
-    files = contents(deployed)
-    with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
-        for name in sorted(files):
-            _add(archive, name, files[name])
-    return lacking(deployed)
+    with TemporaryDirectory() as room:
+        if onnx:
+            deployed = _exported(deployed, onnx, Path(room) / "run")
+        files = contents(deployed)
+        with atomic(out) as part, zipfile.ZipFile(part, "w") as archive:
+            for name in sorted(files):
+                _add(archive, name, files[name])
+        return lacking(deployed)
+
+
+def _exported(deployed: Deployed, weights: str, folder: Path) -> Deployed:
+    """The run with ONNX files in place of its encoders."""
+    from narrutils.crossfit.exported import export_run
+    from narrutils.report.say_export import lines
+
+    for path in deployed.folders:
+        check_contents(path)
+    export = export_run(deployed, weights, folder)
+    sizes = [megabytes(contents(each)) for each in (deployed, export.deployed)]
+    print("\n".join(lines(export, *sizes)), flush=True)
+    return export.deployed
+
+
+def megabytes(files: Mapping[str, Path | bytes]) -> float:
+    """Of the run folder's part of an archive."""
+    paths = [path for name, path in files.items() if name.startswith("run/")]
+    return sum(path.stat().st_size for path in paths) / 1e6
 
 
 def _is_bundle(path: Path) -> bool:
@@ -72,10 +109,12 @@ def _is_bundle(path: Path) -> bool:
 
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     """Name in the archive -> the file, or its content."""
-    linear = not any(map(is_neural, deployed.models))
-    without = (*ALONE, *(NEURAL if linear else ()))
+    kinds = set(map(kind, deployed.models))
+    others = [name for each, names in READERS.items() if each not in kinds for name in names]
+    neural = "neural" in kinds
+    without = (*ALONE, *others, *(() if neural else WITH_TORCH))
     modules = list(modules_behind("narrutils.predict", without=without).values())
-    files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, linear)}
+    files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, not neural)}
     files |= {f"narrutils/{path.relative_to(PACKAGE).as_posix()}": path for path in modules}
     for folder in deployed.folders:
         check_contents(folder)
@@ -88,22 +127,27 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     return files
 
 
-def is_neural(model: Path) -> bool:
-    """Whether the stored model of a folder reads with torch."""
-    return not (model / "vocabulary.json").exists()
+def kind(model: Path) -> str:
+    """How the stored model of a folder is read, a key of `READERS`; `neural` ones read with torch."""
+    if (model / "vocabulary.json").exists():
+        return "linear"
+    return "exported" if (model / EXPORTED).exists() else "neural"
 
 
 def lacking(deployed: Deployed) -> list[str]:
     """A line for each member that cannot run in the competition's public runtime, and why."""
     lines = []
     for member in deployed.members:
-        folders = [deployed.model_folder(member, fold) for fold in deployed.folds[member]]
-        if any(map(is_neural, folders)):
+        folders = deployed.siblings(member)
+        kinds = set(map(kind, folders))
+        if "exported" in kinds:
+            lines.append(f"{member} needs onnxruntime")
+        if "neural" in kinds:
             wants = [f"transformers {importlib.metadata.version('transformers')}"]
             wants += ["peft"] if any(folders[0].rglob("adapter_config.json")) else []
             bodies = [*folders[:1], *([deployed.base_folder(member)] if member in deployed.bases else [])]
-            kinds = {read_json(path)["model_type"] for body in bodies for path in body.rglob("config.json")}
-            wants += [f"the model type {kind}" for kind in sorted(kinds.intersection(NEWER))]
+            types = {read_json(path)["model_type"] for body in bodies for path in body.rglob("config.json")}
+            wants += [f"the model type {name}" for name in sorted(types.intersection(NEWER))]
             lines.append(f"{member} needs {', '.join(wants)}")
     return lines
 
@@ -132,7 +176,7 @@ def requirements(modules: list[Path], at_once: bool = False) -> bytes:
     """The distributions that these modules import, in the versions that are installed here.
 
     Args:
-        at_once: only those that are imported with the modules, as linear members need no others.
+        at_once: only those that are imported with the modules, as members without torch need no others.
     """
     owners = importlib.metadata.packages_distributions()
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules]
@@ -148,10 +192,10 @@ def _normal(name: str) -> str:
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
-    """One file, streamed; weights as they are, since they hardly shrink."""
+    """One file, streamed; weights as they are."""
     info = zipfile.ZipInfo(name, DATE)
     info.external_attr = 0o644 << 16
-    info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+    info.compress_type = zipfile.ZIP_STORED if name.endswith(WEIGHTS) else zipfile.ZIP_DEFLATED
     source = BytesIO(content) if isinstance(content, bytes) else content.open("rb")
     with source, archive.open(info, "w", force_zip64=True) as target:
         shutil.copyfileobj(source, target, 2**20)

@@ -47,18 +47,48 @@ RUN = _option("--run", required=True, metavar="DIR", help="the run folder, such 
     _option("--only", metavar="06", help="the one notebook to run"),
     _option("--force", action="store_true", help="run although nothing changed, trainings included"),
     _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
-)
+    _option("--seeds", type=int, metavar="N", help="run it under N seeds of its trainings: which gains are "
+            "larger than cases and seeds together could make?"),
+    _option("--vary", nargs="+", default=[], metavar="04", help="the notebooks whose seeds "
+            "differ with --seeds (default: all that train by one)"),
+)  # fmt: skip
 def _run(given: argparse.Namespace) -> int | None:
-    """Run a profile's notebooks in order, those that nothing changed for left out; then build the report."""
+    """Run a profile's notebooks in order, those that nothing changed for left out; then build the report.
+    With --seeds, further runs NAME_seed1 … lie beside it, in which only what a seed decides runs again."""
     from narrutils.pipeline.profiles import load_profile
-    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
 
+    if given.seeds is not None or given.vary:
+        return _run_seeds(given)
     profile = load_profile(given.params, _overrides(given))
     choice = {"start": given.start, "only": given.only, "force": given.force, "outputs": _outputs(given)}
+    return _started(profile, given, **choice)
+
+
+def _started(profile, given: argparse.Namespace, **choice) -> int | None:
+    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
+
     try:
         (dry_run if given.dry_run else run_profile)(profile, **choice)
     except RunFailed as failure:
         print(f"narrutils: {failure}", file=sys.stderr)
+        return failure.code
+
+
+def _run_seeds(given: argparse.Namespace) -> int | None:
+    from narrutils.pipeline.runner import RunFailed
+    from narrutils.pipeline.seeds import dry_run, plan_seeds, run_seeds
+
+    if given.seeds is None:
+        raise InputError("--vary goes with --seeds N")
+    if given.start or given.only or given.force:
+        raise InputError("--seeds takes whole runs; leave out --from, --only and --force")
+    plan = plan_seeds(given.params, given.seeds, given.vary, _overrides(given), _outputs(given))
+    if given.dry_run:
+        return dry_run(plan)
+    try:
+        run_seeds(plan)
+    except RunFailed as failure:
+        print(f"narrutils: {failure}\n  or start the same seeds again: they go on here", file=sys.stderr)
         return failure.code
 
 
@@ -83,6 +113,21 @@ def _cycle(given: argparse.Namespace) -> int | None:
     except RunFailed as failure:
         print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
         return failure.code
+
+
+@_command(
+    "teach one fast model what the ensemble of a finished run reads",
+    RUN,
+    *ON_PROFILE,
+    _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
+)
+def _distill(given: argparse.Namespace) -> int | None:
+    """Start params/fast.yaml with the cases and folds of a finished run, whose ensemble teaches, as the run
+    NAME_fast beside it. The result is a run folder like any other, which `predict` and `bundle` take."""
+    from narrutils.pipeline.distill import fast_profile
+
+    profile = fast_profile(given.run, _overrides(given))
+    return _started(profile, given, outputs=given.outputs or Path(given.run).resolve().parent)
 
 
 @_command(
@@ -197,15 +242,19 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
+    _option("--onnx", default="", choices=["float32", "int8"], help="export encoders to ONNX Runtime, which "
+            "reads without torch: float32 gives the same codes, int8 is a quarter of the size and has "
+            "thresholds of its own"),
     OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:
     """Put a finished run's models and the code that reads them into one zip file with main.py
     at its root. Unpacked, `python main.py` reads data/test_features.csv (and, if it is there,
-    data/submission_format.csv) and writes submission.csv, without network or narrutils installed."""
+    data/submission_format.csv) and writes submission.csv, without network or narrutils installed.
+    With --onnx the export is first held against the run, and refused where its codes differ."""
     from narrutils.bundle import RUNTIME, bundle
 
-    lacking = bundle(given.run, given.out, given.overwrite)
+    lacking = bundle(given.run, given.out, given.overwrite, given.onnx)
     print(f"{given.out}: {Path(given.out).stat().st_size / 1e6:.1f} MB")
     if lacking:
         print(f"the competition's public runtime ({RUNTIME}) cannot run it: {'; '.join(lacking)}")

@@ -129,6 +129,19 @@ def deployed_run(tmp_path_factory, tiny_bert, tiny_gemma_folder):
 
 
 @pytest.fixture(scope="session")
+def refit_run(tmp_path_factory, tiny_bert, tiny_gemma_folder):
+    """A finished run of two models with a refit and one without; only read."""
+    import deployments
+
+    kinds, folder = (
+        deployments.learners(tiny_bert, tiny_gemma_folder),
+        tmp_path_factory.mktemp("runs") / "refit",
+    )
+    members = {name: kinds[name] for name in ("tfidf", "frozen", "encoder")}
+    return deployments.finished_run(folder, members, refits=["tfidf", "encoder"])
+
+
+@pytest.fixture(scope="session")
 def tfidf_run(tmp_path_factory):
     """A finished run of TF-IDF models alone; only read."""
     import deployments

@@ -1,5 +1,6 @@
 """A finished run of toy models, as notebooks leave one: what `predict` and `bundle` read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -61,8 +62,12 @@ def siblings(learner: NeuralLearner, folder: Path, folds: int = 3) -> list[Path]
     return made
 
 
-def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
-    """A run folder with cross-fitted models, the ensemble of equal weights, and its submission."""
+def finished_run(folder, models: dict, test: pd.DataFrame = TEST, refits: Iterable[str] = ()) -> Run:
+    """A run folder with cross-fitted models, the ensemble of equal weights, and its submission.
+
+    Args:
+        refits: names of the models that have a refit.
+    """
     run = Run(folder, "06_test")
     run.write("schema.json", TOY.to_dict())
     run.write(
@@ -72,7 +77,8 @@ def finished_run(folder, models: dict, test: pd.DataFrame = TEST) -> Run:
     read = {}
     for name, learner in models.items():
         model = CrossFit(Study(run, TOY, TEXTS, FOLDS, test), name, learner)
-        model.fit(given_labels(model.study, labels=LABELS)).publish(name)
+        given = given_labels(model.study, labels=LABELS)
+        (model.fit(given).fit_all(given) if name in refits else model.fit(given)).publish(name)
         read[name] = model
     weights = {name: 1 / len(read) for name in read}
     found, tested = (

@@ -113,6 +113,18 @@ def test_no_text_and_no_uid_goes_in(deployed_run, tmp_path):
     assert "run/models/adapters/fold2/body/adapter_model.safetensors" in names
 
 
+def test_of_a_member_with_a_refit_nothing_else_goes_in(refit_run, tmp_path):
+    bundle(refit_run.folder, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        models = {
+            tuple(name.split("/")[2:4]) for name in archive.namelist() if name.startswith("run/models/")
+        }
+    assert {name for name in models if name[0] in ("tfidf", "encoder")} == {
+        ("tfidf", "about.json"), ("tfidf", "all"), ("encoder", "about.json"), ("encoder", "all"),
+    }  # fmt: skip
+    assert {f"fold{k}" for k in range(3)} == {at for name, at in models if name == "frozen"} - {"about.json"}
+
+
 def told(archive, name):
     with zipfile.ZipFile(archive) as file:
         return file.read(name).decode()
@@ -136,7 +148,7 @@ def test_linear_members_need_neither_torch_nor_the_code_that_wants_it(tfidf_run,
 def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_path):
     lines = bundle(deployed_run.folder, tmp_path / "a.zip")
     deployed = Deployed.open(deployed_run.folder)
-    neural = [m for m in deployed.members if module.is_neural(deployed.model_folder(m, deployed.folds[m][0]))]
+    neural = [m for m in deployed.members if module.kind(deployed.siblings(m)[0]) == "neural"]
     assert [line.split()[0] for line in lines] == neural and 0 < len(neural) < len(deployed.members)
     assert all("transformers" in line for line in lines)
     assert ["peft" in line for line in lines] == [name in ("adapters", "top") for name in neural]

@@ -45,6 +45,19 @@ def test_the_runs_own_test_split_is_coded_as_the_run_coded_it(deployed_run, tmp_
     )
 
 
+def test_what_a_refit_read_of_the_test_is_what_predict_reads(refit_run, tmp_path):
+    """Its own test split, to the byte of the submission; the fold models may be gone."""
+    folder = shutil.copytree(refit_run.folder, tmp_path / "run")
+    for name in ("tfidf", "encoder"):
+        for k in range(3):
+            shutil.rmtree(folder / f"models/{name}/fold{k}")
+    _, outputs = run_on(Run(folder), tmp_path)
+    assert outputs.codes.read_bytes() == refit_run.path("submission.csv").read_bytes()
+    read = Deployed.open(folder).read(TEST)
+    whole = refit_run.read_probabilities("predictions/ensemble_test.parquet", TOY, TEST.index)
+    pd.testing.assert_frame_equal(read, whole, check_names=False, check_exact=True)
+
+
 def test_probabilities_are_the_runs_calibrated(deployed_run, tmp_path):
     counts, outputs = run_on(deployed_run, tmp_path, probabilities=tmp_path / "p.parquet")
     found = pd.read_parquet(outputs.probabilities).set_index("uid")

@@ -1,8 +1,8 @@
 """The deployed ensemble: what a finished run knows about narratives that it never saw.
 
-A run folder is enough. Every fold model of every member reads a case, and what several have
-in common is loaded and computed once; the folds are averaged, the members blended, and the
-run's thresholds make codes of the probabilities.
+A run folder is enough. Every fold model of every member reads a case, or its refit alone where it
+has one, and what several have in common is loaded and computed once; the folds are averaged, the
+members blended, and the run's thresholds make codes of the probabilities.
 Codes come from the probabilities as the run scored them; calibrated, they say how far a
 code can be trusted.
 """
@@ -15,8 +15,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from narrutils.crossfit.stored import free, load_models, words_known
+from narrutils.crossfit.stored import EXPORTED, free, load_models, words_known
 from narrutils.data.files import CONTENTS, read_json
+from narrutils.data.folds import HeldOut
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
@@ -47,8 +48,9 @@ class Deployed:
     best given many cases.
 
     Attributes:
+        schema: of what is coded: the run's without auxiliary variables, which the models read as well.
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
-        folds: model -> its folds.
+        read_by: model -> its models that read new cases, by what they left out.
         bases: model -> name of its frozen base under `models/base/`; those without one left out.
         precision: in which the neural models read; each in the one of its training if empty.
         sharers: processes that share the memory, this one among them.
@@ -57,7 +59,7 @@ class Deployed:
     run: Run
     schema: Schema
     made: Mapping
-    folds: dict[str, list[int]]
+    read_by: dict[str, list[HeldOut]]
     bases: dict[str, str]
     precision: str = ""
     sharers: int = 1
@@ -78,15 +80,20 @@ class Deployed:
         if not run.folder.is_dir():
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
         check_whole(run, finished=True)
-        schema = Schema.from_dict(run.read(SCHEMA))
+        return cls.of(run, precision, sharers)
+
+    @classmethod
+    def of(cls, run: Run, precision: str = "", sharers: int = 1) -> "Deployed":
+        """The same of a run that may be under way, once `ensemble.json` is written."""
+        schema = run.schema.scored
         made = run.read(ENSEMBLE)
-        abouts = {name: StoredModel(run, name).about for name in made["members"]}
-        for name, about in abouts.items():
-            if not {"folds", "base"} <= set(about):
-                raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
-        folds = {name: about["folds"] for name, about in abouts.items()}
-        bases = {name: about["base"] for name, about in abouts.items() if about["base"]}
-        deployed = cls(run, schema, made, folds, bases, resolved(precision) if precision else "", sharers)
+        models = {name: StoredModel(run, name) for name in made["members"]}
+        for name, model in models.items():
+            if not {"folds", "base"} <= set(model.about):
+                raise InputError(f"{run.folder}: {name} is of an earlier version; run its notebooks again")
+        read_by = {name: model.deployed for name, model in models.items()}
+        bases = {name: base for name, model in models.items() if (base := model.about["base"])}
+        deployed = cls(run, schema, made, read_by, bases, resolved(precision) if precision else "", sharers)
         for path in deployed.models:
             if not path.is_dir():
                 raise InputError(f"{path} is missing; run the notebooks of its run to the end")
@@ -98,18 +105,16 @@ class Deployed:
 
     @property
     def models(self) -> list[Path]:
-        """The folders of all fold models."""
-        return [folder for name in self.members for folder in self._siblings(name)]
+        """The folders of all models that read."""
+        return [folder for name in self.members for folder in self.siblings(name)]
 
-    def _siblings(self, member: str) -> list[Path]:
-        return [self.model_folder(member, fold) for fold in self.folds[member]]
-
-    def model_folder(self, member: str, fold: int) -> Path:
-        return StoredModel(self.run, member).path((fold,))
+    def siblings(self, member: str) -> list[Path]:
+        """The folders of a member's models that read."""
+        return [StoredModel(self.run, member).path(held_out) for held_out in self.read_by[member]]
 
     @property
     def folders(self) -> list[Path]:
-        """Those of all fold models and of the bases that they stand on."""
+        """Those of all models that read and of the bases that they stand on."""
         return [*self.models, *{self.base_folder(name): None for name in self.bases}]
 
     @property
@@ -137,7 +142,7 @@ class Deployed:
             found += self._read_batch(batch, texts, after)
         readings = {}
         for name in self.members:
-            parts = [found.pop(0) for _ in self.folds[name]]
+            parts = [found.pop(0) for _ in self.read_by[name]]
             readings[name] = sum(parts) / len(parts)
         return combine(self.schema, readings, self.made)
 
@@ -156,7 +161,7 @@ class Deployed:
                 free()
 
     def _loaded(self, folders: list[Path]) -> list[Model]:
-        models = self._kept or load_models(folders, self.schema, self.precision)
+        models = self._kept or load_models(folders, self.run.schema, self.precision)
         if self.all_fit:
             self._kept = models
         return models
@@ -193,7 +198,7 @@ class Deployed:
     @cached_property
     def known(self) -> frozenset[str] | None:
         """Words of the vocabulary by which the run's words were known; None without."""
-        return words_known(self.model_folder(name, 0) for name in self.members)
+        return words_known(self.siblings(name)[0] for name in self.members)
 
     @property
     def needs_hub(self) -> bool:
@@ -215,13 +220,13 @@ class Deployed:
         held: list[str] = []  # members of the last list
         for name in self.members:
             if held and self._fit([*held, name]):
-                batches[-1] += self._siblings(name)
+                batches[-1] += self.siblings(name)
                 held.append(name)
             elif self._fit([name]):
-                batches.append(self._siblings(name))
+                batches.append(self.siblings(name))
                 held = [name]
             else:
-                batches += [[folder] for folder in self._siblings(name)]
+                batches += [[folder] for folder in self.siblings(name)]
                 held = []
         return batches
 
@@ -236,7 +241,7 @@ class Deployed:
             return False  # how large they are is not known here, and they are large
         wider = 2 if self.precision == "float32" else 1  # than a base that is stored in 16 bits
         *others, largest = sorted([0, *map(_bytes, bases)])
-        own = [_bytes(folder) for name in members for folder in self._siblings(name)]
+        own = [_bytes(folder) for name in members for folder in self.siblings(name)]
         return (
             sum([*own, *others]) * wider
             <= (_free_bytes(bool(self.precisions)) / self.sharers - largest * wider) / 2
@@ -261,7 +266,8 @@ def _on_hub(base: Path) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    weights = [*folder.rglob("*.safetensors"), *folder.rglob(EXPORTED)]
+    return sum(path.stat().st_size for path in weights)
 
 
 def _free_bytes(neural: bool) -> float:

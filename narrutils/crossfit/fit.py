@@ -1,8 +1,8 @@
 """One model, trained once for each set of held-out folds.
 
 `CrossFit` gives every notebook the same three tables of a model: out-of-fold
-predictions, test predictions (the mean of the fold models), and soft labels of
-what the model may teach. What it trains is a `models.learner.Learner`.
+predictions, test predictions (the mean of the fold models, or what a refit reads), and
+soft labels of what the model may teach. What it trains is a `models.learner.Learner`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,17 @@ import pandas as pd
 from narrutils.crossfit.attempts import train_and_read
 from narrutils.crossfit.side_by_side import at_once, for_each
 from narrutils.data.files import digest, write_json
-from narrutils.data.folds import PLAIN, HeldOut, allowed, folder_name, learns_from, pairs, singles, stack
+from narrutils.data.folds import (
+    PLAIN,
+    REFIT,
+    HeldOut,
+    allowed,
+    folder_name,
+    learns_from,
+    pairs,
+    singles,
+    stack,
+)
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
 from narrutils.data.store import StoredModel, base_folder
@@ -34,12 +44,14 @@ class CrossFit:
         pool: kept generated rows with `seen_folds`, to be soft-labelled; none unless given.
         learner_of: the learner of a model with these held-out folds, where it is not the same for
             all: it may start from weights that were pretrained on what this model may see.
+        teaches: whether its models read the pool, so that they can label it; false where nobody asks.
         at_once: trainings that run side by side, each in a process of its own with its share of the
             cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
 
     Attributes:
         optimistic: whether something that the models learned from crossed the folds, so that their
             scores flatter; known once they were fitted.
+        refit: whether one model of all official rows reads new cases; known once it was fitted.
     """
 
     study: Study
@@ -48,7 +60,9 @@ class CrossFit:
     pool: pd.DataFrame = field(default_factory=lambda: NO_POOL)
     learner_of: Callable[[HeldOut], Learner] | None = None
     at_once: int = 1
+    teaches: bool = True
     optimistic: bool = field(default=False, init=False)
+    refit: bool = field(default=False, init=False)
 
     @property
     def stored(self) -> StoredModel:
@@ -79,12 +93,22 @@ class CrossFit:
         """Train the nested teachers, which leave two folds out; only their readings are kept."""
         return self.fit(phases_of, pairs(self.folds))
 
+    def fit_all(self, phases_of: Callable[[HeldOut], list[Phase]]):
+        """Train the refit, which learns from all official rows and reads new cases in place of the others.
+
+        It has no honest score of its own: scores, thresholds and weights stay those of the fold models.
+        """
+        self.refit = True
+        return self.fit(phases_of, [REFIT])
+
     def out_of_fold(self) -> pd.DataFrame:
         """Each official row read by the one model that left its fold out; in training order."""
         return out_of_fold(self.stored, self.schema, self.folds).loc[self.study.train.index]
 
     def on_test(self) -> pd.DataFrame:
-        """Mean of the fold models' probabilities on the test rows."""
+        """The refit's probabilities on the test rows; without one the mean of the fold models'."""
+        if self.refit:
+            return self._read(REFIT).loc[self.study.test.index]
         parts = [self.fold_on_test(fold) for (fold,) in singles(self.folds)]
         return sum(parts) / len(parts)
 
@@ -116,7 +140,8 @@ class CrossFit:
         self.stored.write_predictions("oof", self.out_of_fold(), self.schema)
         self.stored.write_predictions("test", self.on_test(), self.schema)
         about = {"model": self.name, "step": title, "stage": run.stage, "order": order}
-        about |= {"folds": [fold for (fold,) in singles(self.folds)], "base": self.learner.base}
+        about |= {"folds": [fold for (fold,) in singles(self.folds)], "refit": self.refit}
+        about |= {"base": self.learner.base}
         self.stored.write_about(about | {"optimistic": self.optimistic, "instead": instead})
         if self.learner.base:
             key = digest(self.learner.config()["weights"], source_digest("narrutils.models.classifier"))
@@ -158,18 +183,21 @@ class CrossFit:
             about["phases"] = [{"rows": len(p.texts), "epochs": p.epochs, "soft": p.soft} for p in phases]
             about |= {"history": trained.model.history, "attempts": trained.attempts}
             write_json(part / "training.json", about)
-            if len(held_out) == 1:  # a nested teacher's readings are all that is asked of it
+            if len(held_out) < 2:  # a nested teacher's readings are all that is asked of it
                 trained.model.save(part)
 
         self.study.run.write_folder(self.stored.fold(held_out), key, make)
 
     def _reads(self, held_out: HeldOut) -> pd.DataFrame:
-        """What this model reads: its held-out rows; for a scored model, test and allowed pool too."""
+        """What this model reads: its held-out rows and allowed pool; but a nested teacher, the test too.
+
+        A refit reads the test alone: there is nothing else that it did not learn from.
+        """
         train = self.study.train
         parts = [train[self.folds.loc[train.index].isin(held_out).to_numpy()]]
-        if len(held_out) == 1:
+        if len(held_out) < 2:
             parts.append(self.study.test)
-        if len(self.pool):
+        if self.teaches and len(self.pool) and held_out != REFIT:
             parts.append(allowed(self.pool, held_out))
         return pd.concat([p[self.schema.text_columns] for p in parts])
 

@@ -21,7 +21,7 @@ from narrutils.crossfit.phases import (
     official_phase,
     together,
 )
-from narrutils.data.folds import PLAIN, HeldOut, allowed, for_fold, stack
+from narrutils.data.folds import PLAIN, HeldOut, allowed, for_fold, stack, told_as
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
@@ -36,7 +36,9 @@ class SoftLabels:
 
     Row (u, k) is what the model tested on fold k may be told of u: for an official
     row by a teacher that learned from neither k nor u's own fold, for a generated
-    row by a teacher that did not learn from k. `nested` is the model whose nested
+    row by a teacher that did not learn from k. Row (u, −1) is for a refit: an official row is
+    still read by a teacher that left its own fold out; of generated ones see
+    `Teachers.pool_soft_labels`. `nested` is the model whose nested
     teachers read the official rows, and the pool with them. They are `optimistic` where a
     teacher learned from the fold that it reads for. Stored are the readings as
     they are; whoever learns from them is told them at `temperature`, see `soften`.
@@ -49,7 +51,7 @@ class SoftLabels:
     optimistic: bool = False
 
     def told(self, schema: Schema, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """What the model tested on a fold learns of official and of generated rows, indexed by uid."""
+        """What the model tested on a fold, or a refit, learns of official and generated rows, by uid."""
         official, pool = (
             soften(schema, for_fold(t, fold), self.temperature) for t in (self.official, self.pool)
         )
@@ -140,8 +142,7 @@ def two_phases(
         return hard
 
     def phases_of(held_out: HeldOut) -> list[Phase]:
-        (fold,) = held_out
-        known, made = teacher.told(study.schema, fold)
+        known, made = teacher.told(study.schema, told_as(held_out))
         soft = official_phase(study.train, known, study.folds, held_out, epochs[0], soft=True)
         if not pool.empty:
             rows = draw_rows(pool, study.schema, held_out, soft_rows)
@@ -172,11 +173,11 @@ def next_teacher(
             teacher, pool=student.pool_soft_labels(), optimistic=teacher.optimistic or student.optimistic
         )
     if nested:
-        student.fit_pairs(_nested_phases(student.study, teacher, pool, epochs))
+        student.fit_pairs(nested_phases(student.study, teacher, pool, epochs))
     return replace(soft_labels_of(student, nested), temperature=teacher.temperature)
 
 
-def _nested_phases(study: Study, teacher: SoftLabels, pool: pd.DataFrame, epochs: tuple[int, int]) -> Phases:
+def nested_phases(study: Study, teacher: SoftLabels, pool: pd.DataFrame, epochs: tuple[int, int]) -> Phases:
     """What a student's nested teachers learn from.
 
     First the generated rows, as the former teacher that left out the same two folds read

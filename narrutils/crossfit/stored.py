@@ -1,6 +1,6 @@
 """Stored models of a run folder, of either kind, read back one at a time or several over one base.
 
-What a folder holds decides how it is read. torch is imported for neural models alone.
+What a folder holds decides how it is read. torch is imported for neural models alone, and not for exported ones.
 """
 
 import gc
@@ -12,6 +12,9 @@ from narrutils.data.files import check_contents, read_json
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 from narrutils.models.learner import Model
+
+#: Only an exported model has it; as `models.exported.reading` calls it.
+EXPORTED = "model.onnx"
 
 
 def load_models(folders: Iterable[Path], schema: Schema, precision: str = "") -> list[Model]:
@@ -45,6 +48,10 @@ def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict |
             from narrutils.models.tfidf import TfidfModel
 
             return TfidfModel.load(folder, schema)
+        if (folder / EXPORTED).exists():
+            from narrutils.models.exported.reading import OnnxModel
+
+            return OnnxModel.load(folder, schema)
         if (folder / "frozen.json").exists():
             from narrutils.models.frozen import FrozenModel
 

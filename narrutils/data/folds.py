@@ -3,7 +3,8 @@
 The rule: a model tested on fold k learns from nothing that learned from fold k's
 text or labels. A model is therefore named by its `held_out` folds: `(k,)` for the
 model that is scored on fold k, and `(j, k)` for a teacher that reads fold j on
-behalf of model k (and fold k on behalf of model j).
+behalf of model k (and fold k on behalf of model j). `()` is a refit, which learned from
+all official rows: it reads new cases alone, and its score is that of the models `(k,)`.
 """
 
 from itertools import combinations
@@ -15,16 +16,17 @@ from narrutils.data.schema import Schema
 from narrutils.errors import InputError
 
 HeldOut = tuple[int, ...]
+REFIT: HeldOut = ()
 
 
 def draw_folds(
     schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int, clusters: pd.Series | None = None
 ) -> pd.Series:
-    """A fold in 0..n_folds − 1 for every case, stratified over all variables at once.
+    """A fold in 0..n_folds − 1 for every case, stratified over all scored variables at once.
 
-    On the one-hot target matrix, so that categorical variables count class by class, and a missing
-    label as a class of its own: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), or,
-    where cases belong together, `_draw_sets`.
+    An auxiliary variable has no say, so that to add one moves no case. On the one-hot target matrix, so
+    that categorical variables count class by class, and a missing label as a class of its own: iterative
+    stratification (Sechidis, Tsoumakas and Vlahavas 2011), or, where cases belong together, `_draw_sets`.
 
     Args:
         clusters: number of the set of cases that each case stays in one fold with; None: it stays alone.
@@ -34,7 +36,7 @@ def draw_folds(
     """
     if len(labels) < n_folds:
         raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
-    states = _states(schema, labels)
+    states = _states(schema.scored, labels)
     if clusters is not None and clusters.loc[labels.index].duplicated().any():
         folds = _draw_sets(states, pd.factorize(clusters.loc[labels.index])[0], n_folds, seed)
         return pd.Series(folds, index=labels.index, name="fold")
@@ -104,12 +106,18 @@ def allowed(rows: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
     return rows[np.array(clean, dtype=bool)]
 
 
-PLAIN = -1  # held_out_fold of the plain out-of-fold version, which people read
+PLAIN = -1  # held_out_fold of the plain out-of-fold version: for people, and for a refit
 
 
 def folder_name(held_out: HeldOut) -> str:
-    """`fold2` for a scored model, `pair0_2` for a nested teacher."""
-    return ("fold" if len(held_out) == 1 else "pair") + "_".join(map(str, held_out))
+    """`fold2` for a scored model, `pair0_2` for a nested teacher, `all` for a refit."""
+    return {0: "all", 1: "fold"}.get(len(held_out), "pair") + "_".join(map(str, held_out))
+
+
+def told_as(held_out: HeldOut) -> int:
+    """The `held_out_fold` under which labels lie that a scored model, or a refit, may learn from."""
+    (fold,) = held_out or (PLAIN,)
+    return fold
 
 
 def stack(tables: dict[int, pd.DataFrame]) -> pd.DataFrame:

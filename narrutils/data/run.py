@@ -18,8 +18,9 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid, read_table, row_groups, table_writer, write_table
 from narrutils.errors import InputError
 
+UNLABELLED = "unlabelled.parquet"  # further narratives; see `data.unlabelled`
 #: Folders and files that hold narrative text, or columns that may say who a case is of.
-PRIVATE = ("cases.parquet", "groups.parquet", "generated/")
+PRIVATE = ("cases.parquet", "groups.parquet", UNLABELLED, "generated/")
 
 
 class Run:
@@ -101,6 +102,11 @@ class Run:
             table = by_uid(table, uids, name)
         return schema.check_probabilities(table)
 
+    @property
+    def schema(self) -> Schema:
+        """The task, auxiliary variables and all: what the models of the run read."""
+        return Schema.from_dict(self.read("schema.json"))
+
     def record(self) -> dict:
         """The content of `run.json`, or an empty record."""
         return {"stages": {}} | (self.read("run.json") if self.has("run.json") else {})
@@ -125,14 +131,8 @@ class Run:
         return cases if split is None else cases[cases["split"] == split]
 
     def labels(self, schema: Schema, split: str = "train") -> pd.DataFrame | None:
-        """Given codes of a split, indexed by uid; None where the split came without labels.
-
-        Integers where every label is given; else nullable ones (`Int64`), null where there is none.
-        """
-        given = self.cases(split)[schema.names]
-        if given.isna().all(axis=None):
-            return None
-        return given.astype("Int64") if given.isna().any(axis=None) else given.astype(int)
+        """Codes given in a split, indexed by uid, as of `Schema.given`; None where it came without labels."""
+        return schema.given(self.cases(split))
 
     def truth(self) -> pd.DataFrame | None:
         """True codes of all cases, where they are known; for evaluation only, never for training."""
@@ -175,6 +175,12 @@ class Run:
         tables = [read_table(f) for f in files] or [pd.DataFrame(columns=columns).astype({"kept": bool})]
         rows = pd.concat(tables).set_index("uid")
         return rows[rows["kept"]] if kept else rows
+
+    def unlabelled(self, schema: Schema) -> pd.DataFrame:
+        """Further narratives with `seen_folds`, indexed by uid; none where none were given."""
+        if not self.has(UNLABELLED):
+            return pd.DataFrame({name: [] for name in (*schema.text_columns, "seen_folds")}, dtype=object)
+        return self.read(UNLABELLED).set_index("uid")
 
     def take_pools(self, other: "Run") -> list[str]:
         """Copy the pools of another run, which this one goes on from; their names."""

@@ -35,6 +35,11 @@ def has_ended(run: Run, stage: str) -> bool:
     return bool(record["parts"]) and all(run.has(n) for n in (*record["files"], f"{stage}.ipynb"))
 
 
+def of_profile(run: Run) -> list[str]:
+    """The stages of the profile that a run was made with, in order, run or not; none without `run.json`."""
+    return sorted(run.record().get("parameters", {}))
+
+
 def unfinished(run: Run, stages: Sequence[str]) -> str:
     """The first stage that did not end, or ended before an earlier one wrote something else; "" if none."""
     for n, stage in enumerate(stages):

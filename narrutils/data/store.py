@@ -1,7 +1,8 @@
 """Where a model of a run lies, and what it read: the one place that spells these paths.
 
 `models/<name>/fold<k>/` holds the model that left fold k out and its readings, `pair<j>_<k>/` the
-readings of a nested teacher that left two out, `about.json` what the ladder says of the model.
+readings of a nested teacher that left two out, `all/` a refit that left out none, `about.json` what the
+ladder says of the model.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from narrutils.data.files import read_json
-from narrutils.data.folds import HeldOut, folder_name
+from narrutils.data.folds import REFIT, HeldOut, folder_name
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
@@ -56,13 +57,23 @@ class StoredModel:
 
     @property
     def about(self) -> dict:
-        """What was published with it: `model`, `step`, `stage`, `order`, `folds`, `base`, `optimistic`,
-        `instead`.
+        """What was published with it: `model`, `step`, `stage`, `order`, `folds`, `refit` (older ones lack
+        it), `base`, `optimistic`, `instead`.
 
         Raises:
             InputError: the model was not published.
         """
         return self.run.read(self.about_name)
+
+    @property
+    def has_refit(self) -> bool:
+        """Whether it was published with a refit, which reads new cases."""
+        return self.about_file.exists() and self.about.get("refit", False)
+
+    @property
+    def deployed(self) -> list[HeldOut]:
+        """The models of a published one that read new cases: the refit alone, or every fold's."""
+        return [REFIT] if self.has_refit else [(fold,) for fold in self.about["folds"]]
 
     def write_about(self, about: dict) -> None:
         self.run.write(self.about_name, about)

@@ -1,6 +1,6 @@
-"""What every notebook of a run works on: the task, its cases, given labels, folds and generated rows."""
+"""What every notebook of a run works on: the task, its cases, given labels, folds and rows to soft-label."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
 
-#: Columns that every generated row has, for a study without any.
+#: Columns that every row of a pool has, for a study without any.
 NO_POOL = pd.DataFrame({"seen_folds": []})
 
 
@@ -18,12 +18,14 @@ class Study:
 
     Attributes:
         run: where models and predictions go.
+        schema: the task; of `scored` without its auxiliary variables.
         train: text columns of the official training rows, indexed by uid.
         folds: fold of each training row.
         test: text columns of the test rows.
         labels: given codes of the training rows; the only ones that anything learns from.
         test_labels: given codes of the test rows; None where they are not known.
-        pool: kept generated rows with `seen_folds`.
+        pool: what teachers label: kept generated rows and further narratives that nobody coded, with
+            `seen_folds`. A further narrative is of no `pool`.
         threshold_search: how every model's thresholds are searched, a name of `thresholds.SEARCHES`.
     """
 
@@ -51,9 +53,21 @@ class Study:
         """
         if run.stage is None:
             check_whole(run)
-        schema = Schema.from_dict(run.read("schema.json"))
+        schema = run.schema
         train, test = (run.cases(split)[schema.text_columns] for split in ("train", "test"))
         labels = (run.labels(schema), run.labels(schema, "test"))
         ways = [values.get("threshold_search") for values in run.record().get("parameters", {}).values()]
         way = threshold_search or next(filter(None, ways), cls.threshold_search)
-        return cls(run, schema, train, run.folds(), test, *labels, run.pools(schema), way)
+        pool, more = run.pools(schema), run.unlabelled(schema)
+        pool = pd.concat([pool, more]) if len(more) else pool
+        return cls(run, schema, train, run.folds(), test, *labels, pool, way)
+
+    @property
+    def scored(self) -> "Study":
+        """The study without auxiliary variables: of what is scored, coded and found; itself without any."""
+        schema = self.schema.scored
+        if schema is self.schema:
+            return self
+        kinds = (self.labels, self.test_labels)
+        labels, test_labels = (None if codes is None else schema.given(codes) for codes in kinds)
+        return replace(self, schema=schema, labels=labels, test_labels=test_labels)

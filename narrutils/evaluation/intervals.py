@@ -2,8 +2,8 @@
 
 Percentile bootstrap (Efron 1979): cases are drawn with replacement and the whole
 metric is computed anew on each draw. The intervals speak of the sampling of
-cases, not of training seeds. Only cases with a label are drawn, and a variable of
-which a draw holds no label is left out of that draw's mean.
+cases; `seeds` adds what the seeds of trainings do. Only cases with a label are
+drawn, and a variable of which a draw holds no label is left out of that draw's mean.
 
 Draws are made a block at a time, so that memory does not grow with the cases.
 """
@@ -92,10 +92,11 @@ def draw(several: Sequence[Counts], seed: int = 0) -> list[np.ndarray]:
     return [counts.drawn[seed] for counts in several]
 
 
-def score_interval(counts: Counts) -> Interval:
-    """Average F1 with its interval."""
-    (samples,) = draw([counts])
-    return _interval(counts.average_f1, mean_score(samples))
+def score_interval(counts: Counts | Sequence[Counts]) -> Interval:
+    """Average F1 with its interval; of several readings of the same cases, the mean of theirs."""
+    several = _several(counts)
+    draw(several)
+    return _interval(_mean(several), _means(several))
 
 
 def variable_intervals(counts: Counts) -> list[Interval]:

@@ -43,6 +43,7 @@ class Step:
         way: how thresholds are searched.
         by_fold: the test rows as each fold's model alone reads them; empty where it is not known.
         instead: of a round that was refused, the model that was kept in its place.
+        refit: whether a model of all official rows reads the test rows, or has a share in it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Step:
     way: Search = search
     by_fold: Mapping[int, pd.DataFrame] = field(default_factory=dict)
     instead: str = ""
+    refit: bool = False
     _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
@@ -82,6 +84,7 @@ def _read_step(study: Study, model: StoredModel) -> Step:
         way=search_named(study.threshold_search),
         by_fold={k: model.read((k,), schema, test.index) for k in about["folds"]},
         instead=about["instead"],
+        refit=model.has_refit,
     )
 
 
@@ -180,7 +183,7 @@ class Ladder:
 
         An out-of-fold row is read by one fold's model, a test row by the mean of them all. So `single`
         lets each fold's model, at that fold's thresholds, read the test rows alone, and takes the mean
-        of their scores; `averaging` is what averaging the models gains.
+        of their scores; `averaging` is what averaging the models gains, missing where a refit reads the test.
 
         Returns:
             A row a step, `gap`, `single` and `averaging` with their 95 % intervals; no row where the
@@ -196,6 +199,7 @@ class Ladder:
             row = {"step": step.name} | in_columns("gap", unpaired_gap(counts[TEST], counts[OOF]))
             if single:
                 row |= in_columns("single", unpaired_gap(single, counts[OOF]))
+            if single and not step.refit:
                 row |= in_columns("averaging", paired_gain(counts[TEST], single))
             rows.append(row)
         return in_table(rows, columns)

@@ -24,23 +24,18 @@ from narrutils.data.schema import Schema
 from narrutils.data.settings import restored
 from narrutils.models.bases import Shared
 from narrutils.models.classifier import Classifier, load_classifier, save_classifier
-from narrutils.models.learner import BLOCK, Model, in_groups
+from narrutils.models.learner import Model, in_groups
 from narrutils.models.lower import LowerStates, frozen_below, splits_cleanly, states_below
 from narrutils.models.precision import autocast, suited
 from narrutils.models.settings import Body, Lora, Reading
-from narrutils.models.text import encode, pad
+from narrutils.models.text import Cases, batches
 
 
-class Inputs:
-    """Cases, tokenised once and batched on demand.
+class Inputs(Cases):
+    """Cases, tokenised once and batched on demand, as tensors.
 
     Args:
-        texts: one column a narrative.
-        reading: its `max_tokens` is what a case has, or, read separately, each narrative.
         lower: the states of all cases, to be told in place of their token ids.
-
-    Raises:
-        InputError: what `encode` refuses.
     """
 
     def __init__(
@@ -50,45 +45,16 @@ class Inputs:
         reading: Reading,
         lower: LowerStates | None = None,
     ):
-        parts = [texts] if reading.inputs == "joined" else [texts[[name]] for name in texts]
-        settings = reading.max_tokens, reading.truncation, reading.repair_periods
-        columns = [encode(part, tokenizer, *settings) for part in parts]
-        self.cases = list(zip(*(column.ids for column in columns)))  # of each case, its rows of token ids
-        self.spans = columns[0].spans  # of each joined case, where its narratives stand
-        self.told = None if reading.inputs == "joined" else told(texts)
-        self.pad_id = tokenizer.pad_token_id
+        super().__init__(texts, tokenizer, reading)
         self.lower = lower
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each case's longest row."""
-        return [max(map(len, case)) for case in self.cases]
 
     def batch(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
         """What `Classifier.forward` takes, for the cases of these numbers."""
-        numbers = list(numbers)
-        padded = pad([row for n in numbers for row in self.cases[n]], self.pad_id)
-        if self.told is not None:
-            apart = {name: values.unflatten(0, (len(numbers), -1)) for name, values in padded.items()}
-            return apart | {"told": self.told[numbers]}
-        padded["parts"] = masks([self.spans[n] for n in numbers], padded["attention_mask"].shape[1])
-        if self.lower is not None:
-            padded["states"] = pad_sequence([self.lower.of(*self.cases[n]) for n in numbers], True)
-            del padded["input_ids"]
-        return padded
-
-
-def masks(spans: Sequence[Sequence[tuple[int, int]]], tokens: int) -> torch.Tensor:
-    """Which tokens each narrative of a case has, `[cases, narratives, tokens]` of 0 and 1."""
-    begin, end = torch.tensor(spans).unbind(-1)
-    place = torch.arange(tokens)
-    return ((place >= begin[..., None]) & (place < end[..., None])).long()
-
-
-def told(texts: pd.DataFrame) -> torch.Tensor:
-    """Which narratives have a say, `[cases, narratives]` of bool: those that are not empty, if any."""
-    filled = texts.apply(lambda column: column.str.strip() != "").to_numpy(dtype=bool)
-    return torch.tensor(filled | ~filled.any(axis=1, keepdims=True))
+        batch = {name: torch.from_numpy(values) for name, values in self.arrays(numbers).items()}
+        if self.lower is not None and self.told is None:
+            batch["states"] = pad_sequence([self.lower.of(*self.cases[n]) for n in numbers], True)
+            del batch["input_ids"]
+        return batch
 
 
 @torch.inference_mode()
@@ -184,23 +150,13 @@ def read(
     classifier.eval()
     device = next(classifier.head.parameters()).device
     size = reading.batch_size * 2  # no gradients are kept, so twice the batch fits
-    for rows in _batches(texts, inputs.lengths, size):
+    for rows in batches(texts, inputs.lengths, size):
         if wanted is not None and not wanted(rows):
             continue
         batch = {k: v.to(device) for k, v in inputs.batch(rows).items()}
         with autocast(reading.precision, classifier.body.config, device.type):
             found = what(**batch)
         yield rows, found
-
-
-def _batches(texts: pd.DataFrame, lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Row numbers in batches of like length; among rows of one length the texts themselves decide."""
-    told = list(texts.itertuples(index=False, name=None))
-    for first in range(0, len(told), BLOCK):
-        rows = range(first, min(first + BLOCK, len(told)))
-        order = sorted(rows, key=lambda n: (lengths[n], told[n]))
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
 
 
 @dataclass

@@ -2,19 +2,25 @@
 
 A case is `start + LE + separator + CME + end`. The end token is always the last
 real token, however long the case: the author's truncation cut it off and then
-pooled whatever stood last.
+pooled whatever stood last. torch and transformers are loaded where they are needed: an export reads
+without them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
-import torch
-from transformers import PreTrainedTokenizerBase
 
 from narrutils.errors import InputError
-from narrutils.models.backbones import load_tokenizer, resolve
+from narrutils.models.learner import BLOCK
+from narrutils.models.settings import Reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Encoded:
 
 def encode(
     texts: pd.DataFrame,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     max_tokens: int,
     truncation: str = "balanced",
     repair: bool = False,
@@ -65,7 +71,7 @@ def encode(
     return Encoded(ids, cut, spans)
 
 
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
+def special_ids(tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int], list[int]]:
     """Start, separator and end ids: `[CLS] … [SEP] … [SEP]`, or `<bos> … newline … <eos>`."""
     start = [t for t in (tokenizer.cls_token_id, tokenizer.bos_token_id) if t is not None][:1]
     if tokenizer.sep_token_id is not None and tokenizer.cls_token_id is not None:
@@ -90,7 +96,7 @@ def balanced_lengths(lengths: Sequence[int], room: int) -> list[int]:
 
 
 def token_ids(
-    narratives: pd.Series, tokenizer: PreTrainedTokenizerBase, repair: bool = False
+    narratives: pd.Series, tokenizer: "PreTrainedTokenizerBase", repair: bool = False
 ) -> list[list[int]]:
     """Token ids of each narrative, whole and without special tokens."""
     told = narratives.map(repair_periods) if repair else narratives
@@ -124,16 +130,81 @@ def _spans(parts: Sequence[list[int]], start: int, gap: int) -> list[tuple[int, 
     return spans
 
 
-def pad(ids: Sequence[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
+def pad(ids: Sequence[list[int]], pad_id: int) -> "dict[str, Tensor]":
+    """The tensors of `padded`."""
+    import torch
+
+    return {name: torch.from_numpy(values) for name, values in padded(ids, pad_id).items()}
+
+
+def padded(ids: Sequence[list[int]], pad_id: int) -> dict[str, np.ndarray]:
     """Right-padded `input_ids` and `attention_mask`, each `[batch, longest]`.
 
     The mask is made from lengths, never from `pad_id`, which may be a real token.
     """
     longest = max(map(len, ids))
     return {
-        "input_ids": torch.tensor([row + [pad_id] * (longest - len(row)) for row in ids]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids]),
+        "input_ids": np.array([row + [pad_id] * (longest - len(row)) for row in ids], dtype=np.int64),
+        "attention_mask": masks([[(0, len(row))] for row in ids], longest)[:, 0],
     }
+
+
+def masks(spans: Sequence[Sequence[tuple[int, int]]], tokens: int) -> np.ndarray:
+    """Which tokens each narrative of a case has, `[cases, narratives, tokens]` of 0 and 1."""
+    begin, end = np.moveaxis(np.array(spans), -1, 0)[..., None]
+    place = np.arange(tokens)
+    return ((place >= begin) & (place < end)).astype(np.int64)
+
+
+def told(texts: pd.DataFrame) -> np.ndarray:
+    """Which narratives have a say, `[cases, narratives]` of bool: those that are not empty, if any."""
+    filled = texts.apply(lambda column: column.str.strip() != "").to_numpy(dtype=bool)
+    return filled | ~filled.any(axis=1, keepdims=True)
+
+
+class Cases:
+    """Cases, tokenised once and batched on demand.
+
+    Args:
+        texts: one column a narrative.
+        reading: its `max_tokens` is what a case has, or, read separately, each narrative.
+
+    Raises:
+        InputError: what `encode` refuses.
+    """
+
+    def __init__(self, texts: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase", reading: Reading):
+        parts = [texts] if reading.inputs == "joined" else [texts[[name]] for name in texts]
+        settings = reading.max_tokens, reading.truncation, reading.repair_periods
+        columns = [encode(part, tokenizer, *settings) for part in parts]
+        self.cases = list(zip(*(column.ids for column in columns)))  # of each case, its rows of token ids
+        self.spans = columns[0].spans  # of each joined case, where its narratives stand
+        self.told = None if reading.inputs == "joined" else told(texts)
+        self.pad_id = tokenizer.pad_token_id
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each case's longest row."""
+        return [max(map(len, case)) for case in self.cases]
+
+    def arrays(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        """Of the cases of these numbers, what `Classifier.forward` takes."""
+        numbers = list(numbers)
+        batch = padded([row for n in numbers for row in self.cases[n]], self.pad_id)
+        if self.told is None:
+            return batch | {"parts": masks([self.spans[n] for n in numbers], batch["input_ids"].shape[1])}
+        apart = {name: values.reshape(len(numbers), -1, values.shape[1]) for name, values in batch.items()}
+        return apart | {"told": self.told[numbers]}
+
+
+def batches(texts: pd.DataFrame, lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Row numbers in batches of like length; among rows of one length the texts themselves decide."""
+    rows_of = list(texts.itertuples(index=False, name=None))
+    for first in range(0, len(rows_of), BLOCK):
+        rows = range(first, min(first + BLOCK, len(rows_of)))
+        order = sorted(rows, key=lambda n: (lengths[n], rows_of[n]))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
 
 
 def share_cut(texts: pd.DataFrame, budgets: list[dict], truncation: str) -> pd.DataFrame:
@@ -143,6 +214,8 @@ def share_cut(texts: pd.DataFrame, budgets: list[dict], truncation: str) -> pd.D
         texts: one column a narrative.
         budgets: `backbone` and `max_tokens` of each.
     """
+    from narrutils.models.backbones import load_tokenizer, resolve
+
     rows = {}
     for name, max_tokens in ((budget["backbone"], budget["max_tokens"]) for budget in budgets):
         encoded = encode(texts, load_tokenizer(resolve(name, weights=False)), max_tokens, truncation)

@@ -137,7 +137,7 @@ def describe(plan: Plan, cycle: int, previous: int | None, model: str) -> dict:
         "average_f1": score_stored(study, model).average_f1,
         **in_columns("gain", gain),
         "kept": gain is None or gain.value > 0,
-        "generated_rows": len(study.pool),
+        "generated_rows": len(run.pools(study.schema)),
         "optimistic": is_optimistic(run, model),
     }
 

@@ -14,14 +14,15 @@ from narrutils.data.files import digest
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
-from narrutils.data.stages import check_whole, content, has_ended, unfinished
+from narrutils.data.stages import check_whole, content, has_ended, of_profile, recorded, unfinished
+from narrutils.data.unlabelled import check_unlabelled
 from narrutils.errors import InputError, concerning
 from narrutils.generation.pools import Pool, read_pools
 from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
 from narrutils.paths import OUTPUTS, locate, shown
 from narrutils.pipeline import skipping
-from narrutils.pipeline.consistency import check_cases, check_settings
+from narrutils.pipeline.consistency import check_cases, check_settings, check_teachers
 from narrutils.pipeline.estimates import cost
 from narrutils.pipeline.parameters import INJECTED
 from narrutils.pipeline.profiles import Profile, find_stage
@@ -70,21 +71,23 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
 
     Raises:
         InputError: a stage or the precision is unknown, settings cannot hold together, an earlier stage
-            has not ended, the run folder holds something else, the previous run is not there or not
-            finished, or schema or data are faulty.
+            has not ended, the run folder holds something else, the previous run is not there, not
+            finished or cannot teach, or schema or data are faulty.
     """
     chosen, outputs, notebooks = _choose(profile, start, only), Path(outputs).resolve(), Path(notebooks)
     run = Run(outputs / profile.run)
     check_folder(run.folder)
     check_shown(profile)
+    check_left_out(run, profile)
     check_earlier(run, profile.stages[: profile.stages.index(chosen[0])])
     profile = settled(profile, run.folder)
     previous = previous_runs(profile, outputs)
     check_settings(profile, previous, notebooks, chosen, run)
+    check_teachers(profile, previous)
     inputs, data = check_inputs(profile)
     check_data(run, data)
     for stage, folder in previous.items():
-        inputs.by_stage[stage][PREVIOUS] = content(Run(folder), profile.stages)
+        inputs.by_stage[stage][PREVIOUS] = content(Run(folder), of_profile(Run(folder)))
     return Job(profile, notebooks, outputs, chosen, force, inputs, data, previous)
 
 
@@ -115,6 +118,18 @@ def check_folder(folder: Path) -> None:
         if others:
             mend = "choose another name with `-p run NAME`"
             raise InputError(f"{shown(folder)}: is no run folder and holds {others[0]}; {mend}")
+
+
+def check_left_out(run: Run, profile: Profile) -> None:
+    """Refuse a run folder where a notebook has run that the profile leaves out: its models would count.
+
+    Raises:
+        InputError: one has.
+    """
+    for stage in profile.left_out:
+        if recorded(run, stage)["files"]:
+            mend = "give this run a name of its own, `-p run NAME`"
+            raise InputError(f"{shown(run.folder)}: {stage}, which leave_out names, has run here; {mend}")
 
 
 def check_earlier(run: Run, stages: list[str]) -> None:
@@ -192,7 +207,7 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
         raise InputError(
             f"{PREVIOUS} is {name}; there is no such run in {shown(outputs)}, and no such folder"
         )
-    stage = unfinished(Run(folder), profile.stages)
+    stage = unfinished(Run(folder), of_profile(Run(folder)) or profile.stages)
     if stage:
         raise InputError(f"{PREVIOUS} is {name}; {stage} is not finished there, or older than what it reads")
     with concerning(PREVIOUS):
@@ -203,9 +218,9 @@ def _previous(name: str, profile: Profile, outputs: Path) -> Path:
 def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
     """Read schema and data once; their digests, and what `run.json` says of them.
 
-    A stage that declares `schema`, `data_dir` or `review_file` depends on their content; the schema is
-    that of the first one that declares it. `data_dir: ""` is the embedded corpus of `demo_cases`
-    cases from `seed`.
+    A stage that declares `schema`, `data_dir`, `unlabelled` or `review_file` depends on their content;
+    the schema is that of the first one that declares it. `data_dir: ""` is the embedded corpus of
+    `demo_cases` cases from `seed`.
     """
     by_stage, seen, about = {}, {}, {}
     named = next((values["schema"] for values in profile.parameters.values() if values.get("schema")), None)
@@ -231,6 +246,8 @@ def check_inputs(profile: Profile) -> tuple[skipping.Inputs, dict]:
                 "rows": _rows(seen[known], values.get("train_cases", 0)),
                 "hashes": seen[known].hashes,
             }
+        if schema and values.get("unlabelled"):
+            found["unlabelled"] = digest(*check_unlabelled(values["unlabelled"], schema))
         if values.get("review_file"):
             read_review(locate(values["review_file"]))  # that it is there and such a table
             found["review_file"] = digest(locate(values["review_file"]))

@@ -4,6 +4,8 @@
     description: one line
     estimate:                    # what --dry-run says before the run has been timed
       01_eda: {seconds: 30, teraflops: 2, gigabytes: 0.6} # scaled to the machine, see `estimates`
+    leave_out: [05_gemma_lora]   # notebooks that are no stages of it
+    needs: [previous_run]        # what it cannot do without, and `-p` must give
     shared:                      # for every notebook that declares the parameter
       schema: params/schemas/nvdrs.yaml
     04_deberta:                  # for one notebook
@@ -27,8 +29,8 @@ from narrutils.errors import InputError, did_you_mean
 from narrutils.paths import PROJECT, locate, shown
 from narrutils.pipeline.parameters import INJECTED, Parameter, declared, settable
 
-TOP = ("run", "description", "estimate", "shared")
-PATHS = ("data_dir", "schema", "review_file")  # found from here, else beside the project
+TOP = ("run", "description", "estimate", "leave_out", "needs", "shared")
+PATHS = ("data_dir", "schema", "review_file", "unlabelled")  # found from here, else beside the project
 ESTIMATED = Literal["seconds", "teraflops", "gigabytes"]
 NOTEBOOKS = PROJECT / "notebooks"
 
@@ -40,8 +42,9 @@ class Profile:
     """A checked profile.
 
     Attributes:
-        parameters: of every notebook, each declared parameter with its value
+        parameters: of every notebook that is a stage of it, each declared parameter with its value
             (defaults filled in), `run_dir` left out.
+        declared: of every notebook, those that it leaves out among them.
         overrides: the `-p` pairs that it was loaded with.
     """
 
@@ -57,6 +60,11 @@ class Profile:
     @property
     def stages(self) -> list[str]:
         return list(self.parameters)
+
+    @property
+    def left_out(self) -> list[str]:
+        """The notebooks that are no stages of it."""
+        return [stage for stage in self.declared if stage not in self.parameters]
 
     @property
     def command(self) -> str:
@@ -82,18 +90,20 @@ def load_profile(
     or `run`. Precedence: notebook's default, `shared`, section, override.
 
     Raises:
-        InputError: a file is missing or unreadable, a key is unknown, a value does not fit.
+        InputError: a file is missing or unreadable, a key is unknown, a value does not fit, or what the
+            profile needs is not given.
     """
     path, overrides = locate(path), tuple(overrides)
     raw = _read(path)
     known = read_declared(notebooks)
-    _check_sections(raw, known, path)
-    values = {stage: {n: p.default for n, p in known[stage].items() if n != INJECTED} for stage in known}
+    stages = _stages(raw, known, path)
+    _check_sections(raw, stages, list(known), path)
+    values = {stage: {n: p.default for n, p in known[stage].items() if n != INJECTED} for stage in stages}
     names = {stage: settable(parameters) for stage, parameters in known.items()}
-    for section in ("shared", *known):
-        stages, where = [s for s in known if section in ("shared", s)], f"{path}: {section}"
+    for section in ("shared", *stages):
+        of_section, where = [s for s in stages if section in ("shared", s)], f"{path}: {section}"
         for name, value in raw.get(section, {}).items():
-            for stage in _declaring(name, names, stages, where):
+            for stage in _declaring(name, names, of_section, where, stages):
                 _set(values[stage], names[stage], name, [value], where)
     run = raw["run"]
     for key, text in overrides:
@@ -101,6 +111,7 @@ def load_profile(
             run = text
         else:
             _override(values, names, key, text)
+    _check_needs(raw["needs"], values, names, path)
     return Profile(
         name=path.stem,
         path=path,
@@ -166,17 +177,42 @@ def _read(path: Path) -> dict:
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a profile is a mapping with `run`, `shared` and a section a notebook")
     words = load_yaml(path, words=True)  # a run may be called 010
-    raw = {key: {} if raw.get(key) is None else raw[key] for key in {"estimate": {}, "shared": {}} | raw}
+    empty = {"estimate": {}, "leave_out": [], "needs": [], "shared": {}}
+    raw = {key: empty.get(key, {}) if raw.get(key) is None else raw[key] for key in empty | raw}
     return raw | {"run": words.get("run", path.stem), "description": str(words.get("description", ""))}
 
 
-def _check_sections(raw: dict, known: Declared, path: Path) -> None:
+def _stages(raw: dict, known: Declared, path: Path) -> list[str]:
+    """The notebooks that a profile does not leave out."""
+    words = fitting(raw["leave_out"], list[str], f"{path}: leave_out")
+    left = {find_stage(word, known, f"{path}: leave_out") for word in words}
+    if left == {*known}:
+        raise InputError(f"{path}: leave_out names every notebook; keep one at least")
+    return [stage for stage in known if stage not in left]
+
+
+def _check_sections(raw: dict, stages: list[str], known: list[str], path: Path) -> None:
     for section, value in raw.items():
-        if section not in (*TOP, *known):
-            raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *known])}")
-        if section not in ("run", "description") and not isinstance(value, dict):
+        if section in known and section not in stages:
+            raise InputError(f"{path}: section {section} is of a notebook that leave_out names; remove one")
+        if section not in (*TOP, *stages):
+            raise InputError(f"{path}: unknown section {section}{_near(section, [*TOP, *stages])}")
+        if section not in ("run", "description", "leave_out", "needs") and not isinstance(value, dict):
             raise InputError(f"{path}: {section} must be a mapping of name to value")
-    fitting(raw["estimate"], dict[Literal[*known], dict[ESTIMATED, float]], f"{path}: estimate")
+    fitting(raw["estimate"], dict[Literal[*stages], dict[ESTIMATED, float]], f"{path}: estimate")
+
+
+def _check_needs(needs: list, values: dict[str, dict], names: Declared, path: Path) -> None:
+    """Whether everything that a profile needs was given.
+
+    Raises:
+        InputError: some notebook is without, or no notebook declares such a name.
+    """
+    for name in fitting(needs, list[str], f"{path}: needs"):
+        stages = _declaring(name, names, list(values), f"{path}: needs")
+        if not all(values[stage].get(name) for stage in stages):
+            meaning = names[stages[0]][name].help
+            raise InputError(f"{path}: needs {name} ({meaning}); give it with `-p {name} VALUE`")
 
 
 def _run_name(run: object, path: Path) -> str:
@@ -187,8 +223,13 @@ def _run_name(run: object, path: Path) -> str:
     return word
 
 
-def _declaring(name: str, names: Declared, stages: list[str], where: str) -> list[str]:
+def _declaring(
+    name: str, names: Declared, stages: list[str], where: str, all_stages: Iterable[str] = ()
+) -> list[str]:
     """Those of some stages where a name may be set.
+
+    Args:
+        all_stages: of the profile, where these are not all of them.
 
     Raises:
         InputError: there are none; the line tells who else declares it, or the nearest name.
@@ -197,9 +238,11 @@ def _declaring(name: str, names: Declared, stages: list[str], where: str) -> lis
         raise InputError(f"{where}: {name} is set by the runner; choose the folder with `run` or --outputs")
     found = [stage for stage in stages if name in names[stage]]
     if not found:
-        others = ", ".join(stage for stage in names if name in names[stage])
+        others = [stage for stage in names if name in names[stage]]
+        left = others and not {*others} & {*stages, *all_stages}
+        told = f"; {', '.join(others)} declares it{', which leave_out names' if left else ''}"
         near = _near(name, [n for stage in stages for n in names[stage]])
-        raise InputError(f"{where}: unknown name {name}{f'; {others} declares it' if others else near}")
+        raise InputError(f"{where}: unknown name {name}{told if others else near}")
     return found
 
 
@@ -233,13 +276,13 @@ def _override(values: dict, names: Declared, key: str, text: str) -> None:
     """Lay a pair of the command line over the values: as YAML reads it, else as it was typed."""
     *before, name = key.split(".")  # 04.name, options.name, 04.options.name
     words = [word for word in before if all(word not in parameters for parameters in names.values())]
-    stages = [find_stage(words[0], names, "-p")] if words else list(names)
+    stages = [find_stage(words[0], values, "-p")] if words else list(values)
     try:
         parsed = parse_yaml(text)
     except InputError:
         parsed = text
     where = f"-p {stages[0]}" if words else "-p"
-    for stage in _declaring(name, names, stages, where):
+    for stage in _declaring(name, names, stages, where, values):
         within = [word for word in before if word not in words[:1]]
         if within not in ([], [names[stage][name].within]):
             raise InputError(f"{where}: {name} does not stand in {'.'.join(within)} of {stage}")

@@ -22,6 +22,7 @@ from narrutils.report.tables import duration
 FACTS = (
     "run.json",
     "ladder.json",
+    "seeds.json",
     "ensemble.json",
     "flags.json",
     "schema.json",

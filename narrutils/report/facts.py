@@ -12,6 +12,7 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.data.stages import content
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.evaluation.calibration import cross_fitted_calibration
@@ -35,7 +36,7 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
     needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
     if not all(map(run.has, needed)):
         return None
-    study = Study.open(run)
+    study = Study.open(run).scored
     labels = study.labels
     probabilities = StoredModel(run, ENSEMBLE).predictions("oof", schema, labels.index)
     table = score_stored(study, ENSEMBLE).table
@@ -113,3 +114,20 @@ def parameters(record: Mapping) -> list[tuple[str, str, list[str]]]:
         for name, value in values.items():
             lines.setdefault((name, repr(value)), (value, []))[1].append(stage)
     return [(name, *lines[name, told]) for name, told in sorted(lines, key=lambda key: key[0])]
+
+
+def seeds(run: Run) -> dict | None:
+    """What `narrutils run --seeds` found of this run, its first one, and of those with other seeds.
+
+    Returns:
+        The content of `seeds.json`, and `fits`: whether this run, and the others where they still lie beside
+        it, are what they were then.
+    """
+    if not run.has("seeds.json"):
+        return None
+    found = run.read("seeds.json")
+    names = [record["run"] for record in found["runs"]]
+    folders = [run.folder, *(run.folder.resolve().parent / name for name in names[1:])]
+    now = [content(Run(folder), found["stages"]) for folder in folders if folder.is_dir()]
+    then = [record["content"] for record, folder in zip(found["runs"], folders) if folder.is_dir()]
+    return found | {"fits": now == then}

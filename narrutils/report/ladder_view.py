@@ -4,11 +4,16 @@ The charts are tables whose rows hold a strip each, so that a mark stands beside
 phone as well: a picture such as `plots.ladder` would say them apart, and grow too small to read.
 """
 
+from collections.abc import Mapping
 from itertools import product
 
+import pandas as pd
+
+from narrutils.evaluation.intervals import columns_of, in_table
 from narrutils.evaluation.ladder import select
+from narrutils.evaluation.seeds import is_certain
 from narrutils.report.charts import Mark, panel
-from narrutils.report.tables import figure, interval
+from narrutils.report.tables import as_text, figure, interval
 
 SPLITS = {"oof": "Official cases, out of fold", "test": "Test cases"}
 AGAINST = {"given": "against the given labels", "truth": "against the planted truth"}
@@ -114,3 +119,57 @@ def headline(entries: list[dict]) -> list[dict]:
         last = select(entries, split, against, "cross_fitted")[-1:]
         figures += [_rung(e) | {"where": f"{where}, {labels}", "n": e["n"]} for e in last]
     return figures
+
+
+def seeds_view(found: Mapping | None) -> dict | None:
+    """The ladder over several seeds: its chart, a sentence and a table for each split; None without one.
+
+    Args:
+        found: what `facts.seeds` gives.
+    """
+    if not found or not found["fits"]:
+        return found and {"number": len(found["runs"]), "fits": False}
+    number, entries = len(found["runs"]), found["entries"]
+    text = "Average F1, mean over the seeds, cross-fitted thresholds; intervals over cases and seeds."
+    chart = _ours(entries, "given") | {"title": f"Over {number} seeds, {AGAINST['given']}", "text": text}
+    tables = {title: as_text(seeds_table(entries, split)) for split, title in SPLITS.items()}
+    told = [
+        f"{SPLITS[split]}: {seeds_told(entries, split)}" for split in SPLITS if len(tables[SPLITS[split]])
+    ]
+    known = {title: table for title, table in tables.items() if len(table)}
+    return {"number": number, "fits": True, "panel": chart, "told": told, "tables": known}
+
+
+def seeds_table(entries: list[dict], split: str) -> pd.DataFrame:
+    """A row a step over several seeds: `average_f1`, `gain`, `over_first` with their intervals; `sd`, the
+    `lowest` and the `highest` of the runs' scores.
+
+    Args:
+        entries: as of `evaluation.seeds.over_seeds`.
+    """
+    rows = [
+        e | {"average_f1_low": e["ci_low"], "average_f1_high": e["ci_high"]}
+        for e in select(entries, split, "given", "cross_fitted")
+    ]
+    columns = ["step", *columns_of("average_f1"), "sd", "lowest", "highest"]
+    return in_table(rows, [*columns, *columns_of("gain", "over_first"), "optimistic"])
+
+
+def seeds_told(entries: list[dict], split: str) -> str:
+    """Which steps differ by more than cases and seeds together could make, and which swings most."""
+    steps, sure = select(entries, split, "given", "cross_fitted"), []
+    for name, over in (("gain", "over the step before"), ("over_first", "over the first step")):
+        certain = [e for e in steps if is_certain(e, name)]
+        for kind, sign in (("a gain", 1), ("a loss", -1)):
+            names = ", ".join(e["step"] for e in certain if e[name] * sign > 0)
+            sure += [f"{over} {kind} for {names}"] if names else []
+    most = max(steps, key=lambda e: e["sd"])
+    swings = f"{most['step']} swings most with the seed, from {figure(most['lowest'])} to "
+    swings += f"{figure(most['highest'])}, standard deviation {figure(most['sd'])}."
+    swings = swings if most["sd"] else "No step depends on the seed."
+    if len(steps) == 1:
+        return f"There is only one step, and nothing to hold it against. {swings}"
+    if not sure:
+        return f"Cases and seeds together could make every difference. {swings}"
+    told = f"Larger than cases and seeds together could make: {'; '.join(sure)}. No other difference is."
+    return f"{told} {swings}"

@@ -69,6 +69,18 @@ def together(clusters: pd.DataFrame, similarity: float, train_cases: int = 0) ->
     return Markdown(f"{told}. {way}{short if train < train_cases else ''}")
 
 
+def unlabelled(counts: pd.Series) -> Markdown:
+    """How many narratives that nobody coded may be learned from, of the counts of `take_unlabelled`."""
+    if not counts["given"]:
+        return Markdown("No further narratives were given.")
+    why = {name: counts[name] for name in ("without a word or said before", "of a test case")}
+    left = "; ".join(f"{n:,} {name}" for name, n in why.items() if n)
+    told = f"{counts['taken']:,} of {_count(counts['given'], 'further narrative')} may be learned from"
+    own = counts["of a training case"]
+    few = f" {own:,} of them belong to training cases, and teach none that is tested on these." if own else ""
+    return Markdown(f"{told}{f' (left out: {left})' if left else ''}.{few}")
+
+
 def apart(table: pd.DataFrame, twins: pd.Series) -> Markdown:
     """What the last step of `apart.score_apart` scores on test cases with and without a twin."""
     if not twins.ne("").any():

@@ -12,7 +12,7 @@ from narrutils.data.schema import Schema
 from narrutils.evaluation.ladder import select
 from narrutils.report import facts, plots
 from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
-from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
+from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables, seeds_view
 from narrutils.report.tables import duration, figure, interval
 
 UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
@@ -25,11 +25,12 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
+    schema = run.schema.scored if run.has("schema.json") else None
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),
         "ladder": ladder_tables(ladder),
+        "seeds": seeds_view(facts.seeds(run)),
         "costs": costs(record),
         "parameters": facts.parameters(record),
         "stand_ins": pd.DataFrame(record.get("stand_ins", []), dtype=object).fillna(""),
@@ -53,6 +54,9 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
     if found["generated"]:
         kept, rows = (sum(pool[k] for pool in found["generated"]) for k in ("kept", "rows"))
         lines.append((f"{kept:,} of {rows:,}", "generated rows kept"))
+    further = len(run.unlabelled(schema)) if schema else 0
+    if further:
+        lines.append((f"{further:,}", "further narratives"))
     if found["changes"]:
         lines.append((f"{found['changes']['total']:,}", "labels changed"))
     if found["costs"]:

@@ -16,7 +16,10 @@ TITLES = {
     "gap": "test − out-of-fold",
     "single": "single models − out-of-fold",
     "averaging": "gain of averaging",
+    "sd": "sd over seeds",
+    "over_first": "gain over the first",
     "n": "cases",
+    "calibrated_error": "the same, calibrated",
     "counted": "cases it rests on",
     "reviewed": "share to review",
     "observed": "holds for",
@@ -36,6 +39,7 @@ TITLES = {
 SIGNED = {
     "gain",
     "gain_on_test",
+    "over_first",
     "gap",
     "single",
     "averaging",

@@ -12,13 +12,13 @@ from narrutils.crossfit.coding import LARGE_PART, PIECE
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
-from narrutils.crossfit.stored import load_model, load_models
+from narrutils.crossfit.stored import load_model, load_models, words_known
 from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
-from narrutils.models import frozen, reading
+from narrutils.models import frozen, reading, text
 from narrutils.models.learner import in_groups
 
 
@@ -56,11 +56,11 @@ def test_the_run_reads_its_test_split_by_itself(tmp_path):
 
 
 def test_batches_are_the_same_whole_in_pieces_and_in_another_order(monkeypatch):
-    assert PIECE % reading.BLOCK == LARGE_PART % reading.BLOCK == 0
-    monkeypatch.setattr(reading, "BLOCK", 6)
+    assert PIECE % text.BLOCK == LARGE_PART % text.BLOCK == 0
+    monkeypatch.setattr(text, "BLOCK", 6)
     lengths = TEST["First"].str.split().str.len().tolist()
     batches = lambda texts, lengths: [  # noqa: E731
-        texts.index[rows].tolist() for rows in reading._batches(texts, lengths, 4)
+        texts.index[rows].tolist() for rows in text.batches(texts, lengths, 4)
     ]
     whole = batches(TEST, lengths)
     assert sorted(uid for rows in whole for uid in rows) == list(TEST.index)
@@ -93,7 +93,7 @@ def test_folds_of_a_member_are_held_together_where_they_fit(deployed_run, monkey
         other = Deployed.open(deployed_run.folder)
         assert sum(other.batches, []) == ready.models
         for name in other.members:
-            own = [batch for batch in other.batches if set(batch) & set(other._siblings(name))]
+            own = [batch for batch in other.batches if set(batch) & set(other.siblings(name))]
             assert len(own) == 1 or all(len(batch) == 1 for batch in own)
         parts[len(other.batches)] = other
     assert {1, 15} < set(parts)
@@ -121,7 +121,7 @@ def test_a_base_of_unknown_size_is_held_with_nothing_but_its_own_folds(deployed_
     (base / "config.json").unlink()
     write_json(base / "hub.json", {"id": "someone/tiny", "revision": "abc"})
     monkeypatch.setattr(deployed, "_free_bytes", lambda neural: 10**12)
-    alone = ready._siblings("adapters")
+    alone = ready.siblings("adapters")
     assert not ready.all_fit
     assert ready.batches == [ready.models[:9], alone, ready.models[12:]]
 
@@ -173,6 +173,16 @@ def test_folds_of_an_earlier_draw_take_no_part(tfidf_run, tmp_path):
     same(Deployed.open(run.folder).read(TEST), Deployed.open(tfidf_run.folder).read(TEST))
 
 
+def test_a_member_with_a_refit_is_read_by_it_alone(refit_run):
+    ready = Deployed.open(refit_run.folder)
+    names = [f"{path.parent.name} {path.name}" for path in ready.models]
+    assert names == ["tfidf all", "frozen fold0", "frozen fold1", "frozen fold2", "encoder all"]
+    shares = []
+    ready.read(TEST, shares.append)
+    assert sum(shares) == pytest.approx(1)
+    assert ready.known == words_known([refit_run.path("models/tfidf/all")])
+
+
 def test_what_is_missing_is_one_line(tfidf_run, tmp_path):
     def broken(change):
         folder = shutil.copytree(tfidf_run.folder, tmp_path / f"run{len(list(tmp_path.iterdir()))}")
@@ -190,4 +200,8 @@ def test_what_is_missing_is_one_line(tfidf_run, tmp_path):
     assert "schema.json is missing" in broken(lambda folder: (folder / "schema.json").unlink())
     assert "ensemble.json is missing" in broken(lambda folder: (folder / "ensemble.json").unlink())
     assert "fold1 is missing" in broken(lambda folder: shutil.rmtree(folder / "models/tfidf/fold1"))
+    refit = {"refit": True, "folds": [0, 1, 2], "base": ""}
+    assert "tfidf/all is missing" in broken(
+        lambda folder: write_json(folder / "models/tfidf/about.json", refit)
+    )
     assert "earlier version" in broken(forget)

@@ -1,5 +1,6 @@
 """One model over the folds: nobody learns from what it is scored on, and a killed run resumes."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -228,6 +229,7 @@ def test_publishing_writes_what_the_ladder_reads_and_marks_the_optimistic(fitted
         "stage": "04_test",
         "order": 2,
         "folds": [0, 1, 2, 3],
+        "refit": False,
         "base": "",
         "optimistic": False,
         "instead": "",
@@ -243,6 +245,46 @@ def test_what_crossed_the_folds_marks_the_model_that_learned_from_it(tmp_path):
     model = crossfit(tmp_path).fit(lambda held_out: [replace(p, optimistic=True) for p in given(held_out)])
     model.publish("a model")
     assert model.optimistic and model.stored.about["optimistic"]
+
+
+def test_a_refit_learns_from_all_rows_and_reads_the_test_in_place_of_the_folds(tmp_path):
+    model = crossfit(tmp_path).fit(given).fit_all(given)
+    assert model.learner.learned["model all"] == set(TEXTS.index)
+    read = model.stored.read((), TOY)
+    assert read.index.equals(TEST.index)  # nothing that it learned from, and nothing of the pool
+    pd.testing.assert_frame_equal(read, reading(model, (), TEST), check_names=False)
+    pd.testing.assert_frame_equal(model.on_test(), read)
+    assert not np.allclose(model.on_test(), crossfit(tmp_path).fit(given).on_test())
+    model.publish("a model")
+    published = [model.stored.predictions(split, TOY) for split in ("oof", "test")]
+    pd.testing.assert_frame_equal(published[1], read)
+    pd.testing.assert_frame_equal(published[0], crossfit(tmp_path).out_of_fold())
+    assert model.stored.has_refit and model.stored.deployed == [()]
+    crossfit(tmp_path).fit(given).publish("a model")  # the same folder, the refit no longer asked for
+    assert not model.stored.has_refit and model.stored.deployed == singles(FOLDS)
+
+
+def test_a_refit_is_made_once_and_again_the_same(tmp_path):
+    model = crossfit(tmp_path).fit_all(given)
+    saved = model.stored.path(()) / "state.json"
+    first = saved.read_bytes(), model.on_test()
+    again = crossfit(tmp_path).fit_all(given)
+    assert again.learner.trained == []
+    shutil.rmtree(saved.parent)
+    again = crossfit(tmp_path).fit_all(given)
+    assert again.learner.trained == ["model all"]
+    assert saved.read_bytes() == first[0]
+    pd.testing.assert_frame_equal(again.on_test(), first[1], check_exact=True)
+
+
+def test_a_refit_may_learn_from_generated_rows_of_every_fold_and_never_from_the_test(tmp_path):
+    rows = POOL[TOY.text_columns]
+    soft = Phase(rows, random_probabilities(TOY, rows.index), soft=True)
+    model = crossfit(tmp_path).fit_all(lambda held_out: [soft, *given(held_out)])
+    assert model.learner.learned["model all"] == set(TEXTS.index) | set(POOL.index)
+    test = Phase(TEST, random_probabilities(TOY, TEST.index), soft=True)
+    with pytest.raises(ValueError, match="model all may not learn from t000"):
+        crossfit(tmp_path).fit_all(lambda held_out: [test, *given(held_out)])
 
 
 def test_histories_are_kept_by_fold(fitted):

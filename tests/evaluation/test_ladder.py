@@ -209,6 +209,11 @@ def test_single_fold_models_tell_what_averaging_gains():
     assert row["single"] == pytest.approx(single - oof)
     assert row["averaging"] == pytest.approx(mean - single)
     assert np.isnan(rungs(STEPS[:1]).gaps().iloc[0]["averaging"])
+    refit = (
+        rungs([replace(one, refit=True)]).gaps().iloc[0]
+    )  # which reads the test alone: nothing is averaged
+    assert refit["single"] == row["single"] and refit["gap"] == row["gap"]
+    assert np.isnan(refit["averaging"])
 
 
 def test_a_step_is_cut_in_the_way_that_it_names():

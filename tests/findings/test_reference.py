@@ -5,6 +5,7 @@ import pytest
 from deployments import FOLDS, LABELS, TEXTS
 from toys import TOY, random_probabilities, word_texts
 
+from narrutils.crossfit.stored import words_known
 from narrutils.data.study import Study
 from narrutils.evaluation import drift
 from narrutils.findings.reference import known_in, reference
@@ -44,6 +45,15 @@ def test_words_are_known_from_the_first_member_that_has_words(study, tmp_path):
     words = known_in(study, ["nothing", "tfidf"], 0)
     assert words and all(" " not in word for word in words)
     assert known_in(study, ["nothing"], 0) is None
+
+
+def test_with_a_refit_words_are_those_that_it_knows_and_training_texts_tell_nothing_of_new_words(
+    refit_run, monkeypatch
+):
+    few = Study(refit_run, TOY, TEXTS, FOLDS, TEXTS[:10], LABELS)
+    assert known_in(few, ["tfidf"], 0) == words_known([refit_run.path("models/tfidf/all")])
+    monkeypatch.setattr(drift, "LEAST_CASES", 20)
+    assert list(of(few)["numbers"]) == ["words First", "words Second"]
 
 
 def test_it_holds_no_text_and_no_value_of_a_single_case(study):

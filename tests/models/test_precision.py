@@ -371,7 +371,7 @@ def test_every_kind_of_model_reads_in_what_is_asked(deployed_run, member):
     for each in BOTH:
         deployed = Deployed.open(deployed_run.folder, each)
         deployed.made = {**deployed.made, "members": [member], "weights": {member: 1.0}}
-        read[each] = load_model(deployed.model_folder(member, 0), TOY, each).predict(TEST)
+        read[each] = load_model(deployed.siblings(member)[0], TOY, each).predict(TEST)
     assert not np.array_equal(read["float32"], read["bfloat16"])
     pd.testing.assert_frame_equal(read["float32"], read["bfloat16"], atol=0.05, rtol=0)
 

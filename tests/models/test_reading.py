@@ -11,12 +11,12 @@ from toys import TOY, bert_tokenizer, gemma_tokenizer, random_labels, tokenizer,
 from narrutils.crossfit.stored import load_model, load_models
 from narrutils.data.files import write_json
 from narrutils.errors import InputError
-from narrutils.models import lower, reading
+from narrutils.models import lower, text
 from narrutils.models.backbones import layer_lists
 from narrutils.models.learner import Phase
-from narrutils.models.reading import Inputs, NeuralModel, read_logits, told
+from narrutils.models.reading import Inputs, NeuralModel, read_logits
 from narrutils.models.settings import Body, Lora
-from narrutils.models.text import encode, pad
+from narrutils.models.text import batches, encode, pad, told
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
@@ -116,13 +116,13 @@ def test_what_lies_below_the_cut_is_computed_once_for_all_folds(
     assert all(model.classifier.cut == 1 and model.splits for model in models)
     lower, upper = (calls_of([*layer.modules()][-1]) for layer in layers)
     found = NeuralModel.predict_together(models, TEXTS)
-    batches = [*reading._batches(TEXTS, Inputs(TEXTS, models[0].tokenizer, learner.recipe).lengths, 4)]
+    read = [*batches(TEXTS, Inputs(TEXTS, models[0].tokenizer, learner.recipe).lengths, 4)]
     rows = 2 if inputs == "separate" else 1
-    assert lower == [len(batch) * rows for batch in batches]
+    assert lower == [len(batch) * rows for batch in read]
     shared_leaf = (
         kind == "causal"
     )  # a norm of the base; the encoder's layer learned, so it is the first's own
-    assert len(upper) == len(batches) * (len(models) if shared_leaf else 1)
+    assert len(upper) == len(read) * (len(models) if shared_leaf else 1)
     for model, table in zip(models, found, strict=True):
         pd.testing.assert_frame_equal(table, whole(model), atol=1e-5, rtol=0)
         pd.testing.assert_frame_equal(table, model.predict(TEXTS), check_exact=True)
@@ -149,7 +149,7 @@ def test_models_that_read_otherwise_are_each_read_in_their_own_way(tiny_bert, ti
 def test_texts_become_tokens_once_for_all_folds(tiny_bert, tmp_path, monkeypatch):
     models = load_models(siblings(NeuralLearner(TOY, Body(tiny_bert), recipe=SEPARATE), tmp_path), TOY)
     seen = []
-    monkeypatch.setattr(reading, "encode", lambda *given: seen.append(len(given[0])) or encode(*given))
+    monkeypatch.setattr(text, "encode", lambda *given: seen.append(len(given[0])) or encode(*given))
     NeuralModel.predict_together(models, TEXTS)
     assert seen == [len(TEXTS)] * 2  # narratives are read each on its own
 

@@ -122,6 +122,14 @@ def test_a_number_is_read_as_it_is_written_in_a_profile_and_beside_p(load, text)
         ("03_trains: {options: 3}", ["03_trains", "options is 3"]),
         ("01_makes: {r_drop: 0.5}", ["r_drop", "03_trains declares it"]),
         ("01_makes: [rate]", ["01_makes", "mapping"]),
+        ("leave_out: [02_uss]", ["leave_out 02_uss", "did you mean 02_uses?"]),
+        ("leave_out: 02_uses", ["leave_out", "list"]),
+        ("leave_out: ['01', '02', '03']", ["leave_out names every notebook"]),
+        ("leave_out: [02_uses]\nshared: {scale: 2}", ["scale", "02_uses declares it, which leave_out names"]),
+        ("leave_out: [02_uses]\n02_uses: {rows: 2}", ["section 02_uses", "leave_out"]),
+        ("leave_out: [02_uses]\nestimate: {02_uses: {seconds: 2}}", ["estimate", "02_uses"]),
+        ("needs: [backbon]", ["needs", "did you mean backbone?"]),
+        ("needs: [backbone]\n03_trains: {backbone: ''}", ["needs backbone (a model)", "`-p backbone VALUE`"]),
         ("shared: {run_dir: /tmp}", ["run_dir"]),
         ("estimate: {01_makes: 30}", ["estimate", "01_makes"]),
         ("run: ../demo", ["run", "folder name"]),
@@ -145,6 +153,21 @@ def test_a_profile_that_does_not_fit_is_one_line(load, text, said):
     assert "toy.yaml" in line
     for part in said:
         assert part in line
+
+
+def test_a_notebook_that_is_left_out_is_no_stage(load):
+    profile = load("leave_out: ['02']\nshared: {rows: 4}", ("rows", "5"))
+    assert profile.stages == ["01_makes", "03_trains"] and profile.left_out == ["02_uses"]
+    assert profile.parameters["01_makes"]["rows"] == 5
+    for key in ("scale", "02.rows"):
+        with pytest.raises(InputError, match="-p"):
+            load("leave_out: [02_uses]", (key, "3"))
+    assert load("leave_out:").left_out == []
+
+
+def test_what_a_profile_needs_may_be_given_beside_it(load):
+    text = "needs: [backbone]\n03_trains: {backbone: ''}"
+    assert load(text, ("backbone", "tiny")).parameters["03_trains"]["backbone"] == "tiny"
 
 
 @pytest.mark.parametrize("key", ["rwos", "03.rows", "02.rate", "run_dir", "0.rows"])

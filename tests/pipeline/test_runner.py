@@ -134,6 +134,46 @@ def test_only_content_makes_a_stage_run_again(bench):
     assert set(bench.would(force=True)) == {"01", "02"}
 
 
+def test_a_notebook_that_is_left_out_does_not_run(bench, capsys):
+    bench.place("raises", "02_raises")  # it sorts before 02_uses
+    bench.write(PROFILE + "leave_out: [02_raises]\n")
+    assert bench.would() == {}  # a notebook that is there and left out changes nothing
+    with pytest.raises(InputError, match="--from 02_raises: no such stage.*01_makes, 02_uses"):
+        bench.run(start="02_raises")
+    bench.run(("run", "short"))
+    told = capsys.readouterr().out
+    assert "[1/2] 01_makes" in told and "[2/2] 02_uses" in told
+    assert stages.of_profile(Run(bench.outputs / "short")) == ["01_makes", "02_uses"]
+    assert not (bench.outputs / "short/02_raises.ipynb").exists()
+    assert bench.would(("run", "short")) == {} == bench.would(("run", "short"), only="02")
+
+
+def test_a_run_folder_keeps_nothing_of_a_notebook_that_is_left_out_now(bench):
+    bench.write("leave_out: [02_uses]\n")
+    with pytest.raises(InputError, match="02_uses, which leave_out names, has run here.*-p run NAME"):
+        bench.run()
+
+
+def test_a_previous_run_is_held_against_its_own_stages(bench):
+    """It may have more notebooks than the run that starts from it, or fewer."""
+    cells = [nbformat.v4.new_code_cell(s) for s in ('run_dir: str = "x"\nprevious_run: str = ""  # of', "1")]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), bench.notebooks / "03_new.ipynb")
+
+    def inputs():
+        profile = bench.profile(("run", "next"), ("previous_run", "toy"))
+        return preflight(profile, bench.notebooks, bench.outputs).inputs.of("03_new")["previous_run"]
+
+    bench.write(PROFILE)  # 03_new never ran there
+    before = inputs()
+    bench.write(PROFILE.replace("02_uses", "03_new") + "leave_out: [02_uses]\n")
+    assert inputs() == before
+    record = bench.run_folder / ".stages/02_uses.key.json"
+    record.write_text(record.read_text().replace('"parts"', '"lost"'))
+    with pytest.raises(InputError, match="02_uses is not finished there"):
+        inputs()
+
+
 def test_an_edited_cell_makes_its_notebook_run_again(bench):
     path = bench.notebooks / "02_uses.ipynb"
     path.write_text(path.read_text().replace("toy & more", "toy & less"))

@@ -1,0 +1,296 @@
+"""A finished run whose encoders are ONNX files: made in a folder of its own, and held against the run.
+
+Linear members stay as they are. In float32 the export must give the codes of the stored weights, all but
+near-ties. With 8-bit weights the probabilities move, so calibration, weights and thresholds are
+found anew, as notebook 06 finds them, from what quantised siblings read of the cases that they never saw.
+"""
+
+import shutil
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, UNREAD, Deployed
+from narrutils.crossfit.stored import EXPORTED, load_model
+from narrutils.data.files import write_json
+from narrutils.data.folds import singles
+from narrutils.data.run import Run
+from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
+from narrutils.errors import InputError
+from narrutils.evaluation.intervals import Interval, paired_gain, score_interval
+from narrutils.evaluation.ladder import Step, read_steps
+from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.stacking import Ensemble, form
+from narrutils.evaluation.thresholds import cross_fitted, decide_by_fold, search_named
+
+#: Cases that both read, at most, and those of them that are timed.
+CHECKED, TIMED = 500, 64
+#: A code may differ where its probability is so near to its threshold, or to that of another class.
+TIE = 1e-4
+#: No probability of a float32 export may differ by more.
+CLOSE = 1e-3
+#: Timed readings, whose median counts.
+GOES = 3
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two readings of the same cases agree.
+
+    Attributes:
+        cells: codes compared; differ: those that differ; ties: those of them that are near-ties.
+        largest: difference of a probability.
+    """
+
+    cells: int
+    differ: int
+    ties: int
+    largest: float
+
+    @property
+    def share(self) -> float:
+        """Of the codes that differ, in [0, 1]."""
+        return self.differ / max(self.cells, 1)
+
+
+@dataclass(frozen=True)
+class Anew:
+    """What 8-bit weights cost out of fold, where each arm has thresholds of its own, cross-fitted.
+
+    Attributes:
+        before, after: average F1 of the run's models, and of those with 8-bit weights.
+        gain: after − before, paired.
+        changed: share of the codes that differ, in [0, 1].
+    """
+
+    before: Interval
+    after: Interval
+    gain: Interval
+    changed: float
+
+
+@dataclass
+class Export:
+    """An exported run, and what was found of it.
+
+    Attributes:
+        split: the cases that were compared: `test`, or `train` where there are none; cases: how many.
+        agreements: what the export is compared with -> how they agree.
+        speed: who reads -> rows a second, with `threads` threads.
+        anew: with 8-bit weights, what these cost.
+    """
+
+    deployed: Deployed
+    split: str
+    cases: int
+    threads: int
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)
+    anew: Anew | None = None
+
+
+def export_run(run: Deployed, weights: str, folder: Path) -> Export:
+    """Write the run that reads with ONNX files, and hold it against the run that it is made of.
+
+    Args:
+        weights: `float32` or `int8`.
+        folder: of the new run, which does not exist yet.
+
+    Raises:
+        InputError: a member cannot be exported, or the export reads otherwise than its model.
+    """
+    from narrutils.models.exported.reading import threads
+
+    members = exportable(run)
+    split, texts = _checked(run)
+    export = Export(_write(run, members, folder), split, len(texts), threads())
+    stored = _read(Deployed.open(run.run.folder, "float32"), texts, export, "torch float32")
+    made = _read(export.deployed, texts, export, "ONNX Runtime float32")
+    _refuse(_noted(export, "float32", stored, made, run.made["thresholds"]))
+    own = stored
+    for precision in sorted(run.precisions - {"float32"}):
+        own = _read(Deployed.open(run.run.folder), texts, export, f"torch {precision}")
+        _noted(export, precision, own, made, run.made["thresholds"])
+    if weights == "int8":
+        export.anew = _quantised(run, members, export)
+        rounded = _read(export.deployed, texts, export, "ONNX Runtime int8")
+        cuts = run.made["thresholds"], export.deployed.made["thresholds"]
+        export.agreements["the run"] = agreement(run.schema, own, rounded, *cuts)
+    return export
+
+
+def exportable(run: Deployed) -> list[str]:
+    """The members that are exported: all but the linear ones.
+
+    Raises:
+        InputError: there is none, or one that cannot be.
+    """
+    found = []
+    for name in run.members:
+        folder = run.siblings(name)[0]
+        if (folder / "frozen.json").exists():
+            raise InputError(f"{name}: reads the states of a frozen model, which is not exported to ONNX")
+        if not (folder / "vocabulary.json").exists():
+            found.append(name)
+    if not found:
+        raise InputError(f"{run.run.folder}: no member reads with torch; bundle it without --onnx")
+    return found
+
+
+def _checked(run: Deployed) -> tuple[str, pd.DataFrame]:
+    """The split that both read, and so many of its cases, evenly spread."""
+    study = Study.open(Run(run.run.folder))
+    split, texts = ("test", study.test) if len(study.test) else ("train", study.train)
+    return split, texts.iloc[:: max(1, -(-len(texts) // CHECKED))]
+
+
+def _write(run: Deployed, members: list[str], folder: Path) -> Deployed:
+    """The exported run."""
+    made = Run(folder)
+    folder.mkdir(parents=True)
+    for name in (SCHEMA, ENSEMBLE):
+        shutil.copyfile(run.run.path(name), made.path(name))
+    for name in run.members:
+        about = StoredModel(run.run, name).about
+        write_json(StoredModel(made, name).about_file, about | ({"base": ""} if name in members else {}))
+        for model in run.siblings(name):
+            place = made.path(model.relative_to(run.run.folder).as_posix())
+            if name in members:
+                _export_model(model, run.schema, place, name)
+            else:
+                shutil.copytree(model, place, ignore=shutil.ignore_patterns(*UNREAD))
+    return Deployed.open(folder)
+
+
+def _export_model(model: Path, schema: Schema, place: Path, name: str) -> None:
+    from narrutils.models.exported.making import export
+
+    export(load_model(model, schema, "float32"), place, name)
+    write_json(place / "training.json", {"config": {"exported": "float32"}})
+
+
+def _read(run: Deployed, texts: pd.DataFrame, export: Export, who: str) -> pd.DataFrame:
+    """What a run reads of the cases; how fast it does is noted under its name."""
+    _set_threads(export.threads)
+    found = run.read(texts)
+    some, seconds = texts.iloc[:TIMED], []
+    for _ in range(GOES):
+        start = time.perf_counter()
+        run.read(some)
+        seconds.append(time.perf_counter() - start)
+    export.speed[who] = len(some) / statistics.median(seconds)
+    return found
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _noted(export: Export, who: str, stored, made, thresholds: Mapping[str, float]) -> Agreement:
+    export.agreements[who] = agreement(export.deployed.schema, stored, made, thresholds, thresholds)
+    return export.agreements[who]
+
+
+def _refuse(found: Agreement) -> None:
+    """That a float32 export reads as the weights that it was made of."""
+    if found.differ > found.ties or not found.largest <= CLOSE:  # NaN is no small difference
+        raise InputError(
+            f"the ONNX export reads otherwise than its model: {found.differ} of {found.cells} codes differ, "
+            f"{found.ties} of them near-ties, and probabilities by {found.largest:.2g}; bundle without --onnx"
+        )
+
+
+def agreement(
+    schema: Schema, one: pd.DataFrame, other: pd.DataFrame, cut: Mapping[str, float], other_cut: Mapping
+) -> Agreement:
+    """How the codes of two tables of probabilities of the same cases agree, each at thresholds of its own."""
+    differ = (schema.to_labels(one, cut) != schema.to_labels(other, other_cut)).to_numpy()
+    tied = np.column_stack([_margin(v, one, cut) for v in schema.variables]) <= TIE
+    largest = np.abs(one.to_numpy() - other.to_numpy()).max(initial=0)
+    return Agreement(differ.size, int(differ.sum()), int((differ & tied).sum()), float(largest))
+
+
+def _margin(variable, probabilities: pd.DataFrame, thresholds: Mapping[str, float]) -> np.ndarray:
+    """How far each case's code is from another: `[cases]`, in units of probability."""
+    values = probabilities[list(variable.columns)].to_numpy()
+    if variable.is_binary:
+        return np.abs(values[:, 0] - thresholds[variable.name])
+    second, first = np.sort(values, axis=1)[:, -2:].T
+    return first - second
+
+
+def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
+    """Round the weights of an exported run, and find anew what depends on its probabilities."""
+    from narrutils.models.exported.making import quantise
+
+    folder = export.deployed.run.folder
+    for name in members:
+        for model in export.deployed.siblings(name):
+            quantise(model)
+    study = Study.open(Run(run.run.folder))
+    tables = {name: _out_of_fold(study, name, export.deployed.run) for name in members}
+    steps = read_steps(study)
+    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold), _known={}) for s in steps]
+    before, after = (_formed(run, study, arm) for arm in (steps, rounded))
+    kept = {n: run.made[n] for n in ("threshold_search",) if n in run.made}
+    write_json(folder / ENSEMBLE, after.to_dict() | kept)
+    export.deployed = Deployed.open(folder)
+    return _cost(study, before, after)
+
+
+def _out_of_fold(study: Study, name: str, made: Run) -> pd.DataFrame:
+    """Each training case as the quantised model that left its fold out reads it; in training order."""
+    from narrutils.models.exported.making import quantise
+    from narrutils.models.exported.reading import OnnxModel
+
+    parts = []
+    for held_out in singles(study.folds):
+        texts = study.train[study.folds.loc[study.train.index].isin(held_out).to_numpy()]
+        with TemporaryDirectory() as room:
+            place = StoredModel(made, name).path(held_out)
+            if not (place / EXPORTED).exists():  # what is deployed is a refit; its siblings are read here
+                place = Path(room) / name
+                _export_model(StoredModel(study.run, name).path(held_out), study.schema, place, name)
+                quantise(place)
+            parts.append(OnnxModel.load(place, study.schema).predict(texts))
+    return pd.concat(parts).loc[study.train.index]
+
+
+def _formed(run: Deployed, study: Study, steps: list[Step]) -> Ensemble:
+    """The ensemble as notebook 06 forms it of these models."""
+    given = study.run.record().get("parameters", {}).values()
+    asked = next((values for values in given if {"weights", "weighting"} <= set(values)), {})
+    return form(
+        study.schema,
+        steps,
+        asked.get("weights", run.made["weights"]),
+        study.labels,
+        study.folds,
+        asked.get("weighting", "given"),
+        calibrate=bool(run.made.get("member_calibration")),
+        thresholds_from=run.made.get("thresholds_from", "ensemble"),
+        way=search_named(run.made.get("threshold_search", "grid")),
+    )
+
+
+def _cost(study: Study, before: Ensemble, after: Ensemble) -> Anew:
+    codes = [_codes(study, arm) for arm in (before, after)]
+    old, new = (count(study.schema, study.labels, found) for found in codes)
+    changed = float((codes[0] != codes[1]).to_numpy().mean())
+    return Anew(score_interval(old), score_interval(new), paired_gain(new, old), changed)
+
+
+def _codes(study: Study, ensemble: Ensemble) -> pd.DataFrame:
+    """Codes of the training cases, each fold cut where the others cut; in the order of the labels."""
+    found = cross_fitted(ensemble.thresholds, study.labels, study.folds)
+    return decide_by_fold(study.schema, ensemble.step().out_of_fold, study.folds, found)
