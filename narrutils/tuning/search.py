@@ -97,9 +97,7 @@ class Search:
     def studies(self) -> dict[str, pd.Index]:
         """Name of each study -> the training cases that take no part in it."""
         folds, train = self.study.folds, self.study.train.index
-        outer = (
-            {} if self.on_test else {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
-        )
+        outer = {} if self.on_test else {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
         return {ALL: train[:0]} | outer
 
     def trainings(self) -> dict[str, int]:
@@ -166,7 +164,9 @@ class Search:
         return Found(*self._best(at_full), full, carried=carried, **found)
 
     def _frame(self, uids: pd.Index, outer: pd.Index, name: str) -> Frame:
-        return inner_frame(self.study, uids, outer, self.work / name, self.correcting, self.seed, self.stage)
+        return inner_frame(
+            self.study, uids, outer, self.work / name, self.correcting, self.seed, self.stage
+        )
 
     def _best(self, scores: Sequence[tuple[Setting, float]]) -> tuple[Setting, dict[str, float]]:
         """The setting that scores highest, of equal ones the first; its score and that of the known ones."""
@@ -215,9 +215,7 @@ class Search:
 
 def in_words(setting: Setting) -> str:
     """`learning_rate 0.0001, epochs 3`."""
-    return ", ".join(
-        f"{name} {v:.4g}" if isinstance(v, float) else f"{name} {v}" for name, v in setting.items()
-    )
+    return ", ".join(f"{name} {v:.4g}" if isinstance(v, float) else f"{name} {v}" for name, v in setting.items())
 
 
 def outcome(trial) -> str:
