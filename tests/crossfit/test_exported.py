@@ -1,5 +1,6 @@
-"""A run that reads with ONNX files gives the codes of its run, or is refused; in 8 bits it finds its own cuts."""
+"""A run read by ONNX Runtime gives the codes of its run, or is refused; in 8 bits it has cuts of its own."""
 
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from narrutils.bundle import bundle
 from narrutils.crossfit import exported
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.exported import TIE, agreement, export_run
+from narrutils.crossfit.stored import load_model
 from narrutils.data.files import read_json
 from narrutils.data.store import StoredModel
 from narrutils.errors import InputError
@@ -113,6 +115,22 @@ def test_what_is_no_encoder_is_refused_in_one_line(tfidf_run, deployed_run, tmp_
         bundle(tfidf_run.folder, tmp_path / "a.zip", onnx="float32")
     with pytest.raises(InputError, match="^frozen: reads the states of a frozen model"):
         bundle(deployed_run.folder, tmp_path / "a.zip", onnx="float32")
+
+
+def test_what_is_not_installed_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(
+        InputError, match="^onnxscript is not installed; pip install 'narrutils\\[export\\]'$"
+    ):
+        bundle(run.folder, tmp_path / "a.zip", onnx="float32")
+
+
+def test_who_reads_an_export_without_onnxruntime_is_told(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "narrutils.models.exported.reading", raising=False)
+    with pytest.raises(InputError, match="is read with onnxruntime, which is not installed$"):
+        load_model(tmp_path, TOY)
 
 
 def near(table: pd.DataFrame, column: str, value: float) -> pd.DataFrame:

@@ -13,7 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -24,16 +27,6 @@ from narrutils.models.classifier import Classifier
 from narrutils.models.exported.reading import GRAPH, SETTINGS, SPECIAL, WORDS
 from narrutils.models.reading import NeuralModel
 from narrutils.models.settings import Reading
-
-try:
-    import onnx
-    import onnxscript  # noqa: F401 (torch.onnx translates with it)
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-except ImportError as error:
-    raise InputError(
-        f"{error.name} is not installed, and an export needs it: `pip install 'narrutils[export]'`"
-    ) from None
 
 #: A protobuf holds no more; weights beside it would be a second file.
 LARGEST = 2**31 - 1
