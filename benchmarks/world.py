@@ -80,6 +80,7 @@ class World:
             table = stack_splits(load_data(data, schema), cases, seed)
         else:
             table = stack_splits(load_data(embedded_data(cases, seed), schema))
+        run.write("schema.json", schema.to_dict())
         run.write("cases.parquet", table)
         train, labels = run.cases("train"), run.labels(schema)
         folds = draw_folds(schema, labels, FOLDS, seed)

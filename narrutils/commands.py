@@ -56,12 +56,17 @@ def _run(given: argparse.Namespace) -> int | None:
     """Run a profile's notebooks in order, those that nothing changed for left out; then build the report.
     With --seeds, further runs NAME_seed1 … lie beside it, in which only what a seed decides runs again."""
     from narrutils.pipeline.profiles import load_profile
-    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
 
     if given.seeds is not None or given.vary:
         return _run_seeds(given)
     profile = load_profile(given.params, _overrides(given))
     choice = {"start": given.start, "only": given.only, "force": given.force, "outputs": _outputs(given)}
+    return _started(profile, given, **choice)
+
+
+def _started(profile, given: argparse.Namespace, **choice) -> int | None:
+    from narrutils.pipeline.runner import RunFailed, dry_run, run_profile
+
     try:
         (dry_run if given.dry_run else run_profile)(profile, **choice)
     except RunFailed as failure:
@@ -108,6 +113,47 @@ def _cycle(given: argparse.Namespace) -> int | None:
     except RunFailed as failure:
         print(f"narrutils: {failure}\n  or start the same cycles again: they go on here", file=sys.stderr)
         return failure.code
+
+
+@_command(
+    "teach one fast model what the ensemble of a finished run reads",
+    RUN,
+    *ON_PROFILE,
+    _option("--dry-run", action="store_true", help="say what would run, its time and memory"),
+)
+def _distill(given: argparse.Namespace) -> int | None:
+    """Start params/fast.yaml with the cases and folds of a finished run, whose ensemble teaches, as the run
+    NAME_fast beside it. The result is a run folder like any other, which `predict` and `bundle` take."""
+    from narrutils.pipeline.distill import fast_profile
+
+    profile = fast_profile(given.run, _overrides(given))
+    return _started(profile, given, outputs=given.outputs or Path(given.run).resolve().parent)
+
+
+@_command(
+    "find better settings of a stage by trials, and what they are worth",
+    PARAMS,
+    *ON_PROFILE,
+    _option("--stage", required=True, metavar="04", help="whose settings are sought"),
+    _option("--trials", type=int, required=True, metavar="N", help="settings that are tried; a search that "
+            "was carried out goes on to more"),
+    _option("--space", metavar="FILE", help="what is varied, and how far (default: "
+            "params/spaces/<stage>.yaml)"),
+    _option("--seed", type=int, default=0, help="of the inner folds and of the settings (default: 0)"),
+    _option("--repeats", type=int, default=3, metavar="N", help="trainings of the chosen setting under other "
+            "seeds, to see how far results swing (default: 3)"),
+    _option("--dry-run", action="store_true", help="say what it would cost"),
+)  # fmt: skip
+def _tune(given: argparse.Namespace) -> None:
+    """Try settings of a stage on folds drawn anew within the training cases of a finished run, and score the
+    best on cases that had no part in it: the test cases if they have labels, else each fold in turn by a
+    study without it. Writes a profile with the best settings; killed, the same command goes on."""
+    from narrutils.pipeline.profiles import load_profile
+    from narrutils.tune import Asked, tune
+
+    profile, space = load_profile(given.params, _overrides(given)), given.space and Path(given.space)
+    choice = {"outputs": Path(_outputs(given)), "seed": given.seed, "repeats": given.repeats}
+    tune(Asked(profile, given.stage, given.trials, space, **choice), dry_run=given.dry_run)
 
 
 def _overrides(given: argparse.Namespace) -> list[tuple[str, str]]:
@@ -196,14 +242,9 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
-    _option(
-        "--onnx",
-        default="",
-        choices=["float32", "int8"],
-        help="export encoders to ONNX Runtime, which reads "
-        "without torch: float32 gives the same codes, int8 is a quarter of the size and has thresholds of "
-        "its own",
-    ),
+    _option("--onnx", default="", choices=["float32", "int8"], help="export encoders to ONNX Runtime, which "
+            "reads without torch: float32 gives the same codes, int8 is a quarter of the size and has "
+            "thresholds of its own"),
     OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:

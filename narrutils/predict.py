@@ -140,16 +140,18 @@ def predict_format(run: str | Path, features: Path, submission_format: Path, out
     if not submission_format.exists():
         print(f"{predict(run, features, Outputs(out, overwrite=True))['rows']} cases coded", flush=True)
         return
-    schema = Deployed.open(run).schema
+    deployed = Deployed.open(run)
+    schema = deployed.schema
     columns = [schema.uid, *(v.heading for v in schema.variables)]
-    sheet = read_sheet(submission_format, columns, schema.uid)
+    auxiliary = [v.heading for v in deployed.run.schema.variables if v.auxiliary]
+    sheet = read_sheet(submission_format, columns, schema.uid, auxiliary)
     with TemporaryDirectory() as scratch:  # as coded, in the order of the features
         unordered = Path(scratch) / "codes.csv"
         counts = predict(run, features, Outputs(unordered), progress=True)
         codes = pd.read_csv(unordered, dtype={schema.uid: str}, keep_default_na=False).set_index(schema.uid)
     ordered = by_uid(codes, list(sheet.uids), features.name).reset_index()
     with table_writer(out) as write:
-        write(ordered[sheet.header])
+        write(ordered[[heading for heading in sheet.header if heading in columns]])
     print(f"{counts['rows']} cases coded, {len(ordered)} written", flush=True)
 
 

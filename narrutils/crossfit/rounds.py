@@ -12,7 +12,7 @@ import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Teaching
-from narrutils.crossfit.soft_labels import SoftLabels, next_teacher, two_phases
+from narrutils.crossfit.soft_labels import SoftLabels, nested_phases, next_teacher, two_phases
 from narrutils.crossfit.teachers import same_cases
 from narrutils.data.folds import pairs
 from narrutils.data.run import Run
@@ -49,7 +49,7 @@ def run_rounds(
     """
     made, kept = Rounds({}, [], teacher), None
     readers = map(StoredModel(study.run, teacher.nested).is_trained, pairs(study.folds))
-    if len(study.pool) and how.nested and how.relabel_official and not all(readers):
+    if len(study.pool) and how.nested and (how.relabel_official or how.may_teach) and not all(readers):
         raise InputError(
             f"{teacher.nested} has no nested teachers, which those of a round learn from; set nested to "
             "true in 04, or to false here"
@@ -64,11 +64,13 @@ def run_rounds(
         made.records.append(record)
         made.students[name] = student
         if record["kept"]:
-            kept = student
+            kept, learned = student, nested_phases(study, made.teacher, rows, how.passes)
             made.teacher = next_teacher(
                 student, made.teacher, rows, how.passes, how.nested, how.relabel_official
             )
             made.teacher.save(study.run, name, study.schema)
+    if how.nested and how.may_teach:
+        kept.fit_pairs(learned)
     study.run.write("rounds.json", made.records)
     return made
 
@@ -88,6 +90,8 @@ def run_finals(
         taught = two_phases(study, study.pool, made.teacher, corrected, how.passes, how.soft_rows)
         students[name].fit(taught)
         students[name].publish(f"Gemma LoRA, final {name}", number)
+        if how.nested and how.may_teach:
+            students[name].fit_pairs(nested_phases(study, made.teacher, study.pool, how.passes))
     return students
 
 

@@ -173,11 +173,11 @@ def next_teacher(
             teacher, pool=student.pool_soft_labels(), optimistic=teacher.optimistic or student.optimistic
         )
     if nested:
-        student.fit_pairs(_nested_phases(student.study, teacher, pool, epochs))
+        student.fit_pairs(nested_phases(student.study, teacher, pool, epochs))
     return replace(soft_labels_of(student, nested), temperature=teacher.temperature)
 
 
-def _nested_phases(study: Study, teacher: SoftLabels, pool: pd.DataFrame, epochs: tuple[int, int]) -> Phases:
+def nested_phases(study: Study, teacher: SoftLabels, pool: pd.DataFrame, epochs: tuple[int, int]) -> Phases:
     """What a student's nested teachers learn from.
 
     First the generated rows, as the former teacher that left out the same two folds read

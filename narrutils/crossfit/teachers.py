@@ -14,15 +14,16 @@ import pandas as pd
 from narrutils.crossfit.fit import official_soft_labels
 from narrutils.crossfit.soft_labels import SoftLabels
 from narrutils.crossfit.stored import free, load_model
-from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, pairs, singles, stack
+from narrutils.data.files import read_json
+from narrutils.data.folds import PLAIN, HeldOut, allowed, for_fold, learns_from, pairs, singles, stack
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
 from narrutils.data.store import StoredModel
-from narrutils.data.study import Study
 from narrutils.data.tables import read_table
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE, Blend, combine, normalise, without_fold
+from narrutils.evaluation.stacking import found_anew
 from narrutils.generation.agreement import ScreeningTeacher
 
 
@@ -33,7 +34,8 @@ class Teachers:
     Args:
         run: the finished run; it is only read.
         model: such as `tfidf` or `gemma`; `ensemble` is the weighted mean of that run's members.
-        schema: of both runs.
+        schema: of both runs; where nothing is taught but scored, that without its auxiliary variables. Of
+            an auxiliary variable an ensemble tells the mean by its weights over all variables, uncalibrated.
     """
 
     run: Run
@@ -77,70 +79,77 @@ class Teachers:
                 self._check_model(member, fold, folds.index[folds == fold])
         return self
 
+    def check_nested(self) -> "Teachers":
+        """These teachers, if every member has readings by nested teachers of its own; no model is loaded.
+
+        Raises:
+            InputError: see `official_soft_labels`.
+        """
+        assert self._nested.keys() == self.members.keys()
+        return self
+
     def read(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
         """Probabilities by the teacher that left `fold` out, in the order of `texts`.
 
         Args:
             texts: the text columns, indexed by uid. One model is loaded at a time, and freed.
         """
-        texts = texts[self.schema.text_columns]
-        readings = {member: self._read(member, fold, texts) for member in self.members}
+        readings = {member: self._read(member, fold, texts)[0] for member in self.members}
         return combine(self.schema, readings, self._recipe(fold))
 
     def learned_from(self, fold: int) -> tuple[int, ...]:
         """The folds that teacher `fold` learned from: all but its own."""
         return tuple(k for (k,) in singles(self.folds) if k != fold)
 
-    def pool_soft_labels(self, pool: pd.DataFrame) -> pd.DataFrame:
+    def pool_soft_labels(self, pool: pd.DataFrame, plain: bool = False) -> pd.DataFrame:
         """Readings of generated rows for each held-out fold k, by teacher k, of the rows that k allows.
 
         Args:
             pool: the text columns and `seen_folds`, indexed by uid.
+            plain: whether the version for a refit, −1, is made too: all rows as the deployed models read
+                them, the mean of each member's fold models. Each of these reads a row once in any case.
 
         Returns:
             Probabilities indexed by (`uid`, `held_out_fold`).
         """
-        return stack({h[0]: self.read(h[0], allowed(pool, h)) for h in singles(self.folds)})
+        parts, sums = {}, dict.fromkeys(self.members, 0.0)
+        for held_out in singles(self.folds):
+            own = allowed(pool, held_out)
+            others = pool.drop(index=own.index) if plain else pool[:0]
+            found = {m: self._read(m, held_out[0], own, others) for m in self.members}
+            parts[held_out[0]] = self._taught({m: tables[0] for m, tables in found.items()}, held_out[0])
+            sums = {m: sums[m] + pd.concat(tables).reindex(pool.index) for m, tables in found.items()}
+        if plain:
+            means = {m: total / len(parts) for m, total in sums.items()}
+            parts[PLAIN] = self._taught(means, PLAIN)
+        return stack(parts)
 
     def official_soft_labels(self) -> pd.DataFrame:
         """Readings of official rows for each held-out fold k, by teachers that left out k and the row's own.
 
-        They are what the run stored: `labels/soft/<model>.parquet`, or else the nested
-        readings beside the model. An ensemble's are the weighted mean over the members
-        that have some.
+        Every member has readings of its own: those that the run stored, `labels/soft/<model>.parquet`,
+        where that model's own teachers made them, or else the nested readings beside the model.
 
         Returns:
-            Probabilities indexed by (`uid`, `held_out_fold`); −1 is the plain version, for people.
+            Probabilities indexed by (`uid`, `held_out_fold`); −1 is the plain version, for people and a
+            refit: each row by the teacher that left its own fold out.
 
         Raises:
-            InputError: there are none, or a row that should have one has none.
+            InputError: a member has none, or a row that should have one has none.
         """
-        found = {member: self._official(member) for member in self.members}
-        tables = {member: table for member, table in found.items() if table is not None}
-        if not tables:
-            raise InputError(
-                f"{self.run.folder.name}: {self.model} has no soft labels of the official rows; "
-                "run its notebooks there with `nested: true`, or name another model as the teacher"
-            )
         held_outs = [PLAIN, *(fold for (fold,) in singles(self.folds))]
-        parts = {k: {m: for_fold(table, k) for m, table in tables.items()} for k in held_outs}
-        blended = stack({k: combine(self.schema, part, self._recipe(k)) for k, part in parts.items()})
-        for (fold,) in singles(self.folds):
-            if set(for_fold(blended, fold).index) != set(learns_from(self.folds, (fold,))):
-                raise InputError(
-                    f"{self.run.folder.name}: soft labels of the official rows for fold {fold} are not "
-                    "those of its folds; run its notebooks again"
-                )
-        return blended
+        parts = {k: {m: for_fold(table, k) for m, table in self._nested.items()} for k in held_outs}
+        return stack({k: self._taught(part, k) for k, part in parts.items()})
 
-    def soft_labels(self, pool: pd.DataFrame, nested: str) -> SoftLabels:
+    def soft_labels(self, pool: pd.DataFrame, nested: str, plain: bool = False) -> SoftLabels:
         """Both kinds of soft labels.
 
         Args:
             nested: the model of the run that is taught whose nested teachers read the pool,
                 from which later rounds' own nested teachers learn.
+            plain: whether a refit is to learn from them, see `pool_soft_labels`.
         """
-        official, made = self.official_soft_labels(), self.pool_soft_labels(pool)
+        official, made = self.official_soft_labels(), self.pool_soft_labels(pool, plain)
         return SoftLabels(official, made, nested, optimistic=self.optimistic)
 
     def for_screening(self, cases: pd.DataFrame, folds: pd.Series) -> list[ScreeningTeacher]:
@@ -158,11 +167,40 @@ class Teachers:
             made.append(ScreeningTeacher(partial(self.read, fold), self.learned_from(fold), prior))
         return made
 
-    def _read(self, member: str, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
+    def _read(self, member: str, fold: int, *texts: pd.DataFrame) -> list[pd.DataFrame]:
+        """What a member's model reads, each table by itself: no reading depends on another table."""
         try:
-            return load_model(StoredModel(self.run, member).path((fold,)), self.schema).predict(texts)
+            model = load_model(StoredModel(self.run, member).path((fold,)), self.run.schema)
+            return [model.predict(table[self.schema.text_columns]) for table in texts]
         finally:
             free()
+
+    @cached_property
+    def _nested(self) -> dict[str, pd.DataFrame]:
+        """Of each member its readings of official rows, indexed by (`uid`, `held_out_fold`)."""
+        return {member: self._official(member) for member in self.members}
+
+    def _taught(self, readings: Mapping[str, pd.DataFrame], fold: int) -> pd.DataFrame:
+        """The members' readings as one, for a model that is to learn from them.
+
+        Args:
+            fold: on which it is tested. Calibration and weights come of the other folds' rows as nested
+                teachers read them. Those that 06 found without the fold will not do: out of fold, the
+                models of the other folds learned from it. −1: a refit, which the deployed ones serve.
+        """
+        if self.model != ENSEMBLE or fold == PLAIN:
+            return combine(self.schema, readings, self._recipe(fold))
+        return self._blends[fold].apply(self.schema, readings)
+
+    @cached_property
+    def _blends(self) -> dict[int, Blend]:
+        """How an ensemble's members become one on behalf of a model that learns from them, by its fold."""
+        made, labels, blends = self.run.read("ensemble.json"), self.run.labels(self.schema), {}
+        for (fold,) in singles(self.folds):
+            found = {m: for_fold(table, fold) for m, table in self._nested.items()}
+            others = labels.loc[learns_from(self.folds, (fold,))]
+            blends[fold] = found_anew(self.schema, made, found, others)
+        return blends
 
     def _recipe(self, fold: int) -> Mapping:
         """How the members become one on behalf of the model that is tested on `fold`."""
@@ -184,28 +222,58 @@ class Teachers:
                 f"{where} left out other rows than those of fold {fold}; run its notebooks again"
             )
 
-    def _official(self, member: str) -> pd.DataFrame | None:
-        """A member's stored readings of official rows, indexed by (`uid`, `held_out_fold`); None without."""
-        stored = f"labels/soft/{member}.parquet"
-        if self.run.has(stored):
-            table = self.run.read(stored).set_index(["uid", "held_out_fold"])
-            return table[table.index.get_level_values("uid").isin(self.folds.index)]
-        model = StoredModel(self.run, member)
-        if all(map(model.is_trained, pairs(self.folds))):
-            try:
-                return official_soft_labels(model, self.schema, self.folds)
-            except KeyError:  # a row that one of them left out is not where these folds say
+    def _official(self, member: str) -> pd.DataFrame:
+        """A member's stored readings of official rows, indexed by (`uid`, `held_out_fold`).
+
+        Raises:
+            InputError: it has none of its own, or they are of other rows than they should be.
+        """
+        name, model = self.run.folder.name, StoredModel(self.run, member)
+        if self._are_stored(member):
+            table = self.run.read(f"labels/soft/{member}.parquet").set_index(["uid", "held_out_fold"])
+            table = table[table.index.get_level_values("uid").isin(self.folds.index)]
+        elif all(map(model.is_trained, pairs(self.folds))):
+            for held_out in pairs(self.folds):
+                self._check_pair(model, held_out)
+            table = official_soft_labels(model, self.schema, self.folds)
+        else:
+            raise InputError(f"{name}: {member} has no nested teachers, so it cannot teach; {_mend(model)}")
+        for (fold,) in singles(self.folds):
+            if set(for_fold(table, fold).index) != set(learns_from(self.folds, (fold,))):
                 raise InputError(
-                    f"{self.run.folder.name}: the nested teachers of {member} left out other rows than "
+                    f"{name}: soft labels of the official rows by {member} for fold {fold} are not "
                     "those of its folds; run its notebooks again"
-                ) from None
-        return None
+                )
+        return table
+
+    def _are_stored(self, member: str) -> bool:
+        """Whether the run stored soft labels that the member's own teachers made."""
+        note = f"labels/soft/{member}.json"
+        return self.run.has(note) and self.run.read(note).get("teachers") == member
+
+    def _check_pair(self, model: StoredModel, held_out: HeldOut) -> None:
+        """Whether a nested teacher left out the official rows of these two folds, and no others."""
+        left_out = self.folds.index[self.folds.isin(held_out)]
+        read = model.read(held_out, self.schema).index.intersection(self.folds.index)
+        noted = read_json(model.path(held_out) / "training.json")["held_out"]
+        if set(read) != set(left_out) or tuple(noted) != held_out:
+            raise InputError(
+                f"{self.run.folder.name}: the nested teachers of {model.name} left out other rows than "
+                "those of its folds; run its notebooks again"
+            )
 
     def _is_optimistic(self, member: str) -> bool:
         soft = f"labels/soft/{member}.json"
         crossed = self.run.has(soft) and self.run.read(soft).get("optimistic", True)
         model = StoredModel(self.run, member)
         return crossed or (model.about_file.exists() and model.about["optimistic"])
+
+
+def _mend(model: StoredModel) -> str:
+    """By which parameter a member gets nested teachers."""
+    stage = model.about["stage"] if model.about_file.exists() else ""
+    parameter = "may_teach: true` in `teaching" if stage == "05_gemma_lora" else "nested: true"
+    return f"run its {stage or 'notebooks'} there with `{parameter}`, or name another model as the teacher"
 
 
 def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema) -> None:
@@ -237,18 +305,3 @@ def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema
             f"{name}: its folds differ, and its models would have learned from what is tested here: uid "
             f"{moved[0]} is in fold {there[moved[0]]} there and {here[moved[0]]} here; use one fold seed"
         )
-
-
-def first_teacher(study: Study, previous_run: str, model: str) -> SoftLabels:
-    """Who teaches a run's encoder: `model` of the previous run, or else the run's own TF-IDF models.
-
-    Its soft labels are kept as `labels/soft/before.parquet`.
-
-    Raises:
-        InputError: see `Teachers.check`; or it has no soft labels of the official rows.
-    """
-    run = Run(previous_run) if previous_run else study.run
-    teachers = Teachers(run, model if previous_run else "tfidf", study.schema)
-    made = teachers.check(study.train, study.folds).soft_labels(study.pool, nested="deberta")
-    made.save(study.run, "before", study.schema)
-    return made

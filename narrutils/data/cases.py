@@ -123,7 +123,8 @@ def _cases(folder: Folder, split: Split) -> pd.DataFrame:
 def _codes(folder: Folder, sheet: Sheet, index: pd.Index) -> pd.DataFrame:
     codes, remarks = read_labels(sheet, folder.schema)
     codes = codes.reindex(index)
-    for remark in [*remarks, *missing_labels(codes)]:
+    there = [v.name for v in folder.schema.variables if v.heading in sheet.header]
+    for remark in [*remarks, *missing_labels(codes[there])]:
         folder.tell(sheet.path, remark)
     return codes
 
@@ -131,7 +132,7 @@ def _codes(folder: Folder, sheet: Sheet, index: pd.Index) -> pd.DataFrame:
 def _tell_bare(folder: Folder, split: Split, train: pd.DataFrame) -> None:
     """Tell of variables that nothing can be learned of; without any label there is nothing to learn."""
     file, codes = split.labels.path, {name: train[name].dropna().unique() for name in folder.schema.names}
-    if not any(map(len, codes.values())):
+    if not any(len(codes[name]) for name in folder.schema.scored.names):
         raise InputError(f"{file}: no training case has a label; add some")
     bare = [name for name, found in codes.items() if not len(found)]
     same = [f"{name} {found[0]}" for name, found in codes.items() if len(found) == 1]
@@ -158,6 +159,8 @@ def _truth(folder: Folder, uids: list[str]) -> pd.DataFrame:
     check_uids(sheet, uids, "the features files")
     table = _codes(folder, sheet, _index(uids))
     for v in folder.schema.variables:
+        if v.auxiliary and v.heading not in sheet.header:
+            continue
         bare = table.index[table[v.name].isna()]
         if len(bare):
             raise InputError(f"{sheet.where(bare[0])}, column {v.heading}: no label; the truth must be whole")

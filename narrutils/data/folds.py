@@ -22,11 +22,11 @@ REFIT: HeldOut = ()
 def draw_folds(
     schema: Schema, labels: pd.DataFrame, n_folds: int, seed: int, clusters: pd.Series | None = None
 ) -> pd.Series:
-    """A fold in 0..n_folds − 1 for every case, stratified over all variables at once.
+    """A fold in 0..n_folds − 1 for every case, stratified over all scored variables at once.
 
-    On the one-hot target matrix, so that categorical variables count class by class, and a missing
-    label as a class of its own: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), or,
-    where cases belong together, `_draw_sets`.
+    An auxiliary variable has no say, so that to add one moves no case. On the one-hot target matrix, so
+    that categorical variables count class by class, and a missing label as a class of its own: iterative
+    stratification (Sechidis, Tsoumakas and Vlahavas 2011), or, where cases belong together, `_draw_sets`.
 
     Args:
         clusters: number of the set of cases that each case stays in one fold with; None: it stays alone.
@@ -36,7 +36,7 @@ def draw_folds(
     """
     if len(labels) < n_folds:
         raise InputError(f"{len(labels)} training cases cannot fill {n_folds} folds")
-    states = _states(schema, labels)
+    states = _states(schema.scored, labels)
     if clusters is not None and clusters.loc[labels.index].duplicated().any():
         folds = _draw_sets(states, pd.factorize(clusters.loc[labels.index])[0], n_folds, seed)
         return pd.Series(folds, index=labels.index, name="fold")

@@ -102,6 +102,11 @@ class Run:
             table = by_uid(table, uids, name)
         return schema.check_probabilities(table)
 
+    @property
+    def schema(self) -> Schema:
+        """The task, auxiliary variables and all: what the models of the run read."""
+        return Schema.from_dict(self.read("schema.json"))
+
     def record(self) -> dict:
         """The content of `run.json`, or an empty record."""
         return {"stages": {}} | (self.read("run.json") if self.has("run.json") else {})
@@ -126,14 +131,8 @@ class Run:
         return cases if split is None else cases[cases["split"] == split]
 
     def labels(self, schema: Schema, split: str = "train") -> pd.DataFrame | None:
-        """Given codes of a split, indexed by uid; None where the split came without labels.
-
-        Integers where every label is given; else nullable ones (`Int64`), null where there is none.
-        """
-        given = self.cases(split)[schema.names]
-        if given.isna().all(axis=None):
-            return None
-        return given.astype("Int64") if given.isna().any(axis=None) else given.astype(int)
+        """Codes given in a split, indexed by uid, as of `Schema.given`; None where it came without labels."""
+        return schema.given(self.cases(split))
 
     def truth(self) -> pd.DataFrame | None:
         """True codes of all cases, where they are known; for evaluation only, never for training."""

@@ -7,7 +7,7 @@ variable). No other module knows a column's position.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ class Variable:
     classes: Mapping[int, str] | None = None
     column: str = ""  # its column in files; empty: its name
     missing: tuple[str, ...] = UNKNOWN  # cells, in lower case, that leave a case without a label
+    auxiliary: bool = False  # trained on, neither scored nor submitted; its column may be missing
 
     @property
     def heading(self) -> str:
@@ -110,6 +111,12 @@ class Schema:
         return [v.name for v in self.variables]
 
     @property
+    def scored(self) -> "Schema":
+        """The schema without its auxiliary variables: what is scored and submitted; itself without any."""
+        kept = tuple(v for v in self.variables if not v.auxiliary)
+        return self if len(kept) == len(self.variables) else replace(self, variables=kept)
+
+    @property
     def text_columns(self) -> list[str]:
         return [t.name for t in self.text]
 
@@ -167,7 +174,7 @@ class Schema:
             classes = v["classes"] and {int(code): title for code, title in v["classes"].items()}
             more = {
                 name: tuple(v[name]) if name == "missing" else v[name]
-                for name in ("column", "missing")
+                for name in ("column", "missing", "auxiliary")
                 if name in v
             }
             variables.append(Variable(v["name"], v["description"], classes, **more))
@@ -179,6 +186,16 @@ class Schema:
             if v.name == name:
                 return v
         raise KeyError(f"{name} is not a variable of schema {self.name}")
+
+    def given(self, codes: pd.DataFrame) -> pd.DataFrame | None:
+        """The codes of its variables; None where no case has one.
+
+        Integers where every code is given; else nullable ones (`Int64`), null where there is none.
+        """
+        own = codes[self.names]
+        if own.isna().all(axis=None):
+            return None
+        return own.astype("Int64") if own.isna().any(axis=None) else own.astype(int)
 
     def to_targets(self, labels: pd.DataFrame) -> pd.DataFrame:
         """Codes (one column a variable) to targets in [0, 1], `schema.columns` wide.

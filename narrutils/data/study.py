@@ -1,6 +1,6 @@
 """What every notebook of a run works on: the task, its cases, given labels, folds and rows to soft-label."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ class Study:
 
     Attributes:
         run: where models and predictions go.
+        schema: the task; of `scored` without its auxiliary variables.
         train: text columns of the official training rows, indexed by uid.
         folds: fold of each training row.
         test: text columns of the test rows.
@@ -52,7 +53,7 @@ class Study:
         """
         if run.stage is None:
             check_whole(run)
-        schema = Schema.from_dict(run.read("schema.json"))
+        schema = run.schema
         train, test = (run.cases(split)[schema.text_columns] for split in ("train", "test"))
         labels = (run.labels(schema), run.labels(schema, "test"))
         ways = [values.get("threshold_search") for values in run.record().get("parameters", {}).values()]
@@ -60,3 +61,13 @@ class Study:
         pool, more = run.pools(schema), run.unlabelled(schema)
         pool = pd.concat([pool, more]) if len(more) else pool
         return cls(run, schema, train, run.folds(), test, *labels, pool, way)
+
+    @property
+    def scored(self) -> "Study":
+        """The study without auxiliary variables: of what is scored, coded and found; itself without any."""
+        schema = self.schema.scored
+        if schema is self.schema:
+            return self
+        kinds = (self.labels, self.test_labels)
+        labels, test_labels = (None if codes is None else schema.given(codes) for codes in kinds)
+        return replace(self, schema=schema, labels=labels, test_labels=test_labels)

@@ -6,6 +6,7 @@ probabilities from its members' and the content of `ensemble.json`, which holds
 
 - `members`, `weights`: the members and their shares, which sum to 1;
 - `weights_by_variable`: variable -> member -> share, where the shares differ by variable;
+- `given`, `fitted`, `calibrate`: from which weights it was made, and in which way;
 - `member_calibration`: member -> see `Calibration.to_dict`; empty where nothing is calibrated;
 - `thresholds`: binary variable -> where its probability becomes a 1, for new cases;
 - `thresholds_from`, `threshold_search`: how those were found;
@@ -50,7 +51,7 @@ class Blend:
         """The members' weighted mean, joined by uid, in the first member's order.
 
         Args:
-            members: member -> probabilities, `schema.columns` wide. Where some are missing,
+            members: member -> probabilities, `schema.columns` wide or wider. Where some are missing,
                 the shares of the others grow.
 
         Raises:
@@ -67,7 +68,8 @@ class Blend:
         """Of each member, its share in every probability column: `[width]`."""
         shares = {m: np.zeros(schema.width) for m in members}
         for name, columns in schema.slices.items():
-            for m, share in normalise({m: self.by_variable[name][m] for m in members}).items():
+            own = self.by_variable.get(name, self.weights)  # none was fitted to an auxiliary variable
+            for m, share in normalise({m: own[m] for m in members}).items():
                 shares[m][columns] = share
         return shares
 

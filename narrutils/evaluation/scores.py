@@ -46,12 +46,13 @@ class Scored:
 def score(
     study: Study, probabilities: pd.DataFrame, thresholds: Mapping[int, Mapping[str, float]] | None = None
 ) -> Scored:
-    """How a model codes the official rows out of fold.
+    """How a model codes the official rows out of fold; auxiliary variables are not scored.
 
     Args:
         probabilities: of every official row by the model that left its fold out.
         thresholds: fold -> thresholds found without it; None: searched on the other folds.
     """
+    study = study.scored
     schema, labels, folds = study.schema, study.labels, study.folds
     if thresholds is None:
         way = search_named(study.threshold_search)
@@ -66,7 +67,7 @@ def score_stored(study: Study, model: str) -> Scored:
     Raises:
         InputError: the run has no such model.
     """
-    table = StoredModel(study.run, model).predictions("oof", study.schema, study.labels.index)
+    table = StoredModel(study.run, model).predictions("oof", study.schema.scored, study.train.index)
     stored = model == ENSEMBLE and study.run.has("ensemble.json")
     return score(study, table, thresholds_by_fold(study.run.read("ensemble.json")) if stored else None)
 

@@ -45,7 +45,7 @@ def read_counts(study: Study, models: Sequence[str]) -> Read:
     Raises:
         InputError: the run has no such model.
     """
-    return {model: _read_model(study, model) for model in models}
+    return {model: _read_model(study.scored, model) for model in models}
 
 
 def _read_model(study: Study, model: str) -> dict[Place, Counts]:
@@ -135,8 +135,12 @@ def spread(values: Sequence[float]) -> float:
 
 
 def seeds_half(values: Sequence[float]) -> float:
-    """Half the width of Student's 95 % interval of the mean of S values: s/√S · t(0.975; S − 1)."""
-    return spread(values) / len(values) ** 0.5 * t.ppf(0.975, len(values) - 1)
+    """Half the width of Student's 95 % interval of the mean of S values: s/√S · t(0.975; S − 1).
+
+    0 where all are equal, one alone too.
+    """
+    swing = spread(values)
+    return float(swing / len(values) ** 0.5 * t.ppf(0.975, len(values) - 1)) if swing else 0.0
 
 
 def widened(cases: Interval, values: Sequence[float]) -> Interval:

@@ -83,9 +83,9 @@ class Ensemble:
         tables = {m: alone.apply(schema, {m: table}) for m, table in tables.items()}
         return blend_thresholds({m: way(schema, labels, table) for m, table in tables.items()}, made.weights)
 
-    def step(self, name: str = "weighted ensemble") -> Step:
-        """The ensemble as the last step of a ladder."""
-        parts, singles = [], {}
+    def step(self) -> Step:
+        """The ensemble as the last step of a ladder; of a single member it has the name."""
+        parts, singles, (first, *others) = [], {}, self.members.values()
         for k in sorted(self.folds.unique()):
             made = self.without_fold(k)
             parts.append(made.apply(self.schema, self._tables(self.folds.index[self.folds == k])))
@@ -93,7 +93,7 @@ class Ensemble:
                 read = {m: step.by_fold[k] for m, step in self.members.items()}
                 singles[int(k)] = made.apply(self.schema, read)
         return Step(
-            name,
+            "weighted ensemble" if others else f"{first.name}, handed in",
             "ensemble",
             pd.concat(parts).loc[self.labels.index],
             self.found_on(self.labels).apply(self.schema, {m: s.test for m, s in self.members.items()}),
@@ -112,6 +112,7 @@ class Ensemble:
     def to_dict(self) -> dict:
         """The content of `ensemble.json`, but for `threshold_search`; see `ensemble`."""
         made = {"members": list(self.members)} | self.found_on(self.labels).to_dict()
+        made |= {"given": dict(self.weights), "fitted": self.fitted, "calibrate": self.calibrate}
         made |= {"thresholds": self.thresholds(self.labels), "thresholds_from": self.thresholds_from}
         by_fold = {}
         for k in sorted(self.folds.unique()):
@@ -173,6 +174,29 @@ def form(
     shares = normalise(_accepted(models, weights))
     members = {name: models[name] for name in shares}
     return Ensemble(schema, members, shares, labels, folds, fitted, **settings)
+
+
+def found_anew(
+    schema: Schema, made: Mapping, members: Mapping[str, pd.DataFrame], labels: pd.DataFrame
+) -> Blend:
+    """The blend of a stored ensemble, found in its own way on other readings of some rows.
+
+    Args:
+        made: the content of `ensemble.json`.
+        members: member -> probabilities of rows, those of `labels` among them.
+        labels: given codes of the rows that it is found on; no other row is looked at.
+
+    Raises:
+        InputError: it was fitted or calibrated by a version that did not note its given weights.
+    """
+    if "given" not in made:
+        if made.get("weights_by_variable") or made.get("member_calibration"):
+            raise InputError("ensemble.json is of an earlier version; run its 06_ensemble again")
+        return Blend(normalise(made["weights"]))
+    steps = {m: Step(m, m, table, table[:0]) for m, table in members.items()}
+    how = {"fitted": made["fitted"], "calibrate": made["calibrate"]}
+    folds = pd.Series(0, labels.index)
+    return Ensemble(schema, steps, made["given"], labels, folds, **how).found_on(labels)
 
 
 def _accepted(models: Mapping[str, Step], weights: Weights) -> dict[str, float]:

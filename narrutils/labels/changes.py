@@ -17,7 +17,7 @@ def flip_table(
     `to 0` are the changes of a binary variable by direction, null for a categorical one.
     With `truth`, `wrong` counts the given labels that differ from it (a missing one does not),
     `found` the changes that agree with it, `precision` is found / changed and `recall` found / wrong; both
-    are null where their denominator is 0.
+    are null where their denominator is 0, and all four of a variable whose truth is not known.
     """
     plain = flips[flips["held_out_fold"] == PLAIN]
     binary = plain[plain["variable"].isin([v.name for v in schema.binary])]
@@ -29,10 +29,14 @@ def flip_table(
     if truth is None:
         return table
     true = truth.loc[given.index, schema.names]
-    right = [row.after == true.at[row.uid, row.variable] for row in plain.itertuples()]
+    agrees = [row.after == true.at[row.uid, row.variable] for row in plain.itertuples()]
+    right = pd.Series(agrees, plain.index, dtype="boolean").fillna(False)
     given = given[schema.names]
     table["wrong"] = (given.ne(true).fillna(False) & given.notna()).sum().astype(int)
-    table["found"] = _counts(schema, plain[pd.Series(right, plain.index, dtype=bool)])
+    table["found"] = _counts(schema, plain[right])
+    unknown = true.isna().all()  # an auxiliary variable may be in no file of truths
+    if unknown.any():
+        table[["wrong", "found"]] = table[["wrong", "found"]].astype("Int64").mask(unknown, axis=0)
     return with_shares(table)
 
 

@@ -57,7 +57,13 @@ class TfidfLearner(Learner):
 
         Where no term occurs in `min_df` cases, as in empty texts, all are read at the labels' shares.
         """
-        texts, targets = phases[-1].texts, phases[-1].targets
+        features, vocabulary, idf = self.terms(phases[-1].texts)
+        classify = self._classify if self.multinomial else None
+        weights, bias = by_column(self.schema, features, phases[-1].targets, self._regress, classify)
+        return TfidfModel(self.schema, vocabulary, idf, weights, bias, self.analyzer, self.ngrams)
+
+    def terms(self, texts: pd.DataFrame) -> tuple[csr_matrix, dict[str, int], np.ndarray]:
+        """The texts as rows of terms `[cases, terms]`; number of each term, and its document frequency."""
         vectorizer = TfidfVectorizer(
             analyzer=self.analyzer,
             ngram_range=self.ngrams,
@@ -68,12 +74,9 @@ class TfidfLearner(Learner):
         told = join(texts)
         try:
             features = vectorizer.fit_transform(told)
-            vocabulary, idf = {term: int(n) for term, n in vectorizer.vocabulary_.items()}, vectorizer.idf_
+            return features, {term: int(n) for term, n in vectorizer.vocabulary_.items()}, vectorizer.idf_
         except ValueError:  # no term stands in `min_df` cases
-            features, vocabulary, idf = csr_matrix((len(told), 0)), {}, np.zeros(0)
-        classify = self._classify if self.multinomial else None
-        weights, bias = by_column(self.schema, features, targets, self._regress, classify)
-        return TfidfModel(self.schema, vocabulary, idf, weights, bias, self.analyzer, self.ngrams)
+            return csr_matrix((len(told), 0)), {}, np.zeros(0)
 
     def _regress(self, features: csr_matrix, answers: np.ndarray) -> tuple[np.ndarray, float]:
         if not self.scaled:
@@ -105,17 +108,19 @@ class TfidfLearner(Learner):
             return model.fit(features, answers)
 
 
-def ratios(features: csr_matrix, answers: np.ndarray) -> np.ndarray:
+def ratios(features: csr_matrix, answers: np.ndarray, counts: np.ndarray | float = 1.0) -> np.ndarray:
     """How strongly each term tells positive cases from negative ones, `[terms]`, 0 or more.
 
     The absolute logarithm of the ratio of the shares of cases with the term, each share
     smoothed by one case with it and one without.
 
     Args:
-        answers: 0 or 1, one a case.
+        answers: one a case, 0 or 1, or how far it is positive; `counts`: what each case counts.
     """
     present = (features > 0).astype(float)
-    yes, no = ((present.T @ side + 1) / (side.sum() + 2) for side in (answers, 1 - answers))
+    yes, no = (
+        (present.T @ side + 1) / (side.sum() + 2) for side in (answers * counts, (1 - answers) * counts)
+    )
     return np.abs(np.log(yes / no))
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from narrutils.crossfit.phases import Teaching
+from narrutils.crossfit.phases import Student, Teaching
+from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
+from narrutils.data.schema import Schema
 from narrutils.data.settings import Fields, Seed, Teacher, fitting, settings
 from narrutils.errors import InputError, concerning, did_you_mean
 from narrutils.evaluation.ensemble import ENSEMBLE, normalise
@@ -43,12 +45,18 @@ def check_settings(
     """
     taken_over = previous or any(values.get("cycle") for values in profile.parameters.values())
     pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
-    published = {}
+    published, refit = {}, False
     for stage, values in profile.parameters.items():
         with concerning(stage):
-            made = _made(values, profile.declared[stage])
+            made = settings_of(values, profile.declared[stage])
             if Teaching in made and stage not in previous and not taken_over:
                 fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
+            refit = refit or Student in made and made[Student].refit
+            if Teaching in made and refit and stage not in previous:
+                raise InputError(
+                    "round 0 learns from the soft labels of 04, whose model with a refit teaches nobody; "
+                    "leave this notebook out, set refit to false, or name a previous_run"
+                )
         published[stage] = publishes(values, made, notebooks / f"{stage}.ipynb")
     everything, chosen = _together(published.values()), list(chosen or published)
     there = _together(published[stage] for stage in chosen)
@@ -64,6 +72,19 @@ def check_settings(
                 _weighed(values.get("weights"), there)
 
 
+def check_teachers(profile: Profile, previous: Mapping[str, Path]) -> None:
+    """Whether the models of previous runs that are named as teachers have nested teachers to do it by.
+
+    Raises:
+        InputError: one has none; it would be told long after the first notebook began.
+    """
+    for stage, folder in previous.items():
+        if "teacher" in profile.parameters[stage]:
+            with concerning(f"{stage}: previous_run"):
+                schema = Schema.from_dict(Run(folder).read("schema.json"))
+                Teachers(Run(folder), profile.parameters[stage]["teacher"], schema).check_nested()
+
+
 def publishes(values: Mapping, made: Mapping[type, object], notebook: Path) -> set[str] | None:
     """Names of the models that a stage publishes; None where they cannot be told.
 
@@ -76,6 +97,8 @@ def publishes(values: Mapping, made: Mapping[type, object], notebook: Path) -> s
         found |= {"tfidf", *values["companions"]}
     if "weights" in values:
         found |= {ENSEMBLE}
+    if Student in made:
+        found |= {made[Student].name}
     if Teaching in made:
         how = made[Teaching]
         rounds = {f"gemma_round{n}" for n in range(1, how.rounds + 1)}
@@ -107,8 +130,15 @@ def _weighed(weights: Mapping | None, models: set[str]) -> None:
             raise InputError(f"weights: no notebook makes a model {name!r}; {mend}")
 
 
-def _made(values: dict, parameters: Mapping[str, Parameter]) -> dict:
-    """Class -> the settings of a stage."""
+def settings_of(values: dict, parameters: Mapping[str, Parameter]) -> dict:
+    """Class -> the settings of a stage.
+
+    Args:
+        values: of its parameters; `parameters`: those that it declares.
+
+    Raises:
+        InputError: some of them cannot hold together.
+    """
     if "seed" in values:
         fitting(values["seed"], Seed, "seed")
     kinds = [(kind, values[name]) for name, p in parameters.items() for kind in Fields.of(p.kind).kinds]

@@ -22,7 +22,7 @@ from narrutils.labels.review import read_review
 from narrutils.models.precision import kept_by, resolved
 from narrutils.paths import OUTPUTS, locate, shown
 from narrutils.pipeline import skipping
-from narrutils.pipeline.consistency import check_cases, check_settings
+from narrutils.pipeline.consistency import check_cases, check_settings, check_teachers
 from narrutils.pipeline.estimates import cost
 from narrutils.pipeline.parameters import INJECTED
 from narrutils.pipeline.profiles import Profile, find_stage
@@ -71,8 +71,8 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
 
     Raises:
         InputError: a stage or the precision is unknown, settings cannot hold together, an earlier stage
-            has not ended, the run folder holds something else, the previous run is not there or not
-            finished, or schema or data are faulty.
+            has not ended, the run folder holds something else, the previous run is not there, not
+            finished or cannot teach, or schema or data are faulty.
     """
     chosen, outputs, notebooks = _choose(profile, start, only), Path(outputs).resolve(), Path(notebooks)
     run = Run(outputs / profile.run)
@@ -83,6 +83,7 @@ def preflight(profile, notebooks, outputs, start=None, only=None, force=False) -
     profile = settled(profile, run.folder)
     previous = previous_runs(profile, outputs)
     check_settings(profile, previous, notebooks, chosen, run)
+    check_teachers(profile, previous)
     inputs, data = check_inputs(profile)
     check_data(run, data)
     for stage, folder in previous.items():

@@ -18,8 +18,8 @@ nearest right name.
 """
 
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -122,6 +122,30 @@ def load_profile(
         declared=known,
         overrides=overrides,
     )
+
+
+def varied(profile: Profile, stage: str, settings: Mapping[str, object], where: str) -> Profile:
+    """The profile with other values for settings of one stage, checked as its own were.
+
+    Raises:
+        InputError: a name is unknown, or a value does not fit; the line opens with `where`.
+    """
+    names, values = settable(profile.declared[stage]), dict(profile.parameters[stage])
+    for name, value in settings.items():
+        _declaring(name, {stage: names}, [stage], where)
+        _set(values, names, name, [value], where)
+    return replace(profile, parameters=profile.parameters | {stage: values})
+
+
+def effective(profile: Profile, stage: str) -> dict[str, object]:
+    """Every setting of a stage by name, those that its mappings of settings leave at their defaults too."""
+    values, found = profile.parameters[stage], {}
+    for p in profile.declared[stage].values():
+        for kind in Fields.of(p.kind).kinds:
+            found |= {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+    for name, value in values.items():
+        found |= {**value} if Fields.of(profile.declared[stage][name].kind).kinds else {}
+    return found | {name: value for name, value in values.items()}
 
 
 def read_declared(notebooks: str | Path) -> Declared:

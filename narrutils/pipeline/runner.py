@@ -47,6 +47,7 @@ def run_profile(
     start: str | None = None,
     only: str | None = None,
     force: bool = False,
+    keep_states: bool = False,
 ) -> Path:
     """Run a profile's notebooks into `outputs/<run>`; build the report and print the ladder.
 
@@ -56,6 +57,7 @@ def run_profile(
         start: first stage (`04` or its full name); the earlier ones must have ended.
         only: the one stage to run.
         force: run the chosen stages although nothing changed, trainings included.
+        keep_states: leave what frozen layers gave of cases for a run that follows; see `Run.states`.
 
     Returns:
         The report's path.
@@ -67,13 +69,13 @@ def run_profile(
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
-    with _locked(job.run.folder):
+    with locked(job.run.folder):
         stage = job.chosen[0]
         try:
             _make_ready(packaged)
             for stage in job.chosen:
                 _stage(job, stage)
-            return _finish(job)
+            return _finish(job, keep_states)
         except KeyboardInterrupt as stop:
             message = f"interrupted in {stage}; to go on:\n  {job.resume(stage)}"
             raise RunFailed(message, Stopped.code_of(stop)) from None
@@ -262,7 +264,7 @@ def _verbatim(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for one runner; the system frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -272,11 +274,11 @@ def _locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{shown(folder)}: another run is writing there; wait for it to end") from None
 
 
-def _finish(job: Job) -> Path:
+def _finish(job: Job, keep_states: bool) -> Path:
     """Build the report; ladder and path are the last lines. Of stale stages there is a line alone."""
     from narrutils.report.build import build_report
 
-    if not stages.unfinished(job.run, job.profile.stages):
+    if not keep_states and not stages.unfinished(job.run, job.profile.stages):
         job.run.drop_states()
     stale = stages.fault(job.run)
     if stale:

@@ -26,15 +26,14 @@ from narrutils.paths import OUTPUTS, shown
 from narrutils.pipeline import runner
 from narrutils.pipeline.estimates import cost, in_words
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile, find_stage, load_profile
-from narrutils.report.build import build_report
 from narrutils.report.ladder_view import seeds_table, seeds_told
 from narrutils.report.tables import as_text
 
 SEED, FINALS = "seed", "finals"
 #: Between the seeds of two runs: further attempts of a training take the next seeds, and `finals` others.
 STEP = 1_000_000
-#: Whoever draws cases or writes pools by a seed keeps it: all runs have the same cases, folds and rows.
-DRAWS = ("data_dir", "pools")
+#: Whoever draws cases or folds or writes pools by a seed keeps it: all runs have the same of them.
+DRAWS = ("data_dir", "folds", "pools")
 MARK = "seed.json"  # in the folder of a further run: whose copy it is
 #: What a copy leaves out: what only the first run is told of, and what is made anew.
 OWN = ("report", "states", "tuning*", "seeds.json", "cycle*.json", MARK, "*.lock", "*.part")
@@ -155,14 +154,18 @@ def run_seeds(plan: Plan) -> dict:
         InputError: something that the user gave is wrong, or no notebook writes a ladder.
         RunFailed: a notebook failed, or the run was interrupted.
     """
-    runner.run_profile(plan.first, plan.notebooks, plan.outputs)
+    from narrutils.report.build import build_report  # slow to import
+
+    runner.run_profile(plan.first, plan.notebooks, plan.outputs, keep_states=True)
     if not plan.run(0).has("ladder.json"):
         raise InputError(
             f"{shown(plan.run(0).folder)}: has no ladder.json, whose steps --seeds would compare"
         )
     for number in range(1, plan.seeds):
         _copy(plan, number)
-        runner.run_profile(plan.profile(number), plan.notebooks, plan.outputs)
+        _hand_on(plan.run(number - 1), plan.run(number))
+        last = number == plan.seeds - 1
+        runner.run_profile(plan.profile(number), plan.notebooks, plan.outputs, keep_states=not last)
     found = describe(plan)
     write_json(plan.run(0).path("seeds.json"), found)
     report = build_report(plan.run(0).folder)
@@ -217,6 +220,13 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # a disk that knows no links
         shutil.copy2(source, target)
+
+
+def _hand_on(before: Run, after: Run) -> None:
+    """Let the next run have what frozen layers gave of the cases, which no seed changes."""
+    if before.states.is_dir() and not after.states.exists():
+        before.states.rename(after.states)
+    before.drop_states()
 
 
 def describe(plan: Plan) -> dict:

@@ -69,16 +69,16 @@ def prevalence(schema: Schema, labels: pd.DataFrame) -> pd.DataFrame:
     """Cases of each binary variable and of each class.
 
     Returns:
-        `variable`, `class`, `cases`, `labelled`, the cases that have a label of the variable, and
-        `share` of these; NaN where there are none.
+        `variable`, marked if it is auxiliary, `class`, `cases`, `labelled`, the cases that have a label of
+        the variable, and `share` of these; NaN where there are none.
     """
     rows = []
     for v in schema.variables:
-        given = labels[v.name].dropna()
+        given, title = labels[v.name].dropna(), f"{v.name} (auxiliary)" if v.auxiliary else v.name
         for code in v.codes[-1:] if v.is_binary else v.codes:
             count, name = int((given == code).sum()), "" if v.is_binary else v.classes[code]
             share = count / len(given) if len(given) else np.nan
-            told = {"variable": v.name, "class": name, "cases": count, "labelled": len(given), "share": share}
+            told = {"variable": title, "class": name, "cases": count, "labelled": len(given), "share": share}
             rows.append(told)
     return pd.DataFrame(rows)
 

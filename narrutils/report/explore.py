@@ -40,7 +40,7 @@ def explore(study: Study | str | Path, show_text: bool | None = None):
     study = study if isinstance(study, Study) else Study.open(Run(study))
     if show_text is None:
         show_text = shows_text(study.run.read("run.json")["parameters"])
-    book = Casebook(study)
+    book = Casebook(study.scored)
     if not book.models:
         raise InputError(f"{study.run.folder}: no predictions yet; run 01_eda first")
     return static_table(book) if os.environ.get(UNATTENDED) else Explorer(book, show_text).panel

@@ -36,7 +36,7 @@ def variables(run: Run, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame] | N
     needed = ("cases.parquet", "folds.parquet", "ensemble.json", "predictions/ensemble_oof.parquet")
     if not all(map(run.has, needed)):
         return None
-    study = Study.open(run)
+    study = Study.open(run).scored
     labels = study.labels
     probabilities = StoredModel(run, ENSEMBLE).predictions("oof", schema, labels.index)
     table = score_stored(study, ENSEMBLE).table

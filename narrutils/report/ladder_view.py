@@ -167,6 +167,8 @@ def seeds_told(entries: list[dict], split: str) -> str:
     swings = f"{most['step']} swings most with the seed, from {figure(most['lowest'])} to "
     swings += f"{figure(most['highest'])}, standard deviation {figure(most['sd'])}."
     swings = swings if most["sd"] else "No step depends on the seed."
+    if len(steps) == 1:
+        return f"There is only one step, and nothing to hold it against. {swings}"
     if not sure:
         return f"Cases and seeds together could make every difference. {swings}"
     told = f"Larger than cases and seeds together could make: {'; '.join(sure)}. No other difference is."

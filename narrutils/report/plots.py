@@ -247,6 +247,26 @@ def ladder(
     return axis
 
 
+def student(against: pd.DataFrame, speed: pd.DataFrame) -> Axes:
+    """A student and its teacher: what they score, and how long they take for it.
+
+    Args:
+        against: of `taught.held_against`; `speed`: of `timing.measure`.
+    """
+    axis, takes = plt.subplots(figsize=(6, 2.8))[1], 1000 / speed.set_index("who")["rows_per_second"]
+    for row, (color, shape) in zip(against.to_dict("records"), ((BLUE, "o"), (ORANGE, "D"))):
+        scores = np.array([[row[f"{who}{end}"] for end in ("", "_low", "_high")] for who in takes.index])
+        spread = np.abs(scores[:, 1:].T - scores[:, 0])
+        where = {"oof": "out of fold", "test": "test"}[row["split"]]
+        axis.errorbar(takes, scores[:, 0], yerr=spread, fmt=shape, color=color, ms=5, lw=1.4, label=where)
+    for who, value in takes.items():
+        axis.annotate(who, (value, axis.get_ylim()[1]), ha="center", fontsize=8, color="0.4")
+    axis.set(xscale="log", xlabel="seconds for 1,000 cases", ylabel="average F1 with 95 % interval")
+    axis.margins(x=0.2)
+    axis.legend(loc="lower right")
+    return axis
+
+
 def flag_curve(flagging: dict, axis: Axes | None = None) -> Axes:
     """Accuracy of the codes of the cases that are not flagged, from the content of `flags.json`."""
     axis = axis or plt.subplots(figsize=(6, 2.8))[1]

@@ -25,7 +25,7 @@ def sections(run: Run, record: Mapping) -> dict:
         record: the content of `run.json`.
     """
     ladder = run.read("ladder.json") if run.has("ladder.json") else []
-    schema = Schema.from_dict(run.read("schema.json")) if run.has("schema.json") else None
+    schema = run.schema.scored if run.has("schema.json") else None
     found = {
         "headline": headline(ladder),
         "panels": ladder_panels(ladder, schema.name if schema else None),

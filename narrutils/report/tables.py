@@ -19,6 +19,7 @@ TITLES = {
     "sd": "sd over seeds",
     "over_first": "gain over the first",
     "n": "cases",
+    "calibrated_error": "the same, calibrated",
     "counted": "cases it rests on",
     "reviewed": "share to review",
     "observed": "holds for",

@@ -5,6 +5,7 @@ learned from is another. So if fold k's texts and labels are replaced and the mo
 tested on fold k is the same to the last digit, then nothing of fold k reached it.
 """
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Teaching, corrected_labels, given_labels
-from narrutils.crossfit.rounds import pool_of_round, run_rounds
+from narrutils.crossfit.rounds import pool_of_round, run_finals, run_rounds
 from narrutils.crossfit.soft_labels import (
     SoftLabels,
     nested_readings,
@@ -23,6 +24,7 @@ from narrutils.crossfit.soft_labels import (
     soft_labels_of,
     two_phases,
 )
+from narrutils.crossfit.teachers import Teachers
 from narrutils.data.files import digest
 from narrutils.data.folds import for_fold, learns_from
 from narrutils.data.run import Run
@@ -211,9 +213,33 @@ def test_soft_labels_of_another_version_say_so(honest, tmp_path):
         read_soft_labels(replace(student.study, run=run), "student")
 
 
+@pytest.mark.parametrize("relabel", [True, False])
+def test_the_last_kept_round_and_the_finals_can_teach_where_that_is_asked_for(
+    world, honest, tmp_path, relabel
+):
+    """Also where official rows keep the first teacher's labels, so that no round needs teachers itself."""
+    run = Run(shutil.copytree(honest[0][0].study.run.folder, tmp_path / "run"), "05_test")
+    run.write("folds.parquet", FOLDS.reset_index())
+    study, learner = replace(honest[0][0].study, run=run, pool=generated(*world)), HashLearner(TOY)
+    first = soft_labels_of(CrossFit(study, "student0", learner, study.pool))
+    how = Teaching(rounds=1, gaining_only=False, relabel_official=relabel, may_teach=True)
+    made = run_rounds(study, learner, first, Corrected(honest[1].targets), how)
+    run_finals(study, {"last": learner}, made, Corrected(honest[1].targets), how)
+    taught = {label.split()[0] for label in learner.learned if "pair" in label}
+    assert taught == {"gemma_round1", "last"} | ({"gemma"} if relabel else set())
+    labels = Teachers(run, "last", TOY).official_soft_labels()
+    assert set(for_fold(labels, 2).index) == set(learns_from(FOLDS, (2,)))
+    if not relabel:  # the stored ones are the first teacher's
+        assert run.read("labels/soft/gemma_round1.json")["teachers"] == "student0"
+        own = nested_readings(made.students["gemma_round1"])
+        pd.testing.assert_frame_equal(Teachers(run, "gemma_round1", TOY).official_soft_labels(), own)
+
+
 def test_rounds_that_need_nested_teachers_ask_for_them_before_a_training(world, honest, tmp_path):
     student, learner = honest[0][0], HashLearner(TOY)
     study = replace(student.study, run=Run(tmp_path, "05_test"), pool=generated(*world))
-    with pytest.raises(InputError, match="no nested teachers"):
-        run_rounds(study, learner, soft_labels_of(student), Corrected(honest[1].targets), Teaching())
+    ways = {"relabel_official": True}, {"relabel_official": False, "may_teach": True}
+    for how in ways:
+        with pytest.raises(InputError, match="no nested teachers"):
+            run_rounds(study, learner, soft_labels_of(student), Corrected(honest[1].targets), Teaching(**how))
     assert not study.run.path("models").exists()

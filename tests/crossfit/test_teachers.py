@@ -2,6 +2,8 @@
 
 import shutil
 import weakref
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,8 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.data.tables import read_table, write_table
 from narrutils.errors import InputError
+from narrutils.evaluation.ladder import read_steps
+from narrutils.evaluation.stacking import form
 from narrutils.models.settings import Body, Lora
 from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
@@ -35,6 +39,7 @@ POOL = POOL.assign(seen_folds=[[n % K] for n in range(2 * K)])
 def begun(folder, texts=TEXTS, labels=LABELS, folds=FOLDS):
     """A run folder with cases and folds."""
     run = Run(folder, "01_test")
+    run.write("schema.json", TOY.to_dict())
     train = texts.join(labels).assign(split="train")
     run.write("cases.parquet", pd.concat([train, TEST.assign(split="test")]))
     run.write("folds.parquet", folds.rename_axis("uid").reset_index())
@@ -112,12 +117,12 @@ def test_soft_labels_are_those_that_the_run_itself_would_give(tfidf):
 def test_stored_soft_labels_go_before_nested_readings(copy, tfidf):
     given = tfidf.official_soft_labels()
     stored_ones = random_probabilities(TOY, given.index)
-    SoftLabels(stored_ones, tfidf.pool_soft_labels(), "x").save(copy, "tfidf", TOY)
+    SoftLabels(stored_ones, tfidf.pool_soft_labels(), "tfidf").save(copy, "tfidf", TOY)
     close(Teachers(copy, "tfidf", TOY).official_soft_labels(), stored_ones)
 
 
 def test_an_ensemble_teaches_as_the_weighted_mean_of_its_members(copy, tfidf):
-    """A member without soft labels of official rows leaves those to the others."""
+    """A member without nested teachers of its own is refused: the others would teach as if they were all."""
     other = CrossFit(Study(copy, TOY, TEXTS, FOLDS, TEST), "other", TfidfLearner(TOY, 0.5, min_df=1), POOL)
     other.fit(given_labels(other.study, labels=LABELS)).publish("other")
     copy.write("ensemble.json", {"weights": {"tfidf": 3.0, "other": 1.0, "unused": 0.0}})
@@ -125,11 +130,17 @@ def test_an_ensemble_teaches_as_the_weighted_mean_of_its_members(copy, tfidf):
     assert taught.members == {"tfidf": 0.75, "other": 0.25}
     expected = 0.75 * tfidf.fold_on_test(2) + 0.25 * other.fold_on_test(2)
     close(taught.read(2, TEST), expected)
-    close(taught.pool_soft_labels(POOL), 0.75 * tfidf.pool_soft_labels() + 0.25 * other.pool_soft_labels())
-    close(taught.official_soft_labels(), tfidf.official_soft_labels())
+    with pytest.raises(
+        InputError, match="demo: other has no nested teachers.* run its 06_test .*`nested: true`"
+    ):
+        taught.soft_labels(POOL, "deberta")
+    other.stored.write_about(other.stored.about | {"stage": "05_gemma_lora"})
+    with pytest.raises(InputError, match="run its 05_gemma_lora there with `may_teach: true` in `teaching`"):
+        taught.official_soft_labels()
     other.fit_pairs(given_labels(other.study, labels=LABELS))
     both = 0.75 * tfidf.official_soft_labels() + 0.25 * other.official_soft_labels()
     close(taught.official_soft_labels(), both)
+    close(taught.pool_soft_labels(POOL), 0.75 * tfidf.pool_soft_labels() + 0.25 * other.pool_soft_labels())
 
 
 def test_one_model_is_held_at_a_time(copy, monkeypatch):
@@ -148,7 +159,7 @@ def test_one_model_is_held_at_a_time(copy, monkeypatch):
 
 def test_without_official_soft_labels_the_mend_is_named(tmp_path):
     model = finished(tmp_path / "bare", HashLearner(TOY), "deberta", nested=False)
-    with pytest.raises(InputError, match="bare: deberta has no soft labels of the official rows; .*nested"):
+    with pytest.raises(InputError, match="bare: deberta has no nested teachers, .*nested: true"):
         Teachers(model.study.run, "deberta", TOY).official_soft_labels()
 
 
@@ -158,11 +169,11 @@ def test_soft_labels_of_other_folds_are_refused(copy, tfidf):
     with pytest.raises(InputError, match="nested teachers of tfidf left out other rows"):
         Teachers(copy, "tfidf", TOY).official_soft_labels()
     official = tfidf.official_soft_labels()
-    SoftLabels(official[official.index != ("u005", 0)], tfidf.pool_soft_labels(), "x").save(
+    SoftLabels(official[official.index != ("u005", 0)], tfidf.pool_soft_labels(), "tfidf").save(
         copy, "tfidf", TOY
     )
     copy.write("folds.parquet", FOLDS.reset_index())
-    with pytest.raises(InputError, match="for fold 0 are not those of its folds"):
+    with pytest.raises(InputError, match="by tfidf for fold 0 are not those of its folds"):
         Teachers(copy, "tfidf", TOY).official_soft_labels()
 
 
@@ -271,11 +282,14 @@ def series(folder, texts, labels, runs=3):
     return students
 
 
+def load_hashed(folder, schema):
+    return HashModel(schema, read_json(folder / "state.json"))
+
+
 @pytest.fixture
 def hashed(monkeypatch):
     """Stored models are `HashModel`s."""
-    load = lambda folder, schema: HashModel(schema, read_json(folder / "state.json"))  # noqa: E731
-    monkeypatch.setattr(teachers, "load_model", load)
+    monkeypatch.setattr(teachers, "load_model", load_hashed)
 
 
 @pytest.mark.parametrize("k", [0, 3])
@@ -292,6 +306,91 @@ def test_nothing_of_fold_k_reaches_its_model_over_a_series_of_runs(k, hashed, tm
     taught = [Teachers(students[-1].study.run, "student", TOY) for students in (plain, others)]
     priors = [t.for_screening(t.run.cases("train"), FOLDS)[k].prior for t in taught]
     pd.testing.assert_series_equal(*priors)
+
+
+def taught_by_an_ensemble(folder, texts, labels):
+    """What a student learns of an ensemble with fitted weights and calibrated members; its phases by fold."""
+    run, pool, models = begun(folder, texts, labels), written_from(texts, labels, 0), {}
+    study = Study(run, TOY, texts, FOLDS, TEST, labels)
+    for n, name in enumerate(("one", "two")):
+        models[name] = CrossFit(study, name, HashLearner(TOY, setting=n), pool)
+        models[name].fit(given_labels(study)).fit_pairs(given_labels(study)).publish(name)
+    steps = read_steps(replace(study, run=Run(folder)))
+    made = form(TOY, steps, dict.fromkeys(models, 1.0), labels, FOLDS, "fitted", calibrate=True)
+    run.write("ensemble.json", made.to_dict())
+    teacher = Teachers(run, "ensemble", TOY).check(texts, FOLDS)
+    soft = teacher.soft_labels(pool, "student", plain=True)
+    corrected = Corrected(stack({k: TOY.to_targets(labels) for k in (PLAIN, *range(K))}))
+    phases_of = two_phases(study, pool, soft, corrected, (1, 1))
+    return {h: [phase.key() for phase in phases_of(h)] for h in [(), *singles(FOLDS)]}, soft
+
+
+@pytest.fixture(scope="module")
+def by_an_ensemble(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teachers, "load_model", load_hashed)
+        return taught_by_an_ensemble(tmp_path_factory.mktemp("runs") / "plain", TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_nothing_of_fold_k_reaches_the_student_of_an_ensemble(k, by_an_ensemble, hashed, tmp_path):
+    """Neither by who reads, nor by the calibration and the weights with which the readings become one."""
+    plain, soft = by_an_ensemble
+    other, changed = taught_by_an_ensemble(tmp_path / "b", *disturbed(k))
+    for kind in ("official", "pool"):
+        one, another = (for_fold(getattr(made, kind), k) for made in (soft, changed))
+        pd.testing.assert_frame_equal(one, another, check_exact=True)
+    assert [held_out for held_out in plain if plain[held_out] == other[held_out]] == [(k,)]
+
+
+def test_a_refit_learns_what_the_deployed_models_read_of_generated_rows(by_an_ensemble, tmp_path):
+    """Rows of every fold, and each official row by a teacher that left its own fold out."""
+    plain, soft = by_an_ensemble
+    assert len(plain[()]) == 2
+    told, made = soft.told(TOY, PLAIN)
+    assert set(told.index) == set(TEXTS.index) and set(made.index) == set(uids(2 * K, "g"))
+
+
+def test_the_plain_version_is_the_mean_of_all_fold_models_and_changes_no_other(tfidf, monkeypatch):
+    read = []
+
+    def load(folder, schema):
+        model = stored.load_model(folder, schema)
+        noted = lambda texts: read.extend((folder, uid) for uid in texts.index) or model.predict(texts)  # noqa: E731
+        return SimpleNamespace(predict=noted)
+
+    taught = Teachers(tfidf.study.run, "tfidf", TOY)
+    without = taught.pool_soft_labels(POOL)
+    monkeypatch.setattr(teachers, "load_model", load)
+    found = taught.pool_soft_labels(POOL, plain=True)
+    assert len(read) == len(set(read)) == K * len(POOL)  # each model reads each row once
+    rows = found.index.get_level_values("held_out_fold") != PLAIN
+    pd.testing.assert_frame_equal(found[rows], without, check_exact=True)
+    mean = sum(taught.read(k, POOL) for k in range(K)) / K
+    close(for_fold(found, PLAIN), mean)
+
+
+def test_a_nested_teacher_that_left_out_other_folds_is_refused(copy):
+    """As one would be that saw the fold on whose behalf it reads."""
+    note = copy.path("models/tfidf/pair1_2/training.json")
+    write_json(note, read_json(note) | {"held_out": [1]})
+    with pytest.raises(InputError, match="nested teachers of tfidf left out other rows"):
+        Teachers(copy, "tfidf", TOY).official_soft_labels()
+    write_json(note, read_json(note) | {"held_out": [1, 2]})
+    Teachers(copy, "tfidf", TOY).official_soft_labels()
+    path = note.parent / "predictions.parquet"
+    table = read_table(path)
+    write_table(path, pd.concat([table, table.assign(uid=table["uid"].replace("u001", "u000"))[:1]]))
+    with pytest.raises(InputError, match="nested teachers of tfidf left out other rows"):
+        Teachers(copy, "tfidf", TOY).official_soft_labels()
+
+
+def test_soft_labels_that_another_model_made_are_not_a_members_own(copy, tfidf):
+    """As of a round that keeps the first teacher's labels of the official rows."""
+    shutil.copytree(copy.path("models/tfidf"), copy.path("models/gemma"))
+    other = random_probabilities(TOY, tfidf.official_soft_labels().index)
+    SoftLabels(other, tfidf.pool_soft_labels(), "deberta").save(copy, "gemma", TOY)
+    close(Teachers(copy, "gemma", TOY).official_soft_labels(), tfidf.official_soft_labels())
 
 
 def test_rows_that_saw_a_fold_are_not_read_for_it(tfidf):

@@ -119,6 +119,7 @@ def run(tmp_path_factory):
     """A run with two TF-IDF members, each fold's learned from the other folds, and an ensemble of them."""
     run = Run(tmp_path_factory.mktemp("run"), stage="06_ensemble")
     texts = word_texts(TOY, N, words=12).map(lambda text: text.replace(" w1", ". W1"))
+    run.write("schema.json", TOY.to_dict())
     run.write("cases.parquet", texts.assign(split="train").join(LABELS))
     run.write("folds.parquet", FOLDS.to_frame())
     for name, strength in {"tfidf": 4.0, "other": 0.5}.items():

@@ -443,7 +443,7 @@ def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind,
 
 
 def test_two_runs_in_one_folder_are_refused(bench):
-    with runner._locked(bench.run_folder), pytest.raises(InputError, match="another run"):
+    with runner.locked(bench.run_folder), pytest.raises(InputError, match="another run"):
         bench.run()
     bench.run()
 

@@ -27,16 +27,23 @@ Reading = tuple[int | None, str]
 def read_labels(sheet: Sheet, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
     """The codes of all variables by uid (`Int64`, null without a label), and a remark on each form of them.
 
+    An auxiliary variable may have no column: then no case has a label of it, which a remark says.
+
     Raises:
         InputError: see `read_codes`.
     """
     forms: dict[str, Counter] = {}
     codes = {}
     for v in schema.variables:
+        if v.auxiliary and v.heading not in sheet.header:
+            codes[v.name] = pd.array([pd.NA] * len(sheet.rows), dtype="Int64")
+            continue
         codes[v.name], counts = read_codes(sheet, v)
         for form, n in counts.items():
             forms.setdefault(form, Counter())[v.name] += n
     told = [f"labels {form} are read as codes: {_listed(forms[form])}" for form in sorted(forms) if form]
+    lacking = [v.heading for v in schema.variables if v.heading not in sheet.header]
+    told += [f"no column of the auxiliary {', '.join(lacking)}"] if lacking else []
     return pd.DataFrame(codes, pd.Index(list(sheet.uids), name="uid", dtype=str)), told
 
 

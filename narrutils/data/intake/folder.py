@@ -102,23 +102,36 @@ class Folder:
             if beside:
                 self.tell(texts.path, f"{given.path.name} holds the labels; not read: {', '.join(beside)}")
             return Split(texts, given)
-        if len(beside) < len(headings) and (beside or labels in NEEDED):
-            lacking = next(heading for heading in headings if heading not in beside)
-            there = f"{self.path / labels}: no such file, and {texts.path.name} has no column {lacking}"
+        lacking = [v.heading for v in schema.scored.variables if v.heading not in beside]
+        none = len(lacking) == len(schema.scored.variables)  # auxiliary labels alone are none
+        if lacking and (not none or labels in NEEDED):
+            there = f"{self.path / labels}: no such file, and {texts.path.name} has no column {lacking[0]}"
             raise InputError(f"{there}; labels stand in the one or the other")
-        return Split(texts, texts if beside else None)
+        return Split(texts, None if none else texts)
+
+    @property
+    def auxiliary(self) -> list[str]:
+        """Headings of the auxiliary variables, whose columns may be missing."""
+        return [v.heading for v in self.schema.variables if v.auxiliary]
 
     def labels(self, known: str) -> Sheet:
         """A file of labels alone."""
-        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
+        columns = [self.schema.uid, *(v.heading for v in self.schema.scored.variables)]
         further = "refuse" if self.schema.extra_columns == "refuse" else "ignore"
-        return self._opened(read_sheet(self.files[known], columns, self.schema.uid, further=further))
+        return self._opened(read_sheet(self.files[known], columns, self.schema.uid, self.auxiliary, further))
 
     def submission(self, uids: Collection[str], source: str) -> list[str]:
-        """The uids of the submission format, whose columns must stand in the schema's order."""
-        columns = [self.schema.uid, *(v.heading for v in self.schema.variables)]
-        sheet = self._opened(read_sheet(self.files[SUBMISSION], columns, self.schema.uid))
-        for n, (found, right) in enumerate(zip(sheet.header, columns, strict=True), 1):
+        """The uids of the submission format, whose columns must stand in the schema's order.
+
+        An auxiliary variable is not submitted: where it has a column, that is told.
+        """
+        columns = [self.schema.uid, *(v.heading for v in self.schema.scored.variables)]
+        sheet = self._opened(read_sheet(self.files[SUBMISSION], columns, self.schema.uid, self.auxiliary))
+        further = [heading for heading in sheet.header if heading in self.auxiliary]
+        if further:
+            self.tell(sheet.path, f"auxiliary, so in no submission: {', '.join(further)}")
+        asked = [heading for heading in sheet.header if heading not in further]
+        for n, (found, right) in enumerate(zip(asked, columns, strict=True), 1):
             if found != right:
                 raise InputError(f"{sheet.path}: column {n} is {found}; in the schema's order it is {right}")
         check_uids(sheet, uids, source)

@@ -24,6 +24,7 @@ OF_EVIDENCE = ("variable", "text", "start", "end", "effect", "sentence")
 
 CODE = re.compile("-?[0-9]{1,9}")
 ExtraColumns = Literal["refuse", "ignore", "keep"]
+Flag = Literal["true", "false"]
 NESTED = ("text", "variables", "classes", "missing", *COLUMN_LISTS)  # no plain words
 
 
@@ -47,7 +48,7 @@ def parse_schema(raw: object, source: str | Path) -> Schema:
 
     Raises:
         InputError: a key is unknown, missing or empty, a code or title stands twice or is none, a
-            description does not fit its kind, or a name or column is taken.
+            description does not fit its kind, a name or column is taken, or every variable is auxiliary.
     """
     with concerning(str(source)):
         if not isinstance(raw, Mapping):
@@ -68,6 +69,8 @@ def parse_schema(raw: object, source: str | Path) -> Schema:
             extra_columns=fitting(raw.get("extra_columns", "ignore"), ExtraColumns, "extra_columns"),
             **{key: _columns(raw, key) for key in COLUMN_LISTS},
         )
+        if not schema.scored.variables:
+            raise InputError("every variable is auxiliary; one at least must be scored")
         _check_distinct(schema)
         _check_free(schema)
     return schema
@@ -105,7 +108,8 @@ def _variable(entry: object, number: int, missing: tuple[str, ...]) -> Variable:
             fault = "needs" if classes else "has no `classes`, so leave out"
             raise InputError(f"its description {fault} {PLACE}, which stands for the title of the class")
         missing = _missing(entry.get("missing"), missing)
-        v = Variable(name, description, classes, entry.get("column", ""), missing)
+        auxiliary = fitting(entry.get("auxiliary", "false"), Flag, "auxiliary") == "true"
+        v = Variable(name, description, classes, entry.get("column", ""), missing, auxiliary)
         titles = [title.lower() for title in (classes or {}).values()]
         both = next((w for w in missing if w in titles or (CODE.fullmatch(w) and int(w) in v.codes)), None)
         if both is not None:

@@ -1,0 +1,142 @@
+"""A student held against the ensemble that taught it, on the same cases.
+
+The ensemble is that of the run that this one starts from, as it lies there: its members, weights,
+calibration and thresholds of fold k are those found without fold k.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from narrutils.crossfit.teachers import same_cases
+from narrutils.data.run import Run
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
+from narrutils.evaluation.calibration import cross_fitted_calibration
+from narrutils.evaluation.ensemble import ENSEMBLE, combine, without_fold
+from narrutils.evaluation.intervals import (
+    columns_of,
+    draw,
+    in_columns,
+    in_table,
+    paired_gain,
+    score_interval,
+)
+from narrutils.evaluation.ladder import OOF, TEST, Ladder, Step
+from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
+from narrutils.evaluation.thresholds import Search, search_named
+
+STUDENT, TEACHER = "student", "teacher"
+
+
+def read_teacher(study: Study, folder: str) -> Step | None:
+    """The ensemble of the previous run as a step of this run's ladder; None unless it taught a student.
+
+    Args:
+        folder: of the previous run; empty: there is none.
+
+    Raises:
+        InputError: the two runs differ in cases or folds, or that one is not whole.
+    """
+    if not folder or not StoredModel(study.run, STUDENT).about_file.exists():
+        return None
+    other = Study.open(Run(folder))
+    same_cases(other.run, study.run.cases("train"), study.folds, study.schema)
+    made, test = other.run.read("ensemble.json"), study.test.index
+    models = {name: StoredModel(other.run, name) for name in made["members"]}
+    ensemble = StoredModel(other.run, ENSEMBLE)
+    return Step(
+        f"its teacher, the ensemble of {other.run.folder.name}",
+        TEACHER,
+        ensemble.predictions("oof", study.schema, study.train.index),
+        ensemble.predictions("test", study.schema, test),
+        _as_stored(study, made, models),
+        optimistic=any(model.about["optimistic"] for model in models.values()),
+        way=search_named(study.threshold_search),
+        by_fold={
+            int(k): combine(
+                study.schema,
+                {name: model.read((int(k),), study.schema, test) for name, model in models.items()},
+                without_fold(made, int(k)),
+            )
+            for k in sorted(study.folds.unique())
+        },
+        refit=any(model.has_refit for model in models.values()),
+    )
+
+
+def _as_stored(study: Study, made: dict, models: dict[str, StoredModel]):
+    """Thresholds of the ensemble found on all official rows, or without a fold, as its run stored them.
+
+    Another search than that run's is made on the members as they were weighted there.
+    """
+    tables = {name: model.predictions("oof", study.schema) for name, model in models.items()}
+
+    def find(labels: pd.DataFrame, way: Search) -> dict[str, float]:
+        left_out = set(study.folds) - set(study.folds[labels.index])
+        stored = without_fold(made, left_out.pop()) if left_out else made
+        if way is search_named(made["threshold_search"]):
+            return stored["thresholds"]
+        rows = {name: table.loc[labels.index] for name, table in tables.items()}
+        return way(study.schema, labels, combine(study.schema, rows, stored))
+
+    return find
+
+
+def beside_teacher(steps: Sequence[Step], teacher: Step | None) -> list[Step]:
+    """The steps with the teacher before its student, whose gain is then over it; as they are without one."""
+    at = [step.model for step in steps].index(STUDENT) if teacher else 0
+    return [*steps[:at], *([teacher] if teacher else []), *steps[at:]]
+
+
+def held_against(rungs: Ladder) -> pd.DataFrame:
+    """What the last step of a ladder, the student as it is handed in, scores beside its teacher.
+
+    Thresholds cross-fitted, against the given labels, paired on the same cases.
+
+    Returns:
+        A row out of fold and, where labels are known, one on the test: `split`, `student`, `teacher` and
+        `gain` with their 95 % intervals, `share` (student / teacher), `n` (cases with a label); none
+        without a teacher.
+    """
+    rows = []
+    for place in (OOF, TEST):
+        own, taught_by = rungs.counts[-1].get(place), _of_teacher(rungs).get(place)
+        if own and taught_by:
+            draw([own, taught_by])
+            row = {"split": place[0]} | in_columns(STUDENT, score_interval(own))
+            row |= in_columns(TEACHER, score_interval(taught_by))
+            row |= in_columns("gain", paired_gain(own, taught_by))
+            rows.append(row | {"share": own.average_f1 / taught_by.average_f1, "n": len(own.hits)})
+    return in_table(rows, ["split", *columns_of(STUDENT, TEACHER, "gain"), "share", "n"])
+
+
+def _of_teacher(rungs: Ladder) -> dict:
+    """Its counts by place; empty where it is no step."""
+    return next((c for step, c in zip(rungs.steps, rungs.counts) if step.model == TEACHER), {})
+
+
+def calibration_of(rungs: Ladder) -> pd.DataFrame:
+    """How far the probabilities of both can be trusted, out of fold, means over the variables.
+
+    Returns:
+        A row for the `student`, which is the last step, and one for the `teacher`: `who`; expected
+        `calibration_error` of the probabilities as they are read, `calibrated_error` after a calibration
+        that was fitted on the other folds, and the `brier` score of these; none without a teacher.
+    """
+    teacher = [step for step in rungs.steps if step.model == TEACHER]
+    both = {STUDENT: rungs.steps[-1], TEACHER: teacher[0]} if teacher else {}
+    return pd.DataFrame(
+        [{"who": who} | _errors(rungs, step) for who, step in both.items()],
+        columns=["who", "calibration_error", "calibrated_error", "brier"],
+    )
+
+
+def _errors(rungs: Ladder, step: Step) -> dict[str, float]:
+    schema, labels, read = rungs.schema, rungs.labels, step.out_of_fold
+    calibrated = cross_fitted_calibration(schema, labels, read, rungs.folds)
+    return {
+        "calibration_error": calibration_error(reliability(schema, labels, read)).mean(),
+        "calibrated_error": calibration_error(reliability(schema, labels, calibrated)).mean(),
+        "brier": brier_score(schema, labels, calibrated).mean(),
+    }
