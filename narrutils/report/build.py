@@ -28,6 +28,8 @@ FACTS = (
     "schema.json",
     "review/*",
     "findings/*",
+    "tuning/*/*.json",
+    "tuning/*/trials.parquet",
     "cases.parquet",
     "folds.parquet",
     "truth.parquet",
@@ -37,6 +39,7 @@ FACTS = (
 )
 REVIEW = "review/about.json"  # its presence asks for a review queue
 FINDINGS = "findings/about.json"  # and its, for a page of findings
+TUNING = "tuning/*/tuning.json"  # and such a file's, for one of trials
 
 
 def build_report(folder: str | Path) -> Path:
@@ -89,6 +92,10 @@ def _write(folder: Path, target: Path) -> None:
         from narrutils.report.findings.page import page
 
         _write_page(target / "findings.html", page(run, shared))
+    if shared["tuning"]:
+        from narrutils.report.tuned.page import page as tuning_page
+
+        _write_page(target / "tuning.html", tuning_page(run, shared))
     if shared["review"]:
         from narrutils.report.review_page import write_review
 
@@ -117,6 +124,7 @@ def shared_values(run: Run, record: Mapping) -> dict:
         "pages": pages,
         "review": run.has(REVIEW),
         "findings": run.has(FINDINGS),
+        "tuning": any(run.folder.glob(TUNING)),
     }
 
 

@@ -27,7 +27,7 @@ def settings(record: Mapping) -> pd.DataFrame:
 def told(record: Mapping) -> list[str]:
     """The lines that the command prints at its end."""
     lines = [settings(record).to_string(index=False), worth(record), optimism(record), *swings(record)]
-    return lines + [carried(record)] * bool(record["proxy"])
+    return [*lines, carried(record)] if record["proxy"] else lines
 
 
 def worth(record: Mapping) -> str:
