@@ -19,7 +19,7 @@ def heavy_after(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["cli", "pipeline.runner", "pipeline.cycle", "predict", "estimate", "bundle"]
+    "module", ["cli", "pipeline.runner", "pipeline.cycle", "pipeline.seeds", "predict", "estimate", "bundle"]
 )
 def test_the_commands_load_nothing_heavy(module):
     assert heavy_after(f"import narrutils.{module}") == "[]"

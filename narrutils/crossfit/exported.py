@@ -164,7 +164,7 @@ def _write(run: Deployed, members: list[str], folder: Path) -> Deployed:
         for model in run.siblings(name):
             place = made.path(model.relative_to(run.run.folder).as_posix())
             if name in members:
-                _export_model(model, run.schema, place, name)
+                _export_model(model, run.run.schema, place, name)
             else:
                 shutil.copytree(model, place, ignore=shutil.ignore_patterns(*UNREAD))
     return Deployed.open(folder)
@@ -237,7 +237,7 @@ def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
     for name in members:
         for model in export.deployed.siblings(name):
             quantise(model)
-    study = Study.open(Run(run.run.folder))
+    study = Study.open(Run(run.run.folder)).scored
     tables = {name: _out_of_fold(study, name, export.deployed.run) for name in members}
     steps = read_steps(study)
     rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold), _known={}) for s in steps]
@@ -260,9 +260,9 @@ def _out_of_fold(study: Study, name: str, made: Run) -> pd.DataFrame:
             place = StoredModel(made, name).path(held_out)
             if not (place / EXPORTED).exists():  # what is deployed is a refit; its siblings are read here
                 place = Path(room) / name
-                _export_model(StoredModel(study.run, name).path(held_out), study.schema, place, name)
+                _export_model(StoredModel(study.run, name).path(held_out), study.run.schema, place, name)
                 quantise(place)
-            parts.append(OnnxModel.load(place, study.schema).predict(texts))
+            parts.append(OnnxModel.load(place, study.run.schema).predict(texts))
     return pd.concat(parts).loc[study.train.index]
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from narrutils.report.say import WHERE, _count, _difference
+from narrutils.report.say import WHERE, _count, _difference, _plain
 from narrutils.report.tables import figure, percent, with_interval
 
 NONE = "No previous run taught a student here."
@@ -56,5 +56,6 @@ def speed(table: pd.DataFrame) -> Markdown:
     return Markdown(
         f"The student reads {own['rows_per_second']:,.0f} cases a second, its teacher "
         f"{teacher['rows_per_second']:,.1f}: {times:,.1f} times as many. It is {of[0]}, its teacher {of[1]}. "
-        f"Measured on {own['rows']} cases, {_count(int(own['threads']), 'thread')}, {own['processor']}."
+        f"Measured on {own['rows']} cases, {_count(int(own['threads']), 'thread')}, "
+        f"{_plain(own['processor'])}."
     )

@@ -97,10 +97,8 @@ class Search:
     def studies(self) -> dict[str, pd.Index]:
         """Name of each study -> the training cases that take no part in it."""
         folds, train = self.study.folds, self.study.train.index
-        outer = (
-            {} if self.on_test else {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
-        )
-        return {ALL: train[:0]} | outer
+        without = {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
+        return {ALL: train[:0]} | ({} if self.on_test else without)
 
     def trainings(self) -> dict[str, int]:
         """How many models are trained at most, by what for; cheap ones, of terms, are not counted."""
@@ -171,9 +169,8 @@ class Search:
             return ""
         folds, total = self.study.folds.nunique(), sum(self.trainings().values())
         minutes = trial.duration.total_seconds() * (total / folds - 1) / 60
-        return (
-            f"; at this pace at most {minutes:.0f} min more" + " for trials by proxy" * self.space.has_proxy
-        )
+        cheap = ", were all by proxy" if self.space.has_proxy else ""
+        return f"; at this pace at most {minutes:.0f} min more{cheap}"
 
     def _frame(self, uids: pd.Index, outer: pd.Index, name: str) -> Frame:
         return inner_frame(self.study, uids, outer, self.work / name, self.correcting, self.seed, self.stage)
@@ -225,9 +222,7 @@ class Search:
 
 def in_words(setting: Setting) -> str:
     """`learning_rate 0.0001, epochs 3`."""
-    return ", ".join(
-        f"{name} {v:.4g}" if isinstance(v, float) else f"{name} {v}" for name, v in setting.items()
-    )
+    return ", ".join(f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in setting.items())
 
 
 def outcome(trial) -> str:
