@@ -242,9 +242,14 @@ def _predict(given: argparse.Namespace) -> None:
     "make the competition's code-execution archive of a finished run",
     RUN,
     _option("--out", required=True, metavar="ZIP", help="the archive, such as submission.zip"),
-    _option("--onnx", default="", choices=["float32", "int8"], help="export encoders to ONNX Runtime, which "
-            "reads without torch: float32 gives the same codes, int8 is a quarter of the size and has "
-            "thresholds of its own"),
+    _option(
+        "--onnx",
+        default="",
+        choices=["float32", "int8"],
+        help="export encoders to ONNX Runtime, which "
+        "reads without torch: float32 gives the same codes, int8 is a quarter of the size and has "
+        "thresholds of its own",
+    ),
     OVERWRITE,
 )
 def _bundle(given: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from narrutils.crossfit.student import asked as asked_of
 from narrutils.data.files import atomic, digest, read_json, write_json
 from narrutils.data.intake.yaml_files import load_yaml
 from narrutils.data.run import Run
@@ -32,7 +33,7 @@ from narrutils.report.tuned.say import told
 from narrutils.tuning import frames
 from narrutils.tuning.search import Search
 from narrutils.tuning.space import Space, parse_space
-from narrutils.tuning.students import TUNABLE
+from narrutils.tuning.students import TUNABLE, default_space
 from narrutils.tuning.study import optuna
 
 CORRECTION = "03_relabeling"  # the stage whose method corrects labels within inner folds
@@ -78,7 +79,8 @@ class Asked:
         Raises:
             InputError: the file is not there, or something in it does not fit.
         """
-        path = locate(self.space or f"params/spaces/{self.stage}.yaml")
+        own = self.profile.parameters[self.stage]
+        path = locate(self.space or Path("params/spaces") / default_space(self.stage, own))
         if not path.is_file():
             raise InputError(f"{path}: no such search space; name one with --space")
 
@@ -110,7 +112,9 @@ def check_ended(asked: Asked) -> None:
         if not has_ended(asked.run, stage):
             beside = [] if asked.outputs.resolve() == OUTPUTS else ["--outputs", shown(asked.outputs)]
             command = f"{asked.profile.command} {shlex.join(beside)}".strip()
-            raise InputError(f"{shown(asked.run.folder)}: {stage} has not run to its end here; first: {command}")
+            raise InputError(
+                f"{shown(asked.run.folder)}: {stage} has not run to its end here; first: {command}"
+            )
 
 
 def plan(asked: Asked) -> Search:
@@ -128,7 +132,11 @@ def plan(asked: Asked) -> Search:
     correcting = frames.Correcting(corrects["method"], decisions)
     for setting in (space.first, space.proxy):
         check_models({asked.stage: asked.parameters(setting)})
-    own = {name: value for name, value in effective(asked.profile, asked.stage).items() if name in space.dimensions}
+    own = {
+        name: value
+        for name, value in effective(asked.profile, asked.stage).items()
+        if name in space.dimensions
+    }
     return Search(
         study=study,
         folder=asked.folder,
@@ -141,7 +149,7 @@ def plan(asked: Asked) -> Search:
         key=_key(asked, study, space, correcting),
         trials=asked.trials,
         seed=asked.seed,
-        repeats=asked.repeats,
+        repeats=0 if asked_of(values[asked.stage]).student == "linear" else asked.repeats,
     )
 
 
@@ -174,7 +182,11 @@ def tune(asked: Asked, dry_run: bool = False) -> Path | None:
             write_table(asked.folder / "trials.parquet", trials)
             _write_profile(asked, record["chosen"])
             about = {"stage": asked.stage, "space": search.space.to_dict(), "trials": asked.trials}
-            about |= {"seed": asked.seed, "profile": str(_profile_path(asked).name), "key": _whole_key(search)}
+            about |= {
+                "seed": asked.seed,
+                "profile": str(_profile_path(asked).name),
+                "key": _whole_key(search),
+            }
             write_json(asked.folder / "tuning.json", about | {"trainings": search.trainings()} | record)
             search.finish()
         print("\n".join(told(read_json(asked.folder / "tuning.json"))), flush=True)
@@ -187,7 +199,9 @@ def costs(asked: Asked, search: Search) -> str:
     parts = {what: n for what, n in search.trainings().items() if n}
     total, studies = sum(parts.values()), len(search.studies)
     lines = [f"{n} for {what}" for what, n in parts.items()]
-    how = "on the test cases, which nothing consults" if search.on_test else f"by {studies - 1} further studies"
+    how = (
+        "on the test cases, which nothing consults" if search.on_test else f"by {studies - 1} further studies"
+    )
     each = _seconds(asked, search)
     took = f"about {duration(each * total)}" if each else "told after the first training"
     proxied = " (those of trials by a proxy take less)" if search.space.has_proxy else ""
@@ -200,7 +214,7 @@ def costs(asked: Asked, search: Search) -> str:
 def _seconds(asked: Asked, search: Search) -> float | None:
     """Seconds of one training, by what the stage took or is estimated to take; None where that is unknown."""
     values, folds = asked.settled.parameters[asked.stage], search.study.folds.nunique()
-    if values["options"].get("student") == "linear":
+    if asked_of(values).student == "linear":
         return None  # estimates are of an encoder
     trained = folds + (folds * (folds - 1) // 2 if values["nested"] else 0)
     known = cost(asked.settled, asked.run.folder, asked.stage).get("seconds")
@@ -247,7 +261,7 @@ def _write_profile(asked: Asked, setting: Mapping[str, object]) -> None:
 
 
 def _changes(name: str, value: object, before: object) -> dict[str, object]:
-    """What a section has to set so that a parameter becomes this value; the parts of a mapping by their names."""
+    """What a section sets so that a parameter becomes this value; the parts of a mapping by their names."""
     if value == before:
         return {}
     if isinstance(value, dict) and isinstance(before, dict) and before.keys() <= value.keys():

@@ -52,7 +52,7 @@ def seed_of(*parts: object) -> int:
 
 
 def drawn(uids: pd.Index, cases: int, seed: int) -> pd.Index:
-    """So many of some uids, drawn at random, in their order; all where `cases` is 0 or more than there are."""
+    """So many of some uids, drawn at random, in their order; all of them where `cases` is 0 or no fewer."""
     if not cases or cases >= len(uids):
         return uids
     places = np.random.default_rng(seed_of("cases", seed)).choice(len(uids), cases, replace=False)

@@ -64,7 +64,7 @@ def compared(inner: Mapping[str, float], outer: Mapping[str, Counts]) -> pd.Data
 
 
 def swing(scores: Sequence[float]) -> dict[str, float]:
-    """How far some scores lie apart: `n`, `least`, `low` (first quartile), `median`, `high` (third), `most`."""
+    """How far scores lie apart: `n`, `least`, `low` (first quartile), `median`, `high` (third), `most`."""
     values = pd.Series(list(scores), dtype=float)
     points = values.quantile([0, 0.25, 0.5, 0.75, 1])
     return {"n": len(values)} | dict(zip(("least", "low", "median", "high", "most"), map(float, points)))

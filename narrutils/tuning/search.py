@@ -79,7 +79,7 @@ class Search:
     def known(self) -> dict[str, Setting]:
         """The settings of the first trials, by name."""
         own = {OWN: self.own} if self.own is not None and self.own != self.space.first else {}
-        return {FIRST: self.space.first} | own
+        return {FIRST: self.space.first} | (own if self.trials > 1 else {})
 
     @property
     def on_test(self) -> bool:
@@ -97,8 +97,8 @@ class Search:
     def studies(self) -> dict[str, pd.Index]:
         """Name of each study -> the training cases that take no part in it."""
         folds, train = self.study.folds, self.study.train.index
-        outer = {} if self.on_test else {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
-        return {ALL: train[:0]} | outer
+        without = {f"without_fold{k}": folds.index[folds == k] for (k,) in singles(folds)}
+        return {ALL: train[:0]} | ({} if self.on_test else without)
 
     def trainings(self) -> dict[str, int]:
         """How many models are trained at most, by what for; cheap ones, of terms, are not counted."""
@@ -150,7 +150,7 @@ class Search:
 
         def told(number: int, trial) -> None:
             said = f"{name}, trial {number + 1} of {self.trials}: {in_words(trial.params)}"
-            print(f"{said} · {outcome(trial)}", flush=True)
+            print(f"{said} · {outcome(trial)}{self._left(name, number, trial)}", flush=True)
             shutil.rmtree(frame.study.run.path("models/trial"), ignore_errors=True)
 
         run_trials(study, self.space, self.trials, self.seed, score, known, told)
@@ -163,10 +163,17 @@ class Search:
         at_full = list(zip(carried.settings, carried.table["full"]))
         return Found(*self._best(at_full), full, carried=carried, **found)
 
+    def _left(self, name: str, number: int, trial) -> str:
+        """After the first trial, whose trainings tell what the others take: how long is left at most."""
+        if (name, number) != (ALL, 0):
+            return ""
+        folds, total = self.study.folds.nunique(), sum(self.trainings().values())
+        minutes = trial.duration.total_seconds() * (total / folds - 1) / 60
+        cheap = ", were all by proxy" if self.space.has_proxy else ""
+        return f"; at this pace at most {minutes:.0f} min more{cheap}"
+
     def _frame(self, uids: pd.Index, outer: pd.Index, name: str) -> Frame:
-        return inner_frame(
-            self.study, uids, outer, self.work / name, self.correcting, self.seed, self.stage
-        )
+        return inner_frame(self.study, uids, outer, self.work / name, self.correcting, self.seed, self.stage)
 
     def _best(self, scores: Sequence[tuple[Setting, float]]) -> tuple[Setting, dict[str, float]]:
         """The setting that scores highest, of equal ones the first; its score and that of the known ones."""
@@ -202,7 +209,7 @@ class Search:
         return honest.on_test(frame, self.build, self.parameters(setting), f"outer_{digest(setting)}")
 
     def _swing(self, found: Found) -> dict:
-        """How the inner score of all training cases swings: over trials, and over seeds of the chosen setting."""
+        """How the inner score on all training cases swings: over trials, and over seeds of the chosen one."""
         over = {"trials": honest.swing(found.trials["average_f1"].dropna())}
         base = self.parameters(found.setting)
         drawing = self.build(found.frame, base, CHOSEN)[0].learner.seed is not None
@@ -215,7 +222,7 @@ class Search:
 
 def in_words(setting: Setting) -> str:
     """`learning_rate 0.0001, epochs 3`."""
-    return ", ".join(f"{name} {v:.4g}" if isinstance(v, float) else f"{name} {v}" for name, v in setting.items())
+    return ", ".join(f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in setting.items())
 
 
 def outcome(trial) -> str:

@@ -1,37 +1,31 @@
-"""Which stages can be tuned: how the model of each is made of its parameters, over the folds of a frame."""
+"""Which stages can be tuned, and how the model of each is made of its parameters over a frame's folds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from narrutils.crossfit.fit import CrossFit
-from narrutils.crossfit.phases import Phases, with_requested
-from narrutils.crossfit.soft_labels import two_phases
-from narrutils.data.settings import settings
+from narrutils.crossfit.phases import Phases
+from narrutils.crossfit.student import asked, curriculum, make_student
 from narrutils.tuning.frames import Frame
 from narrutils.tuning.trial import Build
 
 
-def encoder(frame: Frame, parameters: Mapping[str, object], name: str) -> tuple[CrossFit, Phases]:
-    """The model of 04 and what its folds learn from, without generated rows."""
-    from narrutils.models.settings import Body
-    from narrutils.models.tfidf import TfidfLearner
-    from narrutils.training import mlm
-    from narrutils.training.neural import NeuralLearner
-    from narrutils.training.recipe import Pretraining, Recipe
+def student(frame: Frame, parameters: Mapping[str, object], name: str) -> tuple[CrossFit, Phases]:
+    """The model of 04, encoder or linear, and what its folds learn from, as the notebook has them.
 
-    study, options = frame.study, parameters["options"]
-    learner_of = None
-    if options.get("student") == "linear":
-        learner = TfidfLearner(study.schema)
-    else:
-        body, recipe = settings(Body, parameters, options), settings(Recipe, parameters, options)
-        learner = NeuralLearner(study.schema, body, recipe=recipe, states=study.run.states)
-        learner_of = mlm.pretrained(study, learner, settings(Pretraining, parameters, options))
-    taught = frame.teacher if parameters["soft_epochs"] else None
-    epochs = parameters["soft_epochs"], parameters["epochs"]
-    phases = two_phases(study, study.pool, taught, frame.corrected, epochs)
-    model = CrossFit(study, name, learner, learner_of=learner_of)
-    return model, with_requested(phases, study.pool, study.schema, parameters["requested_epochs"])
+    Soft labels are told by the frame's TF-IDF models, whoever teaches in a run: a previous run's models
+    have seen the cases that are scored here.
+    """
+    teacher = frame.teacher if asked(parameters).soft_epochs else None
+    phases = curriculum(frame.study, parameters, frame.corrected, teacher)
+    return replace(make_student(frame.study, parameters), name=name, at_once=1), phases
 
 
 #: Stage -> how its model is made.
-TUNABLE: dict[str, Build] = {"04_deberta": encoder}
+TUNABLE: dict[str, Build] = {"04_deberta": student}
+
+
+def default_space(stage: str, parameters: Mapping[str, object]) -> str:
+    """The search space of a stage where none is named, a file of `params/spaces`."""
+    linear = stage == "04_deberta" and asked(parameters).student == "linear"
+    return "04_linear.yaml" if linear else f"{stage}.yaml"

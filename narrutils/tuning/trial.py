@@ -51,7 +51,7 @@ def tried(frame: Frame, build: Build, parameters: Mapping[str, object], name: st
 
 
 def so_far(model: CrossFit, folds: int) -> float:
-    """Average F1 of the cases of the first folds, thresholds found on these cases: comparable, and no skill."""
+    """Average F1 of the cases of the first folds, thresholds found on these cases: to compare trials by."""
     study = model.study.scored
     parts = [
         model.stored.read(held_out, study.schema, study.folds.index[study.folds == held_out[0]])

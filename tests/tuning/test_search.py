@@ -1,4 +1,4 @@
-"""A search: interrupted equals undisturbed, the honest part chooses nothing, a proxy is held against full size."""
+"""A search: interrupted equals undisturbed, what scores it chooses nothing, a proxy is held to full size."""
 
 import os
 import random
@@ -197,9 +197,12 @@ def test_all_but_records_is_removed_and_no_text_stays(toy, carried_out, tmp_path
 def test_costs_are_told_before_anything_starts(toy):
     plain = search(toy, trials=20, repeats=2).trainings()
     assert plain["trials"] == 60 and plain["the honest score"] == 9 and plain["other seeds"] == 6
-    assert search(toy, trials=20, space=SPACE | {"proxy": {"cases": 9}}).trainings()[
-        "proxies scored again at full size"
-    ] == 24
+    assert (
+        search(toy, trials=20, space=SPACE | {"proxy": {"cases": 9}}).trainings()[
+            "proxies scored again at full size"
+        ]
+        == 24
+    )
 
 
 def test_no_more_is_trained_than_was_told(toy, tmp_path):

@@ -28,7 +28,9 @@ def test_the_first_trial_is_the_profiles_own_but_for_what_is_said():
 
 
 def test_bounds_are_as_the_stage_takes_them():
-    made = parse(space={"inverse_regularisation": {"low": 1, "high": 9}, "min_df": {"low": 1, "high": 3}}, first={})
+    made = parse(
+        space={"inverse_regularisation": {"low": 1, "high": 9}, "min_df": {"low": 1, "high": 3}}, first={}
+    )
     low = made.dimensions["inverse_regularisation"].low
     assert (low, type(low)) == (1.0, float)
     assert isinstance(made.dimensions["min_df"].low, int)

@@ -1,4 +1,4 @@
-"""The page of a search: inner beside outer scores, how results swing, every trial, what the settings matter."""
+"""The page of a search: inner beside outer scores, how results swing, every trial, what settings matter."""
 
 from collections.abc import Mapping
 

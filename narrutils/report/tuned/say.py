@@ -36,7 +36,8 @@ def worth(record: Mapping) -> str:
     best, first = rows["chosen"], rows["first"]
     where = WHERE[record["judged_on"]]
     if best["gain"] is None or record["chosen"] == record["known"]["first"]:
-        return f"No trial beat the first one: its setting is the chosen one, {figure(first['outer'])} on {where}."
+        kept = figure(first["outer"])
+        return f"No trial beat the first one, whose setting is the chosen one: {kept} on {where}."
     gain = with_interval(best["gain"], best["gain_low"], best["gain_high"], "+")
     clear = best["gain_low"] > 0 or best["gain_high"] < 0
     told = "" if clear else "; these cases cannot tell it from none"
@@ -56,7 +57,10 @@ def optimism(record: Mapping) -> str:
 def swings(record: Mapping) -> list[str]:
     """How far results lie apart over trials, and over seeds of one setting."""
     swing, lines = record["swing"], []
-    for part, what in (("trials", "trials over all folds"), ("seeds", "trainings of the best setting by seed")):
+    for part, what in (
+        ("trials", "trials over all folds"),
+        ("seeds", "trainings of the best setting by seed"),
+    ):
         if part in swing:
             of = swing[part]
             quarters = f"the middle half {figure(of['low'])} to {figure(of['high'])}"

@@ -38,7 +38,7 @@ def telling(labels: pd.DataFrame, seed: int = 0, noise: int = 5) -> pd.DataFrame
 
 
 def toy_run(folder: Path, cases: int = 60, tested: int = 30, labelled: bool = True) -> Run:
-    """The folder of a run whose cases are told by `telling`, with corrected labels, which are the given ones."""
+    """The folder of a run of cases told by `telling`; its corrected labels are the given ones."""
     run = Run(folder, "03_relabeling")
     labels = random_labels(TOY, cases)
     test = random_labels(TOY, tested, seed=1).set_axis(uids(tested, "t"))
