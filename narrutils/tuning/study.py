@@ -152,7 +152,12 @@ def table(study: "Trials") -> pd.DataFrame:
     rows = []
     for number, trial in enumerate(ended(study)):
         given_up, told = trial.state.name == "PRUNED", trial.intermediate_values
-        row = {"study": study.study_name, "trial": number, **trial.params, "folds": len(told) + (not given_up)}
+        row = {
+            "study": study.study_name,
+            "trial": number,
+            **trial.params,
+            "folds": len(told) + (not given_up),
+        }
         row |= {"so_far": told[max(told)] if told else None}
         row |= {"average_f1": None if given_up else trial.value, "given_up": given_up}
         row |= {"trouble": trial.user_attrs.get(TROUBLE, ""), "seconds": trial.duration.total_seconds()}
