@@ -8,7 +8,7 @@ and ends as if it had not been. Nothing is pickled.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
@@ -19,9 +19,7 @@ from narrutils.tuning.frames import seed_of
 from narrutils.tuning.space import Dimension, Space
 from narrutils.tuning.trial import GivenUp, Report
 
-if TYPE_CHECKING:
-    from optuna import Study as Trials
-
+Trials = Any  # an `optuna.Study`; the library is imported where it is needed, as some environments lack it
 #: Trials at random, the first ones among them, before the sampler learns from those that ended, and before
 #: any is given up early. Fixed, so that a study that goes on to more trials is that of more trials.
 STARTUP = 5
@@ -45,7 +43,7 @@ def optuna() -> ModuleType:
     return optuna
 
 
-def open_study(path: Path, name: str, key: str) -> "Trials":
+def open_study(path: Path, name: str, key: str) -> Trials:
     """The study of this name in an SQLite file, made if it is not there.
 
     Raises:
@@ -70,13 +68,13 @@ def open_study(path: Path, name: str, key: str) -> "Trials":
     return made
 
 
-def ended(study: "Trials") -> list:
+def ended(study: Trials) -> list:
     """The trials that ended, given up or not, in order; those that were killed left out."""
     state = optuna().trial.TrialState
     return [trial for trial in study.trials if trial.state in (state.COMPLETE, state.PRUNED)]
 
 
-def scored(study: "Trials") -> list:
+def scored(study: Trials) -> list:
     """The trials that were carried out over all folds, the best first; of equal ones the earlier."""
     state = optuna().trial.TrialState
     whole = [trial for trial in study.trials if trial.state == state.COMPLETE]
@@ -84,7 +82,7 @@ def scored(study: "Trials") -> list:
 
 
 def run_trials(
-    study: "Trials",
+    study: Trials,
     space: Space,
     trials: int,
     seed: int,
@@ -144,7 +142,7 @@ def distribution(dimension: Dimension):
     return kind(dimension.low, dimension.high, log=dimension.log)
 
 
-def table(study: "Trials") -> pd.DataFrame:
+def table(study: Trials) -> pd.DataFrame:
     """A row a trial that ended: `study`, `trial` (from 0 on), its setting, `folds` that were trained, the
     score `so_far` at the last fold but one that was told, `average_f1` (NaN where it was given up),
     `given_up`, `trouble`, `seconds`.
@@ -166,7 +164,7 @@ def table(study: "Trials") -> pd.DataFrame:
     return pd.DataFrame(rows).astype(floats)
 
 
-def importance(study: "Trials") -> dict[str, float]:
+def importance(study: Trials) -> dict[str, float]:
     """Share of the variance of the score that each setting explains (fANOVA, Hutter et al. 2014), seeded.
 
     Of trials over all folds; empty where fewer than four are there, or all score alike.
