@@ -252,7 +252,7 @@ def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
     study = Study.open(Run(run.run.folder)).scored
     tables = {name: _out_of_fold(study, name, export.deployed.run) for name in members}
     steps = read_steps(study)
-    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold), _known={}) for s in steps]
+    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold)) for s in steps]
     before, after = (_formed(run, study, arm) for arm in (steps, rounded))
     kept = {n: run.made[n] for n in ("threshold_search",) if n in run.made}
     write_json(folder / ENSEMBLE, after.to_dict() | kept)
