@@ -21,10 +21,8 @@ from narrutils.models.tfidf import TfidfLearner, TfidfModel, ratios
 class SoftLearner(TfidfLearner):
     """Sublinear TF-IDF, and logistic regression of probabilities.
 
-    Terms are words and pairs of words, each scaled for each class by its naive Bayes ratio. Out of fold
-    such a student keeps 97 % of its teacher's average F1 on 360 made cases, and all of it on 600 OSHA
-    cases with 3,253 further narratives; unscaled words keep 82 % and all, scaled terms of letters 92 %
-    and all, and these read more slowly (`python -m benchmarks.students`).
+    Terms are words and pairs of words, each scaled for each class by its naive Bayes ratio, which is worth
+    much where few narratives teach (`python -m benchmarks.students`).
 
     An epoch of a phase is a weight: a row counts by the share that the phases which hold it have in all
     epochs. So an official row with soft labels for two epochs and hard ones for one counts once, its
