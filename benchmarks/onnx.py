@@ -1,10 +1,11 @@
 """An encoder of a finished run as ONNX files: what agrees, how fast it reads, what 8 bits cost.
 
-    python -m benchmarks.onnx outputs/demo [--member deberta] [--rounded MatMul Gather]
+    python -m benchmarks.onnx outputs/demo [--member deberta] [--single] [--rounded MatMul Gather]
 
 The member is made an ensemble of its own, calibrated, its thresholds searched as the run searched them.
 Then `export_run` exports it in float32 and in int8, and checks it; what is said of it is what
-`narrutils bundle --onnx` prints. Run it with nothing beside it.
+`narrutils bundle --onnx` prints. Of fold models whose lower layers are one frozen base torch computes
+these once, ONNX Runtime for each; `--single` compares one model with one. Run it with nothing beside it.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from narrutils.bundle import contents, megabytes
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.exported import Export, export_run
 from narrutils.data.files import write_json
+from narrutils.data.folds import REFIT
 from narrutils.data.run import Run
 from narrutils.data.store import StoredModel, base_folder
 from narrutils.data.study import Study
@@ -38,11 +40,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="a finished run")
     parser.add_argument("--member", default="deberta", help="an encoder of it (default: deberta)")
-    parser.add_argument("--rounded", nargs="+", default=making.ROUNDED, help="operators whose weights int8 rounds")
+    parser.add_argument("--single", action="store_true", help="new cases are read by the model of fold 0 "
+                        "alone, as a refit reads them")  # fmt: skip
+    parser.add_argument(
+        "--rounded", nargs="+", default=making.ROUNDED, help="operators whose weights int8 rounds"
+    )
     given = parser.parse_args()
     making.ROUNDED = given.rounded
     with TemporaryDirectory() as room:
-        run = alone(Run(given.run), given.member, Path(room) / "run")
+        run = alone(Run(given.run), given.member, Path(room) / "run", given.single)
         sizes, found = {"torch": megabytes(contents(run))}, {}
         for weights in ("float32", "int8"):
             export = export_run(run, weights, Path(room) / weights)
@@ -53,8 +59,12 @@ def main() -> None:
     show(title, table(found["int8"], sizes))
 
 
-def alone(run: Run, member: str, folder: Path) -> Deployed:
-    """A run folder whose ensemble is one member of a run."""
+def alone(run: Run, member: str, folder: Path, single: bool = False) -> Deployed:
+    """A run folder whose ensemble is one member of a run.
+
+    Args:
+        single: whether the model of fold 0 takes the place of a refit.
+    """
     names = ["schema.json", "cases.parquet", "folds.parquet", f"models/{member}"]
     names += [f"predictions/{member}_{split}.parquet" for split in ("oof", "test")]
     base = StoredModel(run, member).about["base"]
@@ -62,6 +72,10 @@ def alone(run: Run, member: str, folder: Path) -> Deployed:
         copy = shutil.copytree if run.path(name).is_dir() else shutil.copyfile
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy(run.path(name), folder / name)
+    if single:
+        stored = StoredModel(Run(folder), member)
+        shutil.copytree(stored.path((0,)), stored.path(REFIT))
+        write_json(stored.about_file, stored.about | {"refit": True})
     way, study = Study.open(run).threshold_search, Study.open(Run(folder))
     steps, settings = read_steps(study), {"calibrate": True, "way": search_named(way)}
     made = form(study.schema, steps, {member: 1.0}, study.labels, study.folds, **settings)
@@ -75,7 +89,10 @@ def table(export: Export, sizes: dict[str, float]) -> pd.DataFrame:
     for who, speed in export.speed.items():
         rows[who] = {"rows a second": f"{speed:.1f}", "MB": f"{sizes.get(who, sizes['torch']):.1f}"}
     exported = [who for who in export.agreements if who != "the run"][-1]  # the run's own precision
-    of = {"ONNX Runtime float32": export.agreements[exported], "ONNX Runtime int8": export.agreements["the run"]}
+    of = {
+        "ONNX Runtime float32": export.agreements[exported],
+        "ONNX Runtime int8": export.agreements["the run"],
+    }
     for who, found in of.items():
         rows[who] |= {"codes that differ": f"{found.differ} of {found.cells}, {percent(found.share)}"}
     before, after, gain = (with_interval(*astuple(x)) for x in (anew.before, anew.after, anew.gain))

@@ -130,15 +130,18 @@ def deployed_run(tmp_path_factory, tiny_bert, tiny_gemma_folder):
 
 @pytest.fixture(scope="session")
 def refit_run(tmp_path_factory, tiny_bert, tiny_gemma_folder):
-    """A finished run of two models with a refit and one without; only read."""
+    """A finished run of three models with a refit and one without; only read."""
     import deployments
+
+    from narrutils.models.terms.student import SoftLearner
 
     kinds, folder = (
         deployments.learners(tiny_bert, tiny_gemma_folder),
         tmp_path_factory.mktemp("runs") / "refit",
     )
     members = {name: kinds[name] for name in ("tfidf", "frozen", "encoder")}
-    return deployments.finished_run(folder, members, refits=["tfidf", "encoder"])
+    members["student"] = SoftLearner(deployments.TOY, min_df=1)
+    return deployments.finished_run(folder, members, refits=["tfidf", "encoder", "student"])
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,15 @@ from narrutils.data.study import Study
 from narrutils.evaluation import calibration, flags, ladder, stacking
 from narrutils.evaluation.metrics import average_f1
 from narrutils.evaluation.scores import score
+from narrutils.evaluation.seeds import read_counts
 from narrutils.evaluation.thresholds import decide_cross_fitted, search_named
 from narrutils.findings.estimates.population import of_run
 from narrutils.findings.sources.alone import read_test
 from narrutils.labels.review_queue import find_doubts, gather_evidence
+from narrutils.models.tfidf import TfidfLearner
 from narrutils.predict import predict, predict_format
 from narrutils.report.casebook import Casebook
+from narrutils.tuning.trial import in_sample, so_far
 
 #: A binary and a categorical variable of the toy task are auxiliary; one, Note, lacks half of its labels.
 TASK = replace(TOY, variables=tuple(replace(v, auxiliary=v.name in ("Note", "Tool")) for v in TOY.variables))
@@ -114,6 +117,14 @@ def test_the_ensemble_the_ladder_and_what_is_made_of_them_know_nothing_of_them(s
     assert Casebook(of).readings("u000").index.tolist() == ["Sad", "Place"]
     assert list(of_run(run, of.schema).machine) == of.schema.columns
     assert list(read_test(of, "ensemble").whole) == of.schema.columns
+
+
+def test_over_seeds_and_in_a_trial_they_are_not_scored_either(study):
+    (counts,) = read_counts(study, ["tfidf"])["tfidf"].values()  # the test has no label that counts
+    model = CrossFit(study, "tfidf", TfidfLearner(TASK))
+    assert counts.average_f1 == score(study, model.out_of_fold()).average_f1 and counts.hits.shape[1] == 2
+    of = study.scored
+    assert so_far(model, 3) == in_sample(of.schema, of.labels, model.out_of_fold(), of.threshold_search)
 
 
 def test_new_cases_are_coded_without_them(study, tmp_path):

@@ -9,7 +9,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from deployments import TEST, features
+from deployments import TEST, features, finished_run
 from toys import TOY
 
 from narrutils import bundle as module
@@ -19,14 +19,19 @@ from narrutils.data.files import read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.sources import imported, modules_behind
 from narrutils.errors import InputError
+from narrutils.models.settings import Body
+from narrutils.models.tfidf import TfidfLearner
+from narrutils.training.neural import NeuralLearner
+from narrutils.training.recipe import Recipe
 
 #: What the competition's machine does not have: the installed narrutils, packages that only
 #: notebooks and training need, and the network.
+LACKING = {"iterstrat", "datasketch", "cleanlab", "papermill", "seaborn", "ipywidgets"}
 ELSEWHERE = """
 import socket, sys
 
 class Missing:
-    names = {"iterstrat", "datasketch", "cleanlab", "papermill", "seaborn", "ipywidgets"}
+    names = NAMES
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}")
@@ -51,11 +56,13 @@ def unpacked(archive, room):
     return room
 
 
-def run_main(room, site):
+def run_main(room, site, lacking=LACKING):
     """`python main.py` in a folder, as on a machine that knows nothing of this project."""
     site.mkdir()
     project = str(module.PACKAGE.parent)
-    (site / "sitecustomize.py").write_text(ELSEWHERE.replace("PROJECT", repr(project)))
+    (site / "sitecustomize.py").write_text(
+        ELSEWHERE.replace("PROJECT", repr(project)).replace("NAMES", repr(lacking))
+    )
     kept = {
         name: os.environ[name]
         for name in ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
@@ -119,9 +126,8 @@ def test_of_a_member_with_a_refit_nothing_else_goes_in(refit_run, tmp_path):
         models = {
             tuple(name.split("/")[2:4]) for name in archive.namelist() if name.startswith("run/models/")
         }
-    assert {name for name in models if name[0] in ("tfidf", "encoder")} == {
-        ("tfidf", "about.json"), ("tfidf", "all"), ("encoder", "about.json"), ("encoder", "all"),
-    }  # fmt: skip
+    for name in ("tfidf", "encoder", "student"):
+        assert {at for member, at in models if member == name} == {"about.json", "all"}
     assert {f"fold{k}" for k in range(3)} == {at for name, at in models if name == "frozen"} - {"about.json"}
 
 
@@ -143,6 +149,62 @@ def test_linear_members_need_neither_torch_nor_the_code_that_wants_it(tfidf_run,
     imports = set().union(*(imported(tree, at_once=True) for tree in trees))
     assert not {name.split(".")[0] for name in imports} & {"torch", "transformers", "tomllib"}
     assert not imports & {"typing.dataclass_transform", "typing.Self", "datetime.UTC", "enum.StrEnum"}
+
+
+TORCH = {"torch", "transformers", "peft", "accelerate", "onnx", "onnxscript", "sentencepiece"}
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_bert, tmp_path_factory):
+    """A finished run of a linear model and of an encoder with a refit, and its archive with ONNX files."""
+    recipe = Recipe(max_tokens=14, learning_rate=1e-2, head_learning_rate=0.3)
+    models = {
+        "tfidf": TfidfLearner(TOY, min_df=1),
+        "encoder": NeuralLearner(TOY, Body(tiny_bert), recipe=recipe),
+    }
+    folder = tmp_path_factory.mktemp("exported")
+    run = finished_run(folder / "run", models, refits=["encoder"])
+    assert bundle(run.folder, folder / "a.zip", onnx="float32") == ["encoder needs onnxruntime"]
+    return run, folder / "a.zip"
+
+
+@pytest.mark.slow
+def test_an_exported_encoder_reads_where_there_is_no_torch(exported, tmp_path):
+    run, archive = exported
+    room = unpacked(archive, tmp_path / "room")
+    done = run_main(room, tmp_path / "site", LACKING | TORCH)
+    assert done.returncode == 0, done.stderr
+    right = pd.read_csv(run.path("submission.csv"))
+    found = pd.read_csv(room / "submission.csv")
+    pd.testing.assert_frame_equal(found, right[::-1].reset_index(drop=True))
+    bundle(run.folder, tmp_path / "torch.zip")
+    other = unpacked(tmp_path / "torch.zip", tmp_path / "other")
+    assert "No module named" in run_main(other, tmp_path / "site2", LACKING | TORCH).stderr
+
+
+def test_its_archive_neither_lists_nor_imports_torch(exported):
+    _, archive = exported
+    names = {line.split("==")[0] for line in told(archive, "requirements.txt").splitlines()}
+    assert {"numpy", "pandas", "onnxruntime", "tokenizers", "scikit-learn"} <= names and not names & TORCH
+    with zipfile.ZipFile(archive) as file:
+        code = {name for name in file.namelist() if name.endswith(".py")}
+        trees = [ast.parse(file.read(name), feature_version=(3, 10)) for name in code]
+    models = {name.removeprefix("narrutils/models/") for name in code}
+    assert {"exported/reading.py", "text.py", "tfidf.py"} <= models
+    assert not models & {"classifier.py", "backbones.py", "reading.py", "frozen.py", "exported/making.py"}
+    imports = set().union(*(imported(tree, at_once=True) for tree in trees))
+    assert not {name.split(".")[0] for name in imports} & TORCH
+
+
+def test_an_exported_run_gives_the_same_bytes_and_tells_of_no_case(exported, tmp_path):
+    run, archive = exported
+    bundle(run.folder, tmp_path / "b.zip", onnx="float32")
+    assert (tmp_path / "b.zip").read_bytes() == archive.read_bytes()
+    with zipfile.ZipFile(archive) as file:
+        content = b"".join(file.read(name) for name in file.namelist())
+    texts = TEST["First"][TEST["First"].str.split().str.len() > 3]
+    assert len(texts) and not [text for text in (*TEST.index, *texts) if text.encode() in content]
+    assert str(module.PACKAGE.parent).encode() not in content
 
 
 def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_path):

@@ -423,6 +423,53 @@ def test_a_cycle_starts_from_the_run_before_and_takes_its_rows_over(tmp_path, ti
     assert "orchard_cycle1" in done.stdout
 
 
+def test_a_finished_run_teaches_one_fast_model(tmp_path, tiny_bert, tiny_gemma_folder):
+    """Linear members teach it, on further narratives too; it alone codes new cases."""
+    names, outputs = ["Blight", "Soil", "Frost"], str(tmp_path / "out")
+    write_orchard_profile(tmp_path, tiny_bert, tiny_gemma_folder, TEXTS, names)
+    profile = yaml.safe_load((tmp_path / "orchard.yaml").read_text())
+    left = {name: profile.pop(name) for name in ("04_deberta", "05_gemma_lora")}
+    profile |= {"leave_out": [*left], "06_ensemble": {"weights": {"tfidf": 1.0, "nb": 1.0}}}
+    profile["shared"] = {name: profile["shared"][name] for name in ("schema", "data_dir", "backbone")}
+    profile["01_eda"]["companions"] = ["nb"]
+    (tmp_path / "orchard.yaml").write_text(yaml.safe_dump(profile))
+    done = in_process.called("run", str(tmp_path / "orchard.yaml"), "--outputs", outputs)
+    assert done.returncode == 0, done.stdout
+    more = pd.read_csv(tmp_path / "data/train_features.csv", keep_default_na=False)[:4]
+    new = more.assign(Visit=[f"an elm by the road {n} and {n * n} more" for n in range(4)], case_id=[*"abcd"])
+    pd.concat([more, new]).to_csv(tmp_path / "more.csv", index=False)
+    words = (
+        "distill",
+        "--run",
+        str(tmp_path / "out/orchard"),
+        "-p",
+        "unlabelled",
+        str(tmp_path / "more.csv"),
+    )
+    done = in_process.called(*words)
+    assert done.returncode == 0, done.stdout
+    folder = tmp_path / "out/orchard_fast"
+    ladder = [e["model"] for e in read_json(folder / "ladder.json") if e["thresholds"] == "cross_fitted"]
+    assert ladder == ["tfidf", "teacher", "student", "ensemble"]
+    taught = read_json(folder / "student.json")
+    assert [row["split"] for row in taught["scores"]] == ["oof"] and taught["speed"][0]["models"] == 1
+    rows, folds = (pd.read_parquet(folder / f"{name}.parquet") for name in ("unlabelled", "folds"))
+    of = folds.set_index("uid")["fold"]
+    assert [list(seen) for seen in rows["seen_folds"]] == [*([of[uid]] for uid in more["case_id"]), *[[]] * 4]
+    learned = {
+        k: read_json(folder / f"models/student/fold{k}/training.json")["phases"][0] for k in of.unique()
+    }
+    assert {k: phase["rows"] for k, phase in learned.items()} == {
+        k: (of != k).sum() + 4 + (of[more["case_id"]] != k).sum() for k in of.unique()
+    }
+    coded = tmp_path / "codes.csv"
+    features = str(tmp_path / "data/test_features.csv")
+    done = in_process.called("predict", "--run", str(folder), "--features", features, "--out", str(coded))
+    assert done.returncode == 0 and coded.read_bytes() == (folder / "submission.csv").read_bytes()
+    again = in_process.called(*words)
+    assert again.stdout.count("unchanged, skipped") == 5, again.stdout
+
+
 def test_a_fault_is_one_line_and_leaves_outputs_alone(smoke):
     folder, _ = smoke
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))

@@ -48,7 +48,7 @@ def test_the_runs_own_test_split_is_coded_as_the_run_coded_it(deployed_run, tmp_
 def test_what_a_refit_read_of_the_test_is_what_predict_reads(refit_run, tmp_path):
     """Its own test split, to the byte of the submission; the fold models may be gone."""
     folder = shutil.copytree(refit_run.folder, tmp_path / "run")
-    for name in ("tfidf", "encoder"):
+    for name in ("tfidf", "encoder", "student"):
         for k in range(3):
             shutil.rmtree(folder / f"models/{name}/fold{k}")
     _, outputs = run_on(Run(folder), tmp_path)

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,10 +28,13 @@ from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.intervals import Interval, paired_gain, score_interval
 from narrutils.evaluation.ladder import Step, read_steps
-from narrutils.evaluation.metrics import Counts, count
+from narrutils.evaluation.metrics import count
 from narrutils.evaluation.stacking import Ensemble, form
 from narrutils.evaluation.thresholds import cross_fitted, decide_by_fold, search_named
+from narrutils.models.precision import has_gpu
 
+#: What makes an export; torch translates with onnxscript.
+MAKERS = ("onnx", "onnxscript", "onnxruntime")
 #: Cases that both read, at most, and those of them that are timed.
 CHECKED, TIMED = 500, 64
 #: A code may differ where its probability is so near to its threshold, or to that of another class.
@@ -105,19 +109,21 @@ def export_run(run: Deployed, weights: str, folder: Path) -> Export:
         folder: of the new run, which does not exist yet.
 
     Raises:
-        InputError: a member cannot be exported, or the export reads otherwise than its model.
+        InputError: what makes an export is not installed, a member cannot be exported, or the export
+            reads otherwise than its model.
     """
+    _require()
     from narrutils.models.exported.reading import threads
 
-    members = exportable(run)
+    members, gpu = exportable(run), " on the GPU" if has_gpu() else ""
     split, texts = _checked(run)
     export = Export(_write(run, members, folder), split, len(texts), threads())
-    stored = _read(Deployed.open(run.run.folder, "float32"), texts, export, "torch float32")
+    stored = _read(Deployed.open(run.run.folder, "float32"), texts, export, f"torch float32{gpu}")
     made = _read(export.deployed, texts, export, "ONNX Runtime float32")
     _refuse(_noted(export, "float32", stored, made, run.made["thresholds"]))
     own = stored
     for precision in sorted(run.precisions - {"float32"}):
-        own = _read(Deployed.open(run.run.folder), texts, export, f"torch {precision}")
+        own = _read(Deployed.open(run.run.folder), texts, export, f"torch {precision}{gpu}")
         _noted(export, precision, own, made, run.made["thresholds"])
     if weights == "int8":
         export.anew = _quantised(run, members, export)
@@ -125,6 +131,12 @@ def export_run(run: Deployed, weights: str, folder: Path) -> Export:
         cuts = run.made["thresholds"], export.deployed.made["thresholds"]
         export.agreements["the run"] = agreement(run.schema, own, rounded, *cuts)
     return export
+
+
+def _require() -> None:
+    for name in MAKERS:
+        if find_spec(name) is None:
+            raise InputError(f"{name} is not installed; pip install 'narrutils[export]'")
 
 
 def exportable(run: Deployed) -> list[str]:
@@ -240,7 +252,7 @@ def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
     study = Study.open(Run(run.run.folder)).scored
     tables = {name: _out_of_fold(study, name, export.deployed.run) for name in members}
     steps = read_steps(study)
-    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold), _known={}) for s in steps]
+    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold)) for s in steps]
     before, after = (_formed(run, study, arm) for arm in (steps, rounded))
     kept = {n: run.made[n] for n in ("threshold_search",) if n in run.made}
     write_json(folder / ENSEMBLE, after.to_dict() | kept)

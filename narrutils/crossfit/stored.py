@@ -1,6 +1,7 @@
 """Stored models of a run folder, of either kind, read back one at a time or several over one base.
 
-What a folder holds decides how it is read. torch is imported for neural models alone, and not for exported ones.
+What a folder holds decides how it is read. torch is imported for neural models alone, not for
+exported ones.
 """
 
 import gc
@@ -49,9 +50,7 @@ def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict |
 
             return TfidfModel.load(folder, schema)
         if (folder / EXPORTED).exists():
-            from narrutils.models.exported.reading import OnnxModel
-
-            return OnnxModel.load(folder, schema)
+            return _exported(folder, schema)
         if (folder / "frozen.json").exists():
             from narrutils.models.frozen import FrozenModel
 
@@ -63,6 +62,14 @@ def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict |
     except (TypeError, KeyError):  # settings are made of what the folder names
         raise InputError(f"{folder}: was stored by another version; run its notebooks again") from None
     raise InputError(f"{folder}: holds no stored model; run the notebooks of its run to the end")
+
+
+def _exported(folder: Path, schema: Schema) -> Model:
+    try:
+        from narrutils.models.exported.reading import OnnxModel
+    except ImportError as error:
+        raise InputError(f"{folder}: is read with {error.name}, which is not installed") from None
+    return OnnxModel.load(folder, schema)
 
 
 def free() -> None:

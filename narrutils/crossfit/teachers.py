@@ -15,7 +15,18 @@ from narrutils.crossfit.fit import official_soft_labels
 from narrutils.crossfit.soft_labels import SoftLabels
 from narrutils.crossfit.stored import free, load_model
 from narrutils.data.files import read_json
-from narrutils.data.folds import PLAIN, HeldOut, allowed, for_fold, learns_from, pairs, singles, stack
+from narrutils.data.folds import (
+    PLAIN,
+    REFIT,
+    HeldOut,
+    allowed,
+    for_fold,
+    learns_from,
+    pairs,
+    singles,
+    stack,
+    told_as,
+)
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
@@ -238,10 +249,11 @@ class Teachers:
             table = official_soft_labels(model, self.schema, self.folds)
         else:
             raise InputError(f"{name}: {member} has no nested teachers, so it cannot teach; {_mend(model)}")
-        for (fold,) in singles(self.folds):
-            if set(for_fold(table, fold).index) != set(learns_from(self.folds, (fold,))):
+        for held_out in (REFIT, *singles(self.folds)):
+            if set(for_fold(table, told_as(held_out)).index) != set(learns_from(self.folds, held_out)):
+                whom = f"fold {held_out[0]}" if held_out else "a refit"
                 raise InputError(
-                    f"{name}: soft labels of the official rows by {member} for fold {fold} are not "
+                    f"{name}: soft labels of the official rows by {member} for {whom} are not "
                     "those of its folds; run its notebooks again"
                 )
         return table

@@ -243,7 +243,8 @@ def describe(plan: Plan) -> dict:
     studies = [Study.open(run) for run in runs]
     for run in runs[1:]:
         same_cases(run, runs[0].cases("train"), studies[0].folds, studies[0].schema)
-    ladder = runs[0].read("ladder.json")
+    known = {*runs[0].models()}  # a teacher on the ladder of its student is a model of another run
+    ladder = [e for e in runs[0].read("ladder.json") if e["model"] in known]
     models = [step["model"] for step in select(ladder, *OOF)]
     records = [
         {"run": run.folder.name, "seeds": plan.seeds_of(n), "content": content(run, plan.first.stages)}

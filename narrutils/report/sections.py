@@ -13,7 +13,7 @@ from narrutils.evaluation.ladder import select
 from narrutils.report import facts, plots
 from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables, seeds_view
-from narrutils.report.tables import duration, figure, interval
+from narrutils.report.tables import duration, figure, interval, percent
 
 UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
@@ -59,9 +59,20 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
         lines.append((f"{further:,}", "further narratives"))
     if found["changes"]:
         lines.append((f"{found['changes']['total']:,}", "labels changed"))
+    lines += student(run.read("student.json")) if run.has("student.json") else []
     if found["costs"]:
         lines += [(found["costs"]["time"], "in all"), (found["costs"]["memory"], "of memory at most")]
     return lines
+
+
+def student(found: Mapping) -> list[tuple[str, str]]:
+    """What the fast model keeps of its teacher's score, and how much faster it reads, of `student.json`."""
+    rate = {row["who"]: row["rows_per_second"] for row in found["speed"]}
+    where = {"oof": "out of fold", "test": "on the test"}
+    shares = [
+        (percent(row["share"]), f"of its teacher's F1 {where[row['split']]}") for row in found["scores"]
+    ]
+    return [*shares, (f"{rate['student'] / rate['teacher']:,.0f} times", "its teacher's speed")]
 
 
 def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None:

@@ -176,7 +176,14 @@ def test_folds_of_an_earlier_draw_take_no_part(tfidf_run, tmp_path):
 def test_a_member_with_a_refit_is_read_by_it_alone(refit_run):
     ready = Deployed.open(refit_run.folder)
     names = [f"{path.parent.name} {path.name}" for path in ready.models]
-    assert names == ["tfidf all", "frozen fold0", "frozen fold1", "frozen fold2", "encoder all"]
+    assert names == [
+        "tfidf all",
+        "frozen fold0",
+        "frozen fold1",
+        "frozen fold2",
+        "encoder all",
+        "student all",
+    ]
     shares = []
     ready.read(TEST, shares.append)
     assert sum(shares) == pytest.approx(1)

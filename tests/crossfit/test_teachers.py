@@ -169,12 +169,12 @@ def test_soft_labels_of_other_folds_are_refused(copy, tfidf):
     with pytest.raises(InputError, match="nested teachers of tfidf left out other rows"):
         Teachers(copy, "tfidf", TOY).official_soft_labels()
     official = tfidf.official_soft_labels()
-    SoftLabels(official[official.index != ("u005", 0)], tfidf.pool_soft_labels(), "tfidf").save(
-        copy, "tfidf", TOY
-    )
     copy.write("folds.parquet", FOLDS.reset_index())
-    with pytest.raises(InputError, match="by tfidf for fold 0 are not those of its folds"):
-        Teachers(copy, "tfidf", TOY).official_soft_labels()
+    for fold, whom in ((0, "fold 0"), (-1, "a refit")):
+        lacking = official[official.index != ("u005", fold)]
+        SoftLabels(lacking, tfidf.pool_soft_labels(), "tfidf").save(copy, "tfidf", TOY)
+        with pytest.raises(InputError, match=f"by tfidf for {whom} are not those of its folds"):
+            Teachers(copy, "tfidf", TOY).official_soft_labels()
 
 
 @pytest.mark.parametrize("note", ["models/tfidf/about.json", "labels/soft/tfidf.json"])

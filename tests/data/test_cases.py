@@ -252,6 +252,66 @@ def test_a_variable_without_any_label_is_said(folder):
     assert "train_labels.csv: no case has a label of Sad" in load_data(folder, SCHEMA).notes
 
 
+@pytest.fixture
+def auxiliary():
+    """The task with Note, which stands between the others, auxiliary."""
+    return replace(SCHEMA, variables=tuple(replace(v, auxiliary=v.name == "Note") for v in SCHEMA.variables))
+
+
+def without_note(folder, name):
+    table = pd.read_csv(folder / name, dtype=str, keep_default_na=False)
+    table.drop(columns="Note").to_csv(folder / name, index=False)
+
+
+def test_an_auxiliary_variable_may_have_no_column_in_any_file(folder, auxiliary):
+    whole = load_data(folder, auxiliary)
+    assert whole.train["Note"].tolist() == [0, 1, 0]
+    assert whole.notes == ["submission_format.csv: auxiliary, so in no submission: Note"]
+    for name in FILES:
+        if not name.endswith("features.csv"):
+            without_note(folder, name)
+    found = load_data(folder, auxiliary)
+    for table in (found.train, found.test, found.truth):
+        assert table["Note"].isna().all() and table["Note"].dtype == "Int64"
+    pd.testing.assert_frame_equal(found.train.drop(columns="Note"), whole.train.drop(columns="Note"))
+    assert found.submission_uids == ["EEEE", "DDDD"]
+    assert found.notes == [
+        "train_labels.csv, test_labels.csv, truth.csv: no column of the auxiliary Note",
+        "train_labels.csv: no case has a label of Note",
+    ]
+    with pytest.raises(InputError, match="train_labels.csv: line 1: column Note is missing"):
+        load_data(folder, SCHEMA)
+
+
+def test_cells_of_an_auxiliary_variable_may_be_empty_and_are_counted(folder, auxiliary):
+    path = folder / "train_labels.csv"
+    path.write_text(FILES["train_labels.csv"].replace("CCCC,0,0,2", "CCCC,0,,2"))
+    found = load_data(folder, auxiliary)
+    assert found.train["Note"].isna().tolist() == [False, False, True]
+    assert "train_labels.csv: labels are missing: Note 1 (of 3 cases)" in found.notes
+
+
+def test_labels_of_auxiliary_variables_alone_teach_nothing_that_is_scored(folder, auxiliary):
+    path = folder / "train_labels.csv"
+    path.write_text("uid,Sad,Note,Place\n0012,,1,\nNULL,,0,\nCCCC,,0,\n")
+    with pytest.raises(InputError, match="train_labels.csv: no training case has a label"):
+        load_data(folder, auxiliary)
+
+
+def test_beside_the_features_a_scored_column_is_needed_and_an_auxiliary_one_is_not(folder, auxiliary):
+    right = load_data(folder, auxiliary)
+    for split, table in (("train", right.train), ("test", right.test)):
+        (folder / f"{split}_labels.csv").unlink()
+        table.drop(columns="Note").reset_index().to_csv(folder / f"{split}_features.csv", index=False)
+    found = load_data(folder, auxiliary)
+    assert found.train["Sad"].tolist() == right.train["Sad"].tolist() and found.train["Note"].isna().all()
+    right.test.drop(columns="Sad").reset_index().to_csv(folder / "test_features.csv", index=False)
+    with pytest.raises(InputError, match="test_features.csv has no column Sad"):
+        load_data(folder, auxiliary)
+    right.test[["First", "Second", "Note"]].reset_index().to_csv(folder / "test_features.csv", index=False)
+    assert load_data(folder, auxiliary).test[SCHEMA.names].isna().all(axis=None)
+
+
 def test_a_file_that_another_one_stands_before_is_told(folder):
     folder.joinpath("train.csv").write_text("uid,Old\n")
     assert "train.csv: not read, as train_features.csv is there" in load_data(folder, SCHEMA).notes

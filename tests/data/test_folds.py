@@ -1,5 +1,7 @@
 """Folds: disjoint, complete, stratified, the same each time; and who may learn from what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,20 @@ def test_every_class_of_every_variable_is_spread_evenly(labels, folds):
 def test_the_draw_depends_on_the_seed_alone(labels, folds):
     pd.testing.assert_series_equal(draw_folds(TOY, labels, 4, seed=3), folds)
     assert (draw_folds(TOY, labels, 4, seed=4) != folds).any()
+
+
+@pytest.mark.parametrize("sets", [False, True])
+def test_an_auxiliary_variable_moves_no_case(labels, sets):
+    """Whole, with holes, without any label, or not in the schema: the folds are the same."""
+    few = replace(TOY, variables=tuple(v for v in TOY.variables if v.name not in ("Sad", "Tool")))
+    marked = tuple(replace(v, auxiliary=v.name in ("Sad", "Tool")) for v in TOY.variables)
+    more, holes = replace(TOY, variables=marked), labels.astype("Int64")
+    holes.loc[holes.index[::3], "Sad"], holes["Tool"] = pd.NA, pd.NA
+    clusters = pd.Series(np.arange(240) // 2, labels.index) if sets else None
+    alone = draw_folds(few, labels[few.names], 4, 3, clusters)
+    for given in (labels, holes):
+        pd.testing.assert_series_equal(draw_folds(more, given, 4, 3, clusters), alone)
+    assert (draw_folds(TOY, labels, 4, 3, clusters) != alone).any()
 
 
 def test_too_few_cases_are_refused(labels):

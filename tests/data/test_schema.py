@@ -1,6 +1,7 @@
 """The target matrix: every column belongs to one variable, and no other module counts columns."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def test_a_schema_survives_json_and_one_of_an_earlier_version_is_read():
             "uid": "case",
             "text": [{"name": "Report", "column": "text"}],
             "variables": [
-                {"name": "Fall", "missing": ["9"]},
+                {"name": "Fall", "missing": ["9"], "auxiliary": "true"},
                 {"name": "Place", "column": "Where", "classes": {"01": "home", "2": "NO"}},
             ],
             "groups": ["Site", "Year"],
@@ -169,13 +170,30 @@ def test_a_schema_survives_json_and_one_of_an_earlier_version_is_read():
     stored = json.loads(json.dumps(whole.to_dict()))
     assert Schema.from_dict(stored) == whole
     for entry in (*stored["text"], *stored["variables"]):
-        entry.pop("column"), entry.pop("missing", None)
+        entry.pop("column"), entry.pop("missing", None), entry.pop("auxiliary", None)
     for key in ("groups", "keep_together", "extra_columns"):
         stored.pop(key)
     before = Schema.from_dict(stored)
     assert before.headings == {"Report": "Report", "Fall": "Fall", "Place": "Place"}
     assert before["Place"] == Variable("Place", "Place is {class}.", {1: "home", 2: "NO"})
     assert (before.groups, before.keep_together, before.extra_columns) == ((), (), "ignore")
+
+
+def test_what_is_scored_is_the_schema_without_its_auxiliary_variables():
+    assert TOY.scored is TOY  # so nothing can change for a task without any
+    some = replace(TOY, variables=tuple(replace(v, auxiliary=v.name == "Place") for v in TOY.variables))
+    assert some.width == TOY.width
+    assert some.scored.columns == ["Sad", "Note", "Tool_0", "Tool_5"]
+    assert some.scored == replace(TOY, variables=tuple(v for v in TOY.variables if v.name != "Place"))
+
+
+def test_given_codes_are_whole_numbers_where_all_are_there_and_none_where_none_is():
+    codes = random_labels(TOY, 4).astype("Int64").assign(more="x")
+    assert (TOY.given(codes).dtypes == "int64").all() and list(TOY.given(codes)) == TOY.names
+    codes.loc["u001", "Note"] = pd.NA
+    assert (TOY.given(codes).dtypes == "Int64").all()
+    codes[TOY.names] = pd.NA
+    assert TOY.given(codes) is None
 
 
 def test_in_a_file_columns_bear_their_headings_and_the_uid_comes_first():

@@ -13,6 +13,7 @@ from narrutils.pipeline.parameters import imported_by, read_cells
 #: What is trained or made under a key of its own, by the module that the key is taken of.
 MADE = {
     "a TF-IDF model": "narrutils.models.tfidf",
+    "a linear student": "narrutils.models.terms.student",
     "a frozen model": "narrutils.models.frozen",
     "a neural model": "narrutils.training.neural",
     "states of frozen layers": "narrutils.models.reading",
@@ -59,7 +60,8 @@ def another_value(text):
     [
         ("data/schema", {*MADE, *NOTEBOOKS}),
         ("training/losses", {"a neural model", "03", "04", "05"}),
-        ("models/tfidf", {"a TF-IDF model", "a frozen model", "a report", *NOTEBOOKS}),
+        ("models/tfidf", {"a TF-IDF model", "a linear student", "a frozen model", "a report", *NOTEBOOKS}),
+        ("models/terms/student", {"a linear student", "04"}),
         ("generation/rules", {"a report", "02"}),
         ("labels/review_queue", {"a report", "06"}),
         ("report/pages", {"a report"}),

@@ -289,6 +289,16 @@ def test_a_missing_label_is_not_wrong():
     assert table.at["Sad", "recall"] == 0.5
 
 
+def test_of_a_variable_whose_truth_is_not_known_nothing_is_called_right_or_wrong():
+    given, truth = small({"Sad": [0, 0, 0, 1], "Place": [1, 1, 1, 1]}), small({"Place": [1, 3, 1, 1]})
+    truth = truth.astype("Int64").assign(Sad=pd.array([pd.NA] * len(truth), dtype="Int64"))
+    table = flip_table(TOY, FLIPS, given, truth)
+    assert table.loc["Sad", "changed"] == 3
+    assert table.loc["Sad", ["wrong", "found", "precision", "recall"]].isna().all()
+    assert table.loc["Place", ["changed", "wrong", "found"]].tolist() == [1, 1, 0]
+    assert flip_totals(table)[["wrong", "found"]].iloc[0].tolist() == [1, 0]
+
+
 def test_methods_are_compared_by_what_they_change_to():
     given = small({"Sad": [0, 0, 0, 1], "Place": [1, 1, 1, 1]})
     other = FLIPS.iloc[1:].assign(after=[1, 0, 3, 1, 1])

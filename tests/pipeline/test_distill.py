@@ -27,9 +27,11 @@ def folder(tmp_path):
 
 
 def test_cases_folds_and_ways_are_those_of_the_run_that_teaches(folder):
-    profile, known = fast_profile(folder), read_json(folder / "run.json")["parameters"]
-    assert {n: profile.parameters["01_eda"][n] for n in (*CASES, *ALIKE)} == {
-        n: known["01_eda"][n] for n in (*CASES, *ALIKE)
+    profile, known = fast_profile(folder), read_json(folder / "run.json")["parameters"]["01_eda"]
+    first = profile.parameters["01_eda"]
+    assert {name: first[name] for name in OTHER} == OTHER
+    assert {name: first[name] for name in (*CASES, *ALIKE)} == {
+        name: known[name] for name in (*CASES, *ALIKE)
     }
     for stage, values in profile.parameters.items():
         assert {n: values[n] for n in ALIKE if n in values} == {n: OTHER[n] for n in ALIKE if n in values}

@@ -60,6 +60,8 @@ def test_prevalence_lists_positives_and_every_class():
     assert table.loc[("Note", ""), "share"] == 0.5
     assert table.loc["Place", "cases"].to_dict() == {"in": 3, "out": 0, "unknown": 1}
     assert len(table) == 2 + 3 + 2
+    marked = replace(TOY, variables=(TOY["Sad"], replace(TOY["Note"], auxiliary=True)))
+    assert describe.prevalence(marked, LABELS)["variable"].tolist() == ["Sad", "Note (auxiliary)"]
 
 
 def test_co_occurrence_is_the_phi_coefficient():

@@ -6,6 +6,7 @@ import pytest
 from narrutils.crossfit.timing import NOTHING
 from narrutils.evaluation.intervals import Interval, columns_of, in_columns, in_table
 from narrutils.report import plots, say_student
+from narrutils.report.sections import student
 
 EMPTY = in_table([], ["split", *columns_of("student", "teacher", "gain"), "share", "n"])
 
@@ -72,3 +73,12 @@ def test_the_picture_has_a_mark_a_split_and_reader():
     assert axis.get_xscale() == "log"
     assert [*axis.get_legend_handles_labels()[1]] == ["out of fold", "test"]
     assert {text.get_text() for text in axis.texts} == {"student", "teacher"}
+
+
+def test_the_first_page_tells_share_and_speed():
+    scores = against(0.4, Interval(-0.1, -0.15, -0.05), "oof", "test").to_dict("records")
+    assert student({"scores": scores, "speed": SPEED.to_dict("records")}) == [
+        ("80.0\xa0%", "of its teacher's F1 out of fold"),
+        ("80.0\xa0%", "of its teacher's F1 on the test"),
+        ("80 times", "its teacher's speed"),
+    ]

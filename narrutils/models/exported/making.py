@@ -13,7 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -25,19 +28,9 @@ from narrutils.models.exported.reading import GRAPH, SETTINGS, SPECIAL, WORDS
 from narrutils.models.reading import NeuralModel
 from narrutils.models.settings import Reading
 
-try:
-    import onnx
-    import onnxscript  # noqa: F401 (torch.onnx translates with it)
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-except ImportError as error:
-    raise InputError(
-        f"{error.name} is not installed, and an export needs it: `pip install 'narrutils[export]'`"
-    ) from None
-
 #: A protobuf holds no more; weights beside it would be a second file.
 LARGEST = 2**31 - 1
-#: What is rounded to 8 bits: products with weights and tables of embeddings. The head, a `Gemm`, stays as it is.
+#: What is rounded to 8 bits: products with weights, and tables of embeddings. The head stays as it is.
 ROUNDED = ["MatMul", "Gather"]
 
 
@@ -151,11 +144,22 @@ def quantise(folder: Path) -> None:
         ready, rounded = Path(room) / "ready.onnx", Path(room) / "rounded.onnx"
         quant_pre_process(str(folder / GRAPH), str(ready), skip_symbolic_shape=True)
         quantize_dynamic(
-            ready, rounded, ROUNDED, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
+            ready,
+            rounded,
+            ROUNDED,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[f"{head}_MatMul" for head in _heads(onnx.load(str(ready)))],
         )
         _save(onnx.load(str(rounded)), folder / GRAPH, folder.name)
     described = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     write_json(folder / SETTINGS, described | {"weights": "int8"})
+
+
+def _heads(graph) -> list[str]:
+    """Names of the products of pooled states; as it rounds, ONNX Runtime takes them apart into `_MatMul`."""
+    return [node.name for node in graph.graph.node if node.op_type == "Gemm"]
 
 
 @contextmanager

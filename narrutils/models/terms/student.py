@@ -21,10 +21,16 @@ from narrutils.models.tfidf import TfidfLearner, TfidfModel, ratios
 class SoftLearner(TfidfLearner):
     """Sublinear TF-IDF, and logistic regression of probabilities.
 
+    Terms are words and pairs of words, each scaled for each class by its naive Bayes ratio, which is worth
+    much where few narratives teach (`python -m benchmarks.students`).
+
     An epoch of a phase is a weight: a row counts by the share that the phases which hold it have in all
     epochs. So an official row with soft labels for two epochs and hard ones for one counts once, its
     target being two parts soft and one part hard, and a row of the soft phase alone counts two thirds.
     """
+
+    scaled: bool = True
+    multinomial: bool = False
 
     def fit(self, phases: list[Phase], label: str = "") -> TfidfModel:
         """Learn from all phases."""
@@ -46,9 +52,10 @@ class SoftLearner(TfidfLearner):
     def _column_by_column(
         self, features: csr_matrix, targets: np.ndarray, counts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        if not self.scaled:
+        if self.multinomial or not features.shape[1]:  # without a term all are read at the shares
             return regress(features, targets, counts, self.inverse_regularisation)
-        scales = [ratios(features, answers, counts) for answers in targets.T]
+        same = np.ones(features.shape[1])
+        scales = [ratios(features, answers, counts) if self.scaled else same for answers in targets.T]
         found = [
             regress(features @ diags(scale), answers[:, None], counts, self.inverse_regularisation)
             for scale, answers in zip(scales, targets.T)

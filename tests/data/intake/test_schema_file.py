@@ -108,6 +108,9 @@ def test_every_other_word_is_read_as_written_too(load):
         (variable(missing=["01"]), "01 is a class and a cell without a label"),
         (variable(classes={1: "a", 9: "b"}) | {"missing": ["9"]}, "9 is a class and a cell"),
         (variable(classes={1: "a", 2: "NA"}), "na is a class and a cell without a label"),
+        (variable(auxiliary=True), "`auxiliary` is no text"),
+        (variable(auxiliary="yes"), "Place: auxiliary is 'yes'.*true"),
+        (variable(auxiliary="true"), "every variable is auxiliary; one at least must be scored"),
         (variable() | {"extra_columns": "kep"}, "extra_columns is 'kep'.*did you mean keep?"),
         (variable() | {"groups": "Report"}, "groups: Report is taken"),
         (variable(column="Where") | {"groups": ["Site", "Where"]}, "groups: Where is taken"),
@@ -151,6 +154,13 @@ def test_cells_without_a_label_are_the_usual_ones_and_those_that_the_schema_adds
     nothing = load(f"missing: refuse\n{TEXT}variables: [{{name: A}}, {{name: B, missing: [9]}}]")
     assert (nothing["A"].missing, nothing["B"].missing) == ((), ("9",))
     assert load(place("{1: home, 2: NA}", ", missing: refuse"))["Place"].classes[2] == "NA"
+
+
+def test_a_variable_is_auxiliary_only_where_it_says_so(load):
+    made = load(
+        f"{TEXT}variables: [{{name: A}}, {{name: B, auxiliary: true}}, {{name: C, auxiliary: false}}]\n"
+    )
+    assert [v.auxiliary for v in made.variables] == [False, True, False]
 
 
 def test_columns_that_go_along_are_a_word_or_a_list_of_words(load):
