@@ -1,4 +1,4 @@
-"""Making of an encoder an ONNX file: torch traces it, adapters merged, and ONNX Runtime rounds its weights.
+"""Making of an encoder an ONNX file: torch traces it, adapters merged, and its weights may be rounded.
 
 The same model gives the same bytes, in which there is neither a path nor a line of code.
 """
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnx import numpy_helper
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -30,8 +30,10 @@ from narrutils.models.settings import Reading
 
 #: A protobuf holds no more; weights beside it would be a second file.
 LARGEST = 2**31 - 1
-#: What is rounded to 8 bits: products with weights, and tables of embeddings. The head stays as it is.
-ROUNDED = ["MatMul", "Gather"]
+#: Weights beside one another that are rounded on one scale.
+BLOCK = 32
+#: In which a product of rounded weights is added up: 1 is float32, 4 is 8-bit integers.
+ADDED = 1
 
 
 def export(model: NeuralModel, folder: Path, name: str) -> None:
@@ -135,31 +137,55 @@ def _plain_words(words) -> str:
 
 
 def quantise(folder: Path) -> None:
-    """Round the weights of an exported model to 8 bits, in place.
+    """Round the weights of an exported model to 8 bits, in place: of products, and tables of embeddings.
 
-    7 of them are used (`reduce_range`): a processor without VNNI adds products in 16 bits, which
-    8 by 8 would overflow.
+    Each block of weights has a scale of its own, and the head stays as it is. States are not rounded: on
+    one scale for a whole batch, as dynamic quantisation rounds them, they changed more codes than
+    rounded weights do, and what was read of a case depended on its batch. Products are added up in
+    float32, which no processor saturates.
     """
-    with TemporaryDirectory() as room, _silent():
-        ready, rounded = Path(room) / "ready.onnx", Path(room) / "rounded.onnx"
-        quant_pre_process(str(folder / GRAPH), str(ready), skip_symbolic_shape=True)
-        quantize_dynamic(
-            ready,
-            rounded,
-            ROUNDED,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=[f"{head}_MatMul" for head in _heads(onnx.load(str(ready)))],
+    with _silent():
+        rounding = MatMulNBitsQuantizer(
+            onnx.load(folder / GRAPH), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=ADDED
         )
-        _save(onnx.load(str(rounded)), folder / GRAPH, folder.name)
+        rounding.process()
+    model = rounding.model.model
+    _round_tables(model.graph)
+    _save(model, folder / GRAPH, folder.name)
     described = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     write_json(folder / SETTINGS, described | {"weights": "int8"})
 
 
-def _heads(graph) -> list[str]:
-    """Names of the products of pooled states; as it rounds, ONNX Runtime takes them apart into `_MatMul`."""
-    return [node.name for node in graph.graph.node if node.op_type == "Gemm"]
+def _round_tables(graph) -> None:
+    """Round the tables that rows are gathered from, as `MatMulNBitsQuantizer` does in 4 bits alone."""
+    tables = {each.name: each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] not in tables:
+            continue
+        table = tables[node.input[0]]
+        if len(table.dims) == 2 and table.dims[1] % BLOCK == 0:
+            values, scales = _rounded(numpy_helper.to_array(table), table.name)
+            graph.initializer.extend([values, scales])
+            inputs = [values.name, node.input[1], scales.name]
+            how = {"bits": 8, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+            node.CopyFrom(
+                onnx.helper.make_node(
+                    "GatherBlockQuantized", inputs, node.output, node.name, domain="com.microsoft", **how
+                )
+            )
+    used = {name for node in graph.node for name in node.input}
+    for table in tables.values():
+        if table.name not in used:
+            graph.initializer.remove(table)
+
+
+def _rounded(table: np.ndarray, name: str) -> tuple[onnx.TensorProto, onnx.TensorProto]:
+    """A table `[rows, width]` in steps from 1 to 255, 128 for zero, and the size of a step of each block."""
+    blocks = table.reshape(len(table), -1, BLOCK)
+    steps = np.abs(blocks).max(axis=2) / 127
+    values = np.rint(blocks / np.where(steps > 0, steps, 1)[..., None]) + 128
+    values = values.astype(np.uint8).reshape(table.shape)
+    return numpy_helper.from_array(values, f"{name}_8"), numpy_helper.from_array(steps, f"{name}_steps")
 
 
 @contextmanager
