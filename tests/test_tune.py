@@ -7,6 +7,7 @@ import searches
 from deployments import record
 
 from narrutils.cli import main
+from narrutils.data import sources
 from narrutils.data.files import digest, write_json
 from narrutils.data.intake.yaml_files import load_yaml
 from narrutils.data.run import Run
@@ -152,6 +153,45 @@ def test_what_is_wrong_is_one_line(toy, said):
     with pytest.raises(InputError) as caught:
         plan(asked(toy, **more))
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_training_code_is_in_the_key_of_trials(toy, tmp_path, monkeypatch):
+    before = plan(asked(toy)).key
+    copy = shutil.copytree(sources.PACKAGE, tmp_path / "narrutils")
+    monkeypatch.setattr(sources, "PACKAGE", copy)
+    assert plan(asked(toy)).key == before
+    for name in ("training/losses.py", "models/terms/student.py", "crossfit/student.py"):
+        path, now = copy / name, plan(asked(toy)).key
+        path.write_text(path.read_text() + "\nANOTHER = 1\n")
+        assert plan(asked(toy)).key != now
+
+
+def test_test_cases_and_corrected_labels_do_not_throw_trials_away(toy, no_report, capsys):
+    tune(asked(toy))
+    run = Run(toy / "outputs/toy")
+    path, targets = run.path("labels/corrected.parquet"), run.read("labels/corrected.parquet")
+    targets.iloc[0, -1] = 1 - targets.iloc[0, -1]
+    capsys.readouterr()
+    before = plan(asked(toy))
+    targets.to_parquet(path)
+    assert plan(asked(toy)).key == before.key
+
+
+def test_a_profile_without_the_stage_that_corrects_is_one_line(toy):
+    text = PROFILE.replace("03_relabeling: {method: noise_model}", "leave_out: ['03']")
+    write(toy, "toy.yaml", text)
+    with pytest.raises(InputError, match="leave_out names 03_relabeling") as caught:
+        plan(asked(toy))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_killed_search_left_is_removed_once_it_is_found_done(toy, no_report):
+    tune(asked(toy))
+    work = toy / "outputs/toy/tuning/04_deberta/work"
+    assert not work.exists()
+    work.mkdir()
+    tune(asked(toy))
+    assert not work.exists()
 
 
 def test_trials_of_another_space_or_seed_are_not_gone_on_with(toy, no_report):

@@ -102,7 +102,13 @@ ROWS = [
     {"setting": "chosen", "inner": 0.6, "outer": 0.5, "outer_low": 0.4, "outer_high": 0.6, "difference": 0.1}
     | {"gain": 0.02, "gain_low": -0.01, "gain_high": 0.05},
 ]
-RECORD = {"settings": ROWS, "judged_on": "test", "chosen": {"epochs": 2}, "known": {"first": {"epochs": 1}}}
+RECORD = {
+    "settings": ROWS,
+    "judged_on": "test",
+    "tested": 30,
+    "chosen": {"epochs": 2},
+    "known": {"first": {"epochs": 1}},
+}
 
 
 def test_a_gain_that_chance_could_make_is_called_so():
@@ -113,6 +119,7 @@ def test_a_gain_that_chance_could_make_is_called_so():
 
 
 def test_optimism_stands_beside_what_nothing_selected():
+    assert "the 30 labelled test cases" in say.worth(RECORD)
     assert "+0.100" in say.optimism(RECORD) and "+0.020" in say.optimism(RECORD)
 
 

@@ -88,6 +88,18 @@ def test_cases_of_a_proxy_are_drawn_by_the_seed_in_their_order(study):
     assert drawn(uids, 0, 0).equals(uids) and drawn(uids, 999, 0).equals(uids)
 
 
+def test_labels_that_crossed_the_folds_are_corrected_anew_where_folds_are_scored(study, tmp_path):
+    """With other texts of a fold, what its model learns from stays as it is, though 03 was not nested."""
+    study.run.path("labels/correction.json").write_text('{"nested": false}')
+    kept = run_frame(study, tmp_path / "kept", "04_toy").corrected
+    before = run_frame(study, tmp_path / "one", "04_toy", METHOD).corrected
+    assert kept.optimistic and not before.optimistic
+    study.train.loc[study.folds.index[study.folds == 1]] = "something else"
+    after = run_frame(study, tmp_path / "two", "04_toy", METHOD).corrected
+    parts = [one.targets.xs(1, level="held_out_fold") for one in (before, after)]
+    pd.testing.assert_frame_equal(*parts)
+
+
 def test_the_runs_own_frame_has_its_folds_and_corrected_labels(study, tmp_path):
     made = run_frame(study, tmp_path / "outer", "04_toy")
     assert made.study.folds.equals(study.folds)

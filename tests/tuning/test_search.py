@@ -1,9 +1,8 @@
 """A search: interrupted equals undisturbed, what scores it chooses nothing, a proxy is held to full size."""
 
+import dataclasses
 import os
-import random
 import signal
-import time
 
 import pandas as pd
 import pytest
@@ -15,6 +14,18 @@ from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.tuning import study as studies
 from narrutils.tuning.search import ALL, CHOSEN, FIRST
+
+
+class Twinned(Run):
+    """A run whose test cases have twins."""
+
+    def __init__(self, folder, twins):
+        super().__init__(folder)
+        self.twins = twins
+
+    def clusters(self):
+        return self.twins
+
 
 PLAIN = ["study", "trial", *SPACE["space"], "folds", "so_far", "average_f1", "given_up", "trouble"]
 
@@ -37,8 +48,20 @@ def trials_of(path):
     return studies.table(made)[PLAIN]
 
 
-def in_a_fork(work, after=0.0):
-    """Do some work in a process of its own, killed (SIGKILL) after so many seconds if any; its exit code."""
+def killing(at):
+    """The toy's build, which kills its own process (SIGKILL) at so many calls."""
+    calls = iter(range(1, at + 1))
+
+    def build(frame, parameters, name):
+        if next(calls) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return linear(frame, parameters, name)
+
+    return build
+
+
+def in_a_fork(work):
+    """Do some work in a process of its own; its exit code."""
     child = os.fork()
     if not child:
         code = 1
@@ -48,21 +71,16 @@ def in_a_fork(work, after=0.0):
             code = 0
         finally:
             os._exit(code)
-    if after:
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.slow
-def test_killed_twice_at_random_moments_it_ends_as_undisturbed(toy, carried_out, tmp_path):
+def test_killed_twice_it_ends_as_undisturbed(toy, carried_out, tmp_path):
     _, record, trials = carried_out
-    again = search(toy, trials=9, folder=tmp_path / "again")
-    rng, killed, whole = random.Random(7), 0, trials["seconds"].sum()
-    for _ in range(2):
-        killed += in_a_fork(again.carry_out, rng.uniform(0.2, 0.6) * whole) == -signal.SIGKILL
-    assert killed == 2
-    resumed, _ = again.carry_out()
+    for at in (3, 5):
+        again = search(toy, trials=9, folder=tmp_path / "again", build=killing(at))
+        assert in_a_fork(again.carry_out) == -signal.SIGKILL
+    resumed, _ = (again := search(toy, trials=9, folder=tmp_path / "again")).carry_out()
     pd.testing.assert_frame_equal(trials_of(again.folder), trials[PLAIN])
     assert resumed == record
 
@@ -92,6 +110,33 @@ def test_a_search_that_goes_on_to_more_trials_is_one_of_more_trials(toy, carried
     search(toy, trials=4, folder=tmp_path / "again").carry_out()
     _, trials = search(toy, trials=9, folder=tmp_path / "again").carry_out()
     pd.testing.assert_frame_equal(trials[PLAIN], carried_out[2][PLAIN])
+
+
+def test_fewer_trials_than_were_made_are_the_first_of_them(toy, carried_out, tmp_path):
+    whole, record, trials = carried_out
+    again, fewer = dataclasses.replace(whole, trials=4).carry_out()
+    pd.testing.assert_frame_equal(fewer[PLAIN], trials[PLAIN][:4])
+    best = trials["average_f1"][:4].idxmax()
+    assert again["chosen"] == trials.loc[best, list(SPACE["space"])].to_dict()
+    assert again["swing"]["trials"]["n"] == trials["average_f1"][:4].notna().sum()
+
+
+def test_a_test_case_with_a_twin_in_training_tells_no_honest_score(toy):
+    made = search(toy)
+    test = made.study.test.index
+    assert list(made.tested) == list(test)
+    twins = made.study.run.clusters().reset_index(names="uid")
+    twins.loc[twins["uid"].isin(test[:3]), "twin"] = made.study.train.index[0]
+    study = dataclasses.replace(made.study, run=Twinned(toy.folder, twins.set_index("uid")))
+    assert list(dataclasses.replace(made, study=study).tested) == list(test[3:])
+
+
+def test_test_labels_of_auxiliary_variables_alone_leave_the_folds(toy):
+    made = search(toy)
+    assert made.on_test
+    study = dataclasses.replace(made.study, test_labels=made.study.test_labels.astype("Int64"))
+    study.test_labels.loc[:, TOY.names] = pd.NA
+    assert not dataclasses.replace(made, study=study).on_test
 
 
 def test_the_first_trials_are_the_authors_and_the_profiles_own(carried_out):
@@ -189,6 +234,7 @@ def test_all_but_records_is_removed_and_no_text_stays(toy, carried_out, tmp_path
     made.carry_out()
     assert made.work.stat().st_mode & 0o077 == 0
     made.finish()
+    assert not made.work.exists()
     assert [path.name for path in made.folder.iterdir()] == ["study.db"]
     held = (made.folder / "study.db").read_bytes()
     assert not any(text.encode() in held for text in toy.cases()["First"])
