@@ -105,9 +105,9 @@ def title(values: Mapping) -> str:
     if not how.refit:
         return f"{'encoder' if how.student == 'encoder' else 'linear model'} on corrected labels"
     if not how.soft_epochs:
-        return "one fast model"
+        return "one model on corrected labels"
     who = values["teacher"] if previous_run else "tfidf"
-    return f"one fast model, taught by {'the ensemble' if who == ENSEMBLE else who}"
+    return f"one model, taught by {'the ensemble' if who == ENSEMBLE else who}"
 
 
 def hand_on(made: CrossFit, values: Mapping) -> SoftLabels | None:

@@ -24,11 +24,17 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
+from narrutils.evaluation.ladder import Step
+from narrutils.evaluation.thresholds import Search, search_named
 
 ENSEMBLE = "ensemble"  # its name among the models of a run
+#: A model with a refit, and on its ladder the ensemble of another run, which taught it.
+STUDENT, TEACHER = "student", "teacher"
 
 Weights = Mapping[str, float]
 
@@ -109,6 +115,56 @@ def without_fold(made: Mapping, fold: int) -> Mapping:
         made: the content of `ensemble.json`; one whose weights were given holds for every fold.
     """
     return made.get("by_fold", {}).get(str(fold), made)
+
+
+def stored_ensemble(study: Study) -> Step:
+    """The ensemble of a run as its last step, as it lies there.
+
+    Members, weights and calibration of fold k are those found without fold k; so are thresholds, where
+    the study searches them as that run did.
+
+    Raises:
+        InputError: the run has no ensemble, or lacks a member.
+    """
+    schema, test = study.schema, study.test.index
+    made, ensemble = study.run.read("ensemble.json"), StoredModel(study.run, ENSEMBLE)
+    models = {name: StoredModel(study.run, name) for name in made["members"]}
+    return Step(
+        "weighted ensemble",
+        ENSEMBLE,
+        ensemble.predictions("oof", schema, study.train.index),
+        ensemble.predictions("test", schema, test),
+        _as_stored(study, made, models),
+        optimistic=any(model.about["optimistic"] for model in models.values()),
+        way=search_named(study.threshold_search),
+        by_fold={
+            int(k): combine(
+                schema,
+                {name: model.read((int(k),), schema, test) for name, model in models.items()},
+                without_fold(made, int(k)),
+            )
+            for k in sorted(study.folds.unique())
+        },
+        refit=any(model.has_refit for model in models.values()),
+    )
+
+
+def _as_stored(study: Study, made: dict, models: dict[str, StoredModel]):
+    """Thresholds of the ensemble found on all official rows, or without a fold, as its run stored them.
+
+    Another search than that run's is made on the members as they were weighted there.
+    """
+    tables = {name: model.predictions("oof", study.schema) for name, model in models.items()}
+
+    def find(labels: pd.DataFrame, way: Search) -> dict[str, float]:
+        left_out = set(study.folds) - set(study.folds[labels.index])
+        stored = without_fold(made, left_out.pop()) if left_out else made
+        if way is search_named(made["threshold_search"]):
+            return stored["thresholds"]
+        rows = {name: table.loc[labels.index] for name, table in tables.items()}
+        return way(study.schema, labels, combine(study.schema, rows, stored))
+
+    return find
 
 
 def thresholds_by_fold(made: Mapping) -> dict[int, dict[str, float]]:

@@ -79,6 +79,6 @@ def test_the_first_page_tells_share_and_speed():
     scores = against(0.4, Interval(-0.1, -0.15, -0.05), "oof", "test").to_dict("records")
     assert student({"scores": scores, "speed": SPEED.to_dict("records")}) == [
         ("80.0\xa0%", "of its teacher's F1 out of fold"),
-        ("80.0\xa0%", "of its teacher's F1 on the test"),
+        ("80.0\xa0%", "of its teacher's F1 on the test cases"),
         ("80 times", "its teacher's speed"),
     ]
