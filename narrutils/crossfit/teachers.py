@@ -164,17 +164,18 @@ class Teachers:
         official, made = self.official_soft_labels(), self.pool_soft_labels(pool, plain)
         return SoftLabels(official, made, nested, optimistic=self.optimistic)
 
-    def for_screening(self, cases: pd.DataFrame) -> list[ScreeningTeacher]:
+    def for_screening(self, cases: pd.DataFrame, folds: pd.Series) -> list[ScreeningTeacher]:
         """One `ScreeningTeacher` a fold, each with its mean reading of the official cases of its folds.
 
         A row that teacher k decides over has seen every fold but k, so it serves model k alone.
 
-        Args:
-            cases: the official rows that `check` was given.
+        Raises:
+            InputError: see `check`.
         """
+        self.check(cases, folds)
         made = []
-        for (fold,) in singles(self.folds):
-            prior = self.read(fold, cases.loc[learns_from(self.folds, (fold,))]).mean()
+        for (fold,) in singles(folds):
+            prior = self.read(fold, cases.loc[learns_from(folds, (fold,))]).mean()
             made.append(ScreeningTeacher(partial(self.read, fold), self.learned_from(fold), prior))
         return made
 

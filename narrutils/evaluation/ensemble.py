@@ -29,7 +29,7 @@ from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
-from narrutils.evaluation.ladder import Step
+from narrutils.evaluation.ladder import Step, read_steps
 from narrutils.evaluation.thresholds import Search, search_named
 
 ENSEMBLE = "ensemble"  # its name among the models of a run
@@ -124,37 +124,34 @@ def stored_ensemble(study: Study) -> Step:
     the study searches them as that run did.
 
     Raises:
-        InputError: the run has no ensemble, or lacks a member.
+        InputError: the run has no ensemble.
     """
     schema, test = study.schema, study.test.index
     made, ensemble = study.run.read("ensemble.json"), StoredModel(study.run, ENSEMBLE)
-    models = {name: StoredModel(study.run, name) for name in made["members"]}
+    steps = {step.model: step for step in read_steps(study)}
+    members = {name: steps[name] for name in made["members"]}
+    folds = set.intersection(*(set(step.by_fold) for step in members.values()))
     return Step(
         "weighted ensemble",
         ENSEMBLE,
         ensemble.predictions("oof", schema, study.train.index),
         ensemble.predictions("test", schema, test),
-        _as_stored(study, made, models),
-        optimistic=any(model.about["optimistic"] for model in models.values()),
+        _as_stored(study, made, {name: step.out_of_fold for name, step in members.items()}),
+        optimistic=any(step.optimistic for step in members.values()),
         way=search_named(study.threshold_search),
         by_fold={
-            int(k): combine(
-                schema,
-                {name: model.read((int(k),), schema, test) for name, model in models.items()},
-                without_fold(made, int(k)),
-            )
-            for k in sorted(study.folds.unique())
+            k: combine(schema, {m: s.by_fold[k] for m, s in members.items()}, without_fold(made, k))
+            for k in sorted(folds)
         },
-        refit=any(model.has_refit for model in models.values()),
+        refit=any(step.refit for step in members.values()),
     )
 
 
-def _as_stored(study: Study, made: dict, models: dict[str, StoredModel]):
+def _as_stored(study: Study, made: Mapping, tables: Mapping[str, pd.DataFrame]):
     """Thresholds of the ensemble found on all official rows, or without a fold, as its run stored them.
 
-    Another search than that run's is made on the members as they were weighted there.
+    Another search than that run's is made on the members' out-of-fold `tables` as they were weighted there.
     """
-    tables = {name: model.predictions("oof", study.schema) for name, model in models.items()}
 
     def find(labels: pd.DataFrame, way: Search) -> dict[str, float]:
         left_out = set(study.folds) - set(study.folds[labels.index])
