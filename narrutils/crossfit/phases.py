@@ -81,6 +81,11 @@ class Student:
         """Of the model that is published."""
         return "student" if self.refit else "deberta"
 
+    @property
+    def listens(self) -> bool:
+        """Whether it learns from a teacher, or may hand one of a previous run on: 05's round 0 learns from it."""
+        return self.soft_epochs > 0 or not self.refit
+
 
 @dataclass(frozen=True)
 class Corrected:

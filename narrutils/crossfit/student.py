@@ -61,13 +61,14 @@ def make_student(study: Study, values: Mapping) -> CrossFit:
 def first_teacher(study: Study, values: Mapping) -> SoftLabels | None:
     """Who teaches: `teacher` of the previous run, or else the run's own TF-IDF models.
 
-    Its soft labels are kept as `labels/soft/before.parquet`. None, where none are asked for.
+    Its soft labels are kept as `labels/soft/before.parquet`, from which 05 learns too. None, where nobody
+    learns from them: see `Student.listens`.
 
     Raises:
         InputError: see `Teachers.check`; or it has no soft labels of the official rows.
     """
     how, previous_run = asked(values), values["previous_run"]
-    if not (previous_run or how.soft_epochs):
+    if not (how.listens and (previous_run or how.soft_epochs)):
         return None
     run = Run(previous_run) if previous_run else study.run
     teachers = Teachers(run, values["teacher"] if previous_run else "tfidf", study.schema)

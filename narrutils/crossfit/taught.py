@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
 from narrutils.data.store import StoredModel
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.evaluation.calibration import cross_fitted_calibration
 from narrutils.evaluation.ensemble import ENSEMBLE, combine, without_fold
 from narrutils.evaluation.intervals import (

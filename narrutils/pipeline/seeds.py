@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.files import atomic, read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.stages import content
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.errors import InputError
 from narrutils.evaluation.ladder import OOF, select
 from narrutils.evaluation.seeds import over_seeds, read_counts
