@@ -1,15 +1,16 @@
 """A finished run whose encoders are ONNX files: made in a folder of its own, and held against the run.
 
 Linear members stay as they are. In float32 the export must give the codes of the stored weights, all but
-near-ties. With 8-bit weights the probabilities move, so calibration, weights and thresholds are
-found anew, as notebook 06 finds them, from what quantised siblings read of the cases that they never saw.
+near-ties. With 8-bit weights the probabilities move a little, so thresholds are found anew: those under
+which what quantised siblings read of the cases that they never saw gives the run's codes of them. Weights
+and calibration are the run's; a search on labels would change more codes than the rounding does.
 """
 
 import shutil
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,11 +27,10 @@ from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
 from narrutils.errors import InputError
+from narrutils.evaluation.ensemble import combine, without_fold
 from narrutils.evaluation.intervals import Interval, paired_gain, score_interval
-from narrutils.evaluation.ladder import Step, read_steps
 from narrutils.evaluation.metrics import count
-from narrutils.evaluation.stacking import Ensemble, form
-from narrutils.evaluation.thresholds import cross_fitted, decide_by_fold, search_named
+from narrutils.evaluation.thresholds import reproduce
 from narrutils.models.precision import has_gpu
 
 #: What makes an export; torch translates with onnxscript.
@@ -43,6 +43,9 @@ TIE = 1e-4
 CLOSE = 1e-3
 #: Timed readings, whose median counts.
 GOES = 3
+
+#: Member -> its probabilities of some cases.
+Tables = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Anew:
-    """What 8-bit weights cost out of fold, where each arm has thresholds of its own, cross-fitted.
+    """What 8-bit weights cost out of fold, each fold blended and cut as was found on the others.
 
     Attributes:
         before, after: average F1 of the run's models, and of those with 8-bit weights.
@@ -250,14 +253,33 @@ def _quantised(run: Deployed, members: list[str], export: Export) -> Anew:
         for model in export.deployed.siblings(name):
             quantise(model)
     study = Study.open(Run(run.run.folder)).scored
-    tables = {name: _out_of_fold(study, name, export.deployed.run) for name in members}
-    steps = read_steps(study)
-    rounded = [replace(s, out_of_fold=tables.get(s.model, s.out_of_fold)) for s in steps]
-    before, after = (_formed(run, study, arm) for arm in (steps, rounded))
-    kept = {n: run.made[n] for n in ("threshold_search",) if n in run.made}
-    write_json(folder / ENSEMBLE, after.to_dict() | kept)
+    uids = study.train.index
+    before = {m: StoredModel(run.run, m).predictions("oof", study.schema, uids) for m in run.members}
+    after = before | {name: _out_of_fold(study, name, export.deployed.run) for name in members}
+    made = reproducing(study, run.made, before, after)
+    write_json(folder / ENSEMBLE, made)
     export.deployed = Deployed.open(folder)
-    return _cost(study, before, after)
+    return _cost(study, _codes(study, before, run.made), _codes(study, after, made))
+
+
+def reproducing(study: Study, made: Mapping, before: Tables, after: Tables) -> dict:
+    """The content of `ensemble.json` that gives, by other readings, the codes that it gave.
+
+    Args:
+        before, after: member -> its probabilities of the training cases, out of fold.
+    """
+    by_fold = {}
+    for k in sorted(study.folds.unique()):
+        others = study.folds.index[study.folds != k]
+        by_fold[str(k)] = _cut_anew(study.schema, without_fold(made, k), before, after, others)
+    return _cut_anew(study.schema, made, before, after, study.train.index) | {"by_fold": by_fold}
+
+
+def _cut_anew(schema: Schema, made: Mapping, before: Tables, after: Tables, uids: pd.Index) -> dict:
+    """The same of these cases alone."""
+    old, new = (combine(schema, {m: t.loc[uids] for m, t in x.items()}, made) for x in (before, after))
+    codes = schema.to_labels(old, made["thresholds"])
+    return {**made, "thresholds": reproduce(schema, codes, new, made["thresholds"])}
 
 
 def _out_of_fold(study: Study, name: str, made: Run) -> pd.DataFrame:
@@ -278,31 +300,17 @@ def _out_of_fold(study: Study, name: str, made: Run) -> pd.DataFrame:
     return pd.concat(parts).loc[study.train.index]
 
 
-def _formed(run: Deployed, study: Study, steps: list[Step]) -> Ensemble:
-    """The ensemble as notebook 06 forms it of these models."""
-    given = study.run.record().get("parameters", {}).values()
-    asked = next((values for values in given if {"weights", "weighting"} <= set(values)), {})
-    return form(
-        study.schema,
-        steps,
-        asked.get("weights", run.made["weights"]),
-        study.labels,
-        study.folds,
-        asked.get("weighting", "given"),
-        calibrate=bool(run.made.get("member_calibration")),
-        thresholds_from=run.made.get("thresholds_from", "ensemble"),
-        way=search_named(run.made.get("threshold_search", "grid")),
-    )
+def _codes(study: Study, tables: Tables, made: Mapping) -> pd.DataFrame:
+    """Codes of the training cases, each fold blended and cut as was found on the others."""
+    parts = []
+    for k in sorted(study.folds.unique()):
+        of_fold, found = study.folds.index[study.folds == k], without_fold(made, k)
+        read = combine(study.schema, {m: table.loc[of_fold] for m, table in tables.items()}, found)
+        parts.append(study.schema.to_labels(read, found["thresholds"]))
+    return pd.concat(parts).loc[study.labels.index]
 
 
-def _cost(study: Study, before: Ensemble, after: Ensemble) -> Anew:
-    codes = [_codes(study, arm) for arm in (before, after)]
-    old, new = (count(study.schema, study.labels, found) for found in codes)
-    changed = float((codes[0] != codes[1]).to_numpy().mean())
+def _cost(study: Study, before: pd.DataFrame, after: pd.DataFrame) -> Anew:
+    old, new = (count(study.schema, study.labels, codes) for codes in (before, after))
+    changed = float((before != after).to_numpy().mean())
     return Anew(score_interval(old), score_interval(new), paired_gain(new, old), changed)
-
-
-def _codes(study: Study, ensemble: Ensemble) -> pd.DataFrame:
-    """Codes of the training cases, each fold cut where the others cut; in the order of the labels."""
-    found = cross_fitted(ensemble.thresholds, study.labels, study.folds)
-    return decide_by_fold(study.schema, ensemble.step().out_of_fold, study.folds, found)

@@ -35,7 +35,7 @@ from narrutils.data.study import same_cases
 from narrutils.data.tables import read_table
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE, Blend, combine, normalise, without_fold
-from narrutils.evaluation.stacking import found_anew
+from narrutils.evaluation.stacking import as_given, found_anew
 from narrutils.generation.agreement import ScreeningTeacher
 
 
@@ -167,17 +167,23 @@ class Teachers:
     def for_screening(self, cases: pd.DataFrame, folds: pd.Series) -> list[ScreeningTeacher]:
         """One `ScreeningTeacher` a fold, each with its mean reading of the official cases of its folds.
 
-        A row that teacher k decides over has seen every fold but k, so it serves model k alone.
+        A row that teacher k decides over has seen every fold but k, so it serves model k alone. An ensemble
+        screens by its given weights, uncalibrated: those that 06 found without k will not do, see `_taught`.
 
         Raises:
-            InputError: see `check`.
+            InputError: see `check`; or the ensemble's given weights are not known.
         """
         self.check(cases, folds)
         made = []
         for (fold,) in singles(folds):
-            prior = self.read(fold, cases.loc[learns_from(folds, (fold,))]).mean()
-            made.append(ScreeningTeacher(partial(self.read, fold), self.learned_from(fold), prior))
+            prior = self._screen(fold, cases.loc[learns_from(folds, (fold,))]).mean()
+            made.append(ScreeningTeacher(partial(self._screen, fold), self.learned_from(fold), prior))
         return made
+
+    def _screen(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
+        readings = {member: self._read(member, fold, texts)[0] for member in self.members}
+        made = self.run.read("ensemble.json") if self.model == ENSEMBLE else {"weights": self.members}
+        return as_given(made).apply(self.schema, readings)
 
     def _read(self, member: str, fold: int, *texts: pd.DataFrame) -> list[pd.DataFrame]:
         """What a member's model reads, each table by itself: no reading depends on another table."""
@@ -207,11 +213,12 @@ class Teachers:
     @cached_property
     def _blends(self) -> dict[int, Blend]:
         """How an ensemble's members become one on behalf of a model that learns from them, by its fold."""
-        made, labels, blends = self.run.read("ensemble.json"), self.run.labels(self.schema), {}
+        schema, made, blends = self.schema.scored, self.run.read("ensemble.json"), {}
+        labels = self.run.labels(schema)
         for (fold,) in singles(self.folds):
             found = {m: for_fold(table, fold) for m, table in self._nested.items()}
             others = labels.loc[learns_from(self.folds, (fold,))]
-            blends[fold] = found_anew(self.schema, made, found, others)
+            blends[fold] = found_anew(schema, made, found, others)
         return blends
 
     def _recipe(self, fold: int) -> Mapping:

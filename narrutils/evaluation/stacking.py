@@ -187,16 +187,25 @@ def found_anew(
         labels: given codes of the rows that it is found on; no other row is looked at.
 
     Raises:
-        InputError: it was fitted or calibrated by a version that did not note its given weights.
+        InputError: see `as_given`.
     """
-    if "given" not in made:
-        if made.get("weights_by_variable") or made.get("member_calibration"):
-            raise InputError("ensemble.json is of an earlier version; run its 06_ensemble again")
-        return Blend(normalise(made["weights"]))
+    if not (made.get("fitted") or made.get("calibrate")):
+        return as_given(made)
     steps = {m: Step(m, m, table, table[:0]) for m, table in members.items()}
     how = {"fitted": made["fitted"], "calibrate": made["calibrate"]}
     folds = pd.Series(0, labels.index)
     return Ensemble(schema, steps, made["given"], labels, folds, **how).found_on(labels)
+
+
+def as_given(made: Mapping) -> Blend:
+    """The members of a stored ensemble by the weights that were given, nothing of it found on any row.
+
+    Raises:
+        InputError: it was fitted or calibrated by a version that did not note its given weights.
+    """
+    if "given" not in made and (made.get("weights_by_variable") or made.get("member_calibration")):
+        raise InputError("ensemble.json is of an earlier version; run its 06_ensemble again")
+    return Blend(normalise(made.get("given", made["weights"])))
 
 
 def _accepted(models: Mapping[str, Step], weights: Weights) -> dict[str, float]:

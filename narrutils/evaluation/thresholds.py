@@ -65,6 +65,33 @@ def search_shrunk(
     return found
 
 
+def reproduce(
+    schema: Schema, codes: pd.DataFrame, probabilities: pd.DataFrame, own: Mapping[str, float]
+) -> dict[str, float]:
+    """The threshold of each binary variable under which fewest of the given codes change.
+
+    No label is looked at. Candidates lie halfway between neighbouring probabilities; of those that
+    change equally few, the one nearest to the variable's own is taken, or its own itself.
+
+    Args:
+        codes: integer codes, indexed by uid, none missing.
+        probabilities: other ones of the same rows; rows are matched by uid.
+        own: the thresholds under which the codes were made, of other probabilities.
+    """
+    table = by_uid(probabilities, codes.index, "probabilities")
+    return {v.name: _fewest(codes[v.name].to_numpy(), table[v.name], own[v.name]) for v in schema.binary}
+
+
+def _fewest(codes: np.ndarray, probabilities: pd.Series, own: float) -> float:
+    values = np.sort(probabilities.to_numpy())
+    cuts = np.concatenate([[own, 0.0], (values[1:] + values[:-1]) / 2, values[-1:]])
+    zeros, ones = (np.sort(probabilities.to_numpy()[codes == code]) for code in (0, 1))
+    lost, left = (np.searchsorted(of, cuts, side="right") for of in (ones, zeros))  # not above each cut
+    changed = lost + len(zeros) - left
+    best = cuts[changed == changed.min()]
+    return float(best[np.abs(best - own).argmin()])
+
+
 def search_half(schema: Schema, labels: pd.DataFrame, probabilities: pd.DataFrame) -> dict[str, float]:
     """One half for every binary variable: no search at all."""
     return {v.name: 0.5 for v in schema.binary}

@@ -107,4 +107,4 @@ def taught_by_an_ensemble(folder, texts, labels):
     soft = teacher.soft_labels(pool, "student", plain=True)
     corrected = Corrected(stack({k: TOY.to_targets(labels) for k in (PLAIN, *range(K))}))
     phases_of = two_phases(study, pool, soft, corrected, (1, 1))
-    return {h: [phase.key() for phase in phases_of(h)] for h in [(), *singles(FOLDS)]}, soft
+    return {h: [phase.key() for phase in phases_of(h)] for h in [(), *singles(FOLDS)]}, soft, run

@@ -29,7 +29,7 @@ from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.soft_labels import SoftLabels
 from narrutils.crossfit.teachers import Teachers
-from narrutils.data.files import note_contents, read_json, write_json
+from narrutils.data.files import digest, note_contents, read_json, write_json
 from narrutils.data.folds import PLAIN, allowed, for_fold, learns_from, singles
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -255,17 +255,26 @@ def by_an_ensemble(tmp_path_factory):
 @pytest.mark.parametrize("k", [1, 3])
 def test_nothing_of_fold_k_reaches_the_student_of_an_ensemble(k, by_an_ensemble, hashed, tmp_path):
     """Neither by who reads, nor by the calibration and the weights with which the readings become one."""
-    plain, soft = by_an_ensemble
-    other, changed = taught_by_an_ensemble(tmp_path / "b", *disturbed(k))
+    plain, soft, _ = by_an_ensemble
+    other, changed, _ = taught_by_an_ensemble(tmp_path / "b", *disturbed(k))
     for kind in ("official", "pool"):
         one, another = (for_fold(getattr(made, kind), k) for made in (soft, changed))
         pd.testing.assert_frame_equal(one, another, check_exact=True)
     assert [held_out for held_out in plain if plain[held_out] == other[held_out]] == [(k,)]
 
 
+def test_nothing_of_fold_k_reaches_who_screens_for_its_model(by_an_ensemble, hashed, tmp_path):
+    """Neither through its readings nor through the mean that they are held against."""
+    runs, said = [by_an_ensemble[2], taught_by_an_ensemble(tmp_path / "b", *disturbed(1))[2]], []
+    for run in runs:
+        screening = Teachers(run, "ensemble", TOY).for_screening(run.cases("train"), FOLDS)
+        said.append([digest(t.read(POOL[TOY.text_columns]), t.prior.to_frame()) for t in screening])
+    assert [k for k, (one, other) in enumerate(zip(*said)) if one == other] == [1]
+
+
 def test_a_refit_learns_what_the_deployed_models_read_of_generated_rows(by_an_ensemble, tmp_path):
     """Rows of every fold, and each official row by a teacher that left its own fold out."""
-    plain, soft = by_an_ensemble
+    plain, soft, _ = by_an_ensemble
     assert len(plain[()]) == 2
     told, made = soft.told(TOY, PLAIN)
     assert set(told.index) == set(TEXTS.index) and set(made.index) == set(uids(2 * K, "g"))

@@ -139,7 +139,7 @@ def test_what_a_folds_cases_say_chooses_nothing_for_them(tmp_path):
     cases.loc[folds.index[folds == 1], TOY.text_columns] = "quite something else"
     cases.loc[folds.index[folds == 1], "Sad"] = 0
     Run(runs[1].folder, "01_eda").write("cases.parquet", cases)
-    (one, trials), (other, others) = (search(run, trials=4).carry_out() for run in runs)
+    (one, trials), (other, others) = (search(run, trials=2).carry_out() for run in runs)
     assert one["judged_on"] == "folds"
     same = {
         name: trials[trials["study"] == name][PLAIN].equals(others[others["study"] == name][PLAIN])

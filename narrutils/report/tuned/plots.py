@@ -11,7 +11,7 @@ from narrutils.report.plots import BLUE, GREY, ORANGE
 
 
 def history(table: pd.DataFrame, axis: Axes | None = None) -> Axes:
-    """Score of each trial of one study, in order, and the best so far; crosses were given up early.
+    """Score of each trial of one study, in order, and the best so far; crosses at the foot were given up.
 
     Args:
         table: as of `tuning.study.table`, whose first rows are the known settings.
@@ -20,13 +20,15 @@ def history(table: pd.DataFrame, axis: Axes | None = None) -> Axes:
     numbers, scores = table["trial"] + 1, table["average_f1"]
     axis.step(numbers, scores.cummax().ffill(), where="post", color=GREY, lw=1.2, label="best so far")
     axis.scatter(numbers, scores, s=26, color=BLUE, zorder=3, label="over all folds")
-    given_up = table["given_up"] & table["so_far"].notna()
-    if given_up.any():
-        at = numbers[given_up], table.loc[given_up, "so_far"]
-        axis.scatter(*at, s=26, marker="x", color=ORANGE, zorder=3, label="given up, its score so far")
+    early = numbers[table["given_up"]]
+    if len(early):  # their scores so far have thresholds of their own rows: no height here would be fair
+        foot = axis.get_xaxis_transform()
+        axis.scatter(
+            early, [0.04] * len(early), s=26, marker="x", color=ORANGE, transform=foot, label="given up"
+        )
     axis.set(xlabel="trial", ylabel="average F1, inner folds", title="Trials")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return axis
 
 

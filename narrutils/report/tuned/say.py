@@ -50,7 +50,7 @@ def optimism(record: Mapping) -> str:
     best, first = (figure(rows[name]["difference"], "+") for name in ("chosen", "first"))
     return (
         f"Optimism, the best trial's score inside less its score outside: {best}. The first trial, which "
-        f"nothing selected, differs by {first}; what is more than that is the luck of the best."
+        f"nothing selected, differs by {first}; what is more than that may be the luck of the best."
     )
 
 
