@@ -15,7 +15,7 @@ seed touches has s = 0, and the cases' interval alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 from scipy.stats import t
@@ -42,7 +42,7 @@ def read_counts(study: Study) -> Read:
     Raises:
         InputError: the run has no ensemble.
     """
-    study = study.scored
+    study = replace(study.scored, threshold_search=study.run.read("ensemble.json")["threshold_search"])
     steps = [*read_steps(study), stored_ensemble(study)]
     answers = answers_of(study.labels, study.test_labels, None)
     counts = Ladder(study.schema, steps, study.labels, study.folds, answers).counts

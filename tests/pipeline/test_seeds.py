@@ -1,5 +1,7 @@
 """Several seeds: only what depends on one runs again, and the runs' own ladders are what is averaged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from seeded import NOTEBOOKS, Bench
@@ -73,6 +75,12 @@ def test_scores_are_those_of_each_run_s_ladder_to_the_last_bit(bench):
             if all(step[k] == entry[k] for k in PLACE)
         ]
         assert entry["scores"] == of_runs
+    told, study = (
+        found["entries"][2],
+        Study.open(bench.run()),
+    )
+    (counts, _) = read_counts(replace(study, threshold_search="half"))[told["model"]].values()
+    assert counts.average_f1 == told["scores"][0]
     swings = [e["sd"] for e in found["entries"] if e["split"] == "oof"]
     assert swings[0] == 0
     assert min(swings[1:]) > 0
