@@ -14,10 +14,10 @@ import pandas as pd
 
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.stored import free
-from narrutils.crossfit.taught import STUDENT, TEACHER
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.sources import source_digest
 from narrutils.data.study import Study
+from narrutils.evaluation.ensemble import STUDENT, TEACHER
 from narrutils.models.speed import cores, described
 
 ROWS, FEW = 300, 16  # narratives that are read at most, and those by which it is told how many

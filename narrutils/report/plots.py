@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from narrutils.evaluation.ladder import select
+from narrutils.report.say import WHERE
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A8A8A"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
@@ -257,8 +258,8 @@ def student(against: pd.DataFrame, speed: pd.DataFrame) -> Axes:
     for row, (color, shape) in zip(against.to_dict("records"), ((BLUE, "o"), (ORANGE, "D"))):
         scores = np.array([[row[f"{who}{end}"] for end in ("", "_low", "_high")] for who in takes.index])
         spread = np.abs(scores[:, 1:].T - scores[:, 0])
-        where = {"oof": "out of fold", "test": "test"}[row["split"]]
-        axis.errorbar(takes, scores[:, 0], yerr=spread, fmt=shape, color=color, ms=5, lw=1.4, label=where)
+        style = {"fmt": shape, "color": color, "ms": 5, "lw": 1.4, "label": WHERE[row["split"]]}
+        axis.errorbar(takes, scores[:, 0], yerr=spread, **style)
     for who, value in takes.items():
         axis.annotate(who, (value, axis.get_ylim()[1]), ha="center", fontsize=8, color="0.4")
     axis.set(xscale="log", xlabel="seconds for 1,000 cases", ylabel="average F1 with 95 % interval")

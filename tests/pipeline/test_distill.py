@@ -40,6 +40,16 @@ def test_cases_folds_and_ways_are_those_of_the_run_that_teaches(folder):
     assert profile.parameters["04_deberta"]["seed"] == 0  # of the student's training, and not of the draw
 
 
+#: Parameters of the first notebook that decide neither cases nor folds, and may differ.
+OTHERS = {"run_dir", "backbone", "budgets", "companions", "nested", "truncation"}
+
+
+def test_whoever_adds_a_parameter_says_whether_it_decides_cases_or_folds():
+    declared = load_profile("params/demo.yaml").declared["01_eda"]
+    assert {*CASES, *ALIKE} | OTHERS == {*declared}
+    assert not OTHERS & {*CASES, *ALIKE}
+
+
 def test_it_is_the_same_as_to_run_the_profile_with_these_pairs(folder):
     profile = fast_profile(folder, [("unlabelled", "more.csv"), ("run", "small")])
     again = load_profile("params/fast.yaml", profile.overrides)
