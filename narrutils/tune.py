@@ -12,7 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from narrutils.crossfit.phases import read_corrected
 from narrutils.crossfit.student import asked as asked_of
+from narrutils.crossfit.student import learner
 from narrutils.data.files import atomic, digest, read_json, write_json
 from narrutils.data.intake.yaml_files import load_yaml
 from narrutils.data.run import Run
@@ -31,12 +33,14 @@ from narrutils.pipeline.runner import locked
 from narrutils.report.tables import duration
 from narrutils.report.tuned.say import told
 from narrutils.tuning import frames
+from narrutils.tuning.files import FOLDER, RECORD, TRIALS
 from narrutils.tuning.search import Search
 from narrutils.tuning.space import Space, parse_space
 from narrutils.tuning.students import TUNABLE, default_space
 from narrutils.tuning.study import optuna
 
 CORRECTION = "03_relabeling"  # the stage whose method corrects labels within inner folds
+CODE = ("narrutils.tuning.search", "narrutils.tuning.students")  # what decides trials: how, and of what
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Asked:
 
     @property
     def folder(self) -> Path:
-        return self.run.path(f"tuning/{self.stage}")
+        return self.run.path(f"{FOLDER}/{self.stage}")
 
     @cached_property
     def settled(self) -> Profile:
@@ -85,7 +89,7 @@ class Asked:
             raise InputError(f"{path}: no such search space; name one with --space")
 
         def check(name: str, value: object) -> object:
-            return effective(varied(self.profile, self.stage, {name: value}, self.stage), self.stage)[name]
+            return effective(varied(self.profile, self.stage, {name: value}), self.stage)[name]
 
         with concerning(shown(path)):
             return parse_space(load_yaml(path), check, effective(self.profile, self.stage))
@@ -96,7 +100,7 @@ class Asked:
         Raises:
             InputError: they cannot hold together.
         """
-        values = varied(self.settled, self.stage, setting, self.stage).parameters[self.stage]
+        values = varied(self.settled, self.stage, setting).parameters[self.stage]
         settings_of(values, self.profile.declared[self.stage])
         return values
 
@@ -124,6 +128,9 @@ def plan(asked: Asked) -> Search:
         InputError: something that was given is wrong, or a library or model is missing.
     """
     optuna()
+    if CORRECTION in asked.profile.left_out:
+        where = shown(asked.profile.path)
+        raise InputError(f"{where}: leave_out names {CORRECTION}, whose method every trial corrects by; keep it")
     check_ended(asked)
     space, values = asked.search_space(), asked.settled.parameters
     study = Study.open(asked.run, values[asked.stage]["threshold_search"])
@@ -149,12 +156,12 @@ def plan(asked: Asked) -> Search:
         key=_key(asked, study, space, correcting),
         trials=asked.trials,
         seed=asked.seed,
-        repeats=0 if asked_of(values[asked.stage]).student == "linear" else asked.repeats,
+        repeats=0 if learner(study, values[asked.stage]).seed is None else asked.repeats,
     )
 
 
 def _key(asked: Asked, study: Study, space: Space, correcting: frames.Correcting) -> str:
-    values, code = asked.settled.parameters[asked.stage], source_digest("narrutils.tuning.search")
+    values, code = asked.settled.parameters[asked.stage], source_digest(*CODE)
     read = frames.content(study, correcting)
     return digest(space.to_dict(), values, asked.seed, code, read, study.threshold_search)
 
@@ -179,7 +186,7 @@ def tune(asked: Asked, dry_run: bool = False) -> Path | None:
         done = _done(asked, search)
         if not done:
             record, trials = search.carry_out()
-            write_table(asked.folder / "trials.parquet", trials)
+            write_table(asked.folder / TRIALS, trials)
             _write_profile(asked, record["chosen"])
             about = {"stage": asked.stage, "space": search.space.to_dict(), "trials": asked.trials}
             about |= {
@@ -187,9 +194,9 @@ def tune(asked: Asked, dry_run: bool = False) -> Path | None:
                 "profile": str(_profile_path(asked).name),
                 "key": _whole_key(search),
             }
-            write_json(asked.folder / "tuning.json", about | {"trainings": search.trainings()} | record)
-            search.finish()
-        print("\n".join(told(read_json(asked.folder / "tuning.json"))), flush=True)
+            write_json(asked.folder / RECORD, about | {"trainings": search.trainings()} | record)
+        search.finish()  # found done, it may have been killed before
+        print("\n".join(told(read_json(asked.folder / RECORD))), flush=True)
         _report(asked)
     return _profile_path(asked)
 
@@ -223,13 +230,14 @@ def _seconds(asked: Asked, search: Search) -> float | None:
 
 def _whole_key(search: Search) -> str:
     """What decides the whole record, the honest score too."""
-    tested = [search.study.test, search.study.test_labels, search.study.run.read("labels/corrected.parquet")]
+    study, corrected = search.study, read_corrected(search.study.run)
+    tested = [study.test, study.test_labels, corrected.targets, corrected.optimistic]
     return digest(search.key, search.trials, search.repeats, *tested)
 
 
 def _done(asked: Asked, search: Search) -> bool:
     """Whether this very search was carried out to its end."""
-    record, trials = asked.folder / "tuning.json", asked.folder / "trials.parquet"
+    record, trials = asked.folder / RECORD, asked.folder / TRIALS
     found = all(path.exists() for path in (record, trials, _profile_path(asked)))
     return found and read_json(record)["key"] == _whole_key(search)
 
@@ -245,7 +253,7 @@ def _write_profile(asked: Asked, setting: Mapping[str, object]) -> None:
         RuntimeError: it does not read as it was meant.
     """
     profile, path = asked.profile, _profile_path(asked)
-    meant = varied(profile, asked.stage, setting, asked.stage)
+    meant = varied(profile, asked.stage, setting)
     raw = load_yaml(profile.path) | {"run": f"{profile.run}_tuned"}
     plain = load_profile(profile.path)
     for stage, values in meant.parameters.items():

@@ -103,7 +103,7 @@ def load_profile(
     for section in ("shared", *stages):
         of_section, where = [s for s in stages if section in ("shared", s)], f"{path}: {section}"
         for name, value in raw.get(section, {}).items():
-            for stage in _declaring(name, names, of_section, where, stages):
+            for stage in _declaring(name, names, of_section, where):
                 _set(values[stage], names[stage], name, [value], where)
     run = raw["run"]
     for key, text in overrides:
@@ -124,16 +124,16 @@ def load_profile(
     )
 
 
-def varied(profile: Profile, stage: str, settings: Mapping[str, object], where: str) -> Profile:
+def varied(profile: Profile, stage: str, settings: Mapping[str, object]) -> Profile:
     """The profile with other values for settings of one stage, checked as its own were.
 
     Raises:
-        InputError: a name is unknown, or a value does not fit; the line opens with `where`.
+        InputError: a name is unknown, or a value does not fit; the line opens with the stage.
     """
     names, values = settable(profile.declared[stage]), dict(profile.parameters[stage])
     for name, value in settings.items():
-        _declaring(name, {stage: names}, [stage], where)
-        _set(values, names, name, [value], where)
+        _declaring(name, {stage: names}, [stage], stage)
+        _set(values, names, name, [value], stage)
     return replace(profile, parameters=profile.parameters | {stage: values})
 
 
@@ -144,8 +144,9 @@ def effective(profile: Profile, stage: str) -> dict[str, object]:
         for kind in Fields.of(p.kind).kinds:
             found |= {f.name: f.default for f in fields(kind) if f.default is not MISSING}
     for name, value in values.items():
-        found |= {**value} if Fields.of(profile.declared[stage][name].kind).kinds else {}
-    return found | {name: value for name, value in values.items()}
+        if Fields.of(profile.declared[stage][name].kind).kinds:
+            found |= value
+    return found | values
 
 
 def read_declared(notebooks: str | Path) -> Declared:
@@ -223,13 +224,8 @@ def _run_name(run: object, path: Path) -> str:
     return word
 
 
-def _declaring(
-    name: str, names: Declared, stages: list[str], where: str, all_stages: Iterable[str] = ()
-) -> list[str]:
-    """Those of some stages where a name may be set.
-
-    Args:
-        all_stages: of the profile, where these are not all of them.
+def _declaring(name: str, names: Declared, stages: list[str], where: str) -> list[str]:
+    """Those of some stages, one or all of a profile, where a name may be set.
 
     Raises:
         InputError: there are none; the line tells who else declares it, or the nearest name.
@@ -239,8 +235,7 @@ def _declaring(
     found = [stage for stage in stages if name in names[stage]]
     if not found:
         others = [stage for stage in names if name in names[stage]]
-        left = others and not {*others} & {*stages, *all_stages}
-        told = f"; {', '.join(others)} declares it{', which leave_out names' if left else ''}"
+        told = f"; {', '.join(others)} declares it{', which leave_out names' if len(stages) > 1 else ''}"
         near = _near(name, [n for stage in stages for n in names[stage]])
         raise InputError(f"{where}: unknown name {name}{told if others else near}")
     return found
@@ -282,7 +277,7 @@ def _override(values: dict, names: Declared, key: str, text: str) -> None:
     except InputError:
         parsed = text
     where = f"-p {stages[0]}" if words else "-p"
-    for stage in _declaring(name, names, stages, where, values):
+    for stage in _declaring(name, names, stages, where):
         within = [word for word in before if word not in words[:1]]
         if within not in ([], [names[stage][name].within]):
             raise InputError(f"{where}: {name} does not stand in {'.'.join(within)} of {stage}")

@@ -17,6 +17,7 @@ from narrutils.data.stages import check_whole
 from narrutils.report.pages import read_page
 from narrutils.report.render import TEMPLATES, render
 from narrutils.report.tables import duration
+from narrutils.tuning.files import FOLDER, RECORD, TRIALS
 
 #: What a report is made from, besides the notebooks.
 FACTS = (
@@ -28,8 +29,8 @@ FACTS = (
     "schema.json",
     "review/*",
     "findings/*",
-    "tuning/*/*.json",
-    "tuning/*/trials.parquet",
+    f"{FOLDER}/*/*.json",
+    f"{FOLDER}/*/{TRIALS}",
     "cases.parquet",
     "folds.parquet",
     "truth.parquet",
@@ -39,7 +40,7 @@ FACTS = (
 )
 REVIEW = "review/about.json"  # its presence asks for a review queue
 FINDINGS = "findings/about.json"  # and its, for a page of findings
-TUNING = "tuning/*/tuning.json"  # and such a file's, for one of trials
+TUNING = f"{FOLDER}/*/{RECORD}"  # and such a file's, for one of trials
 
 
 def build_report(folder: str | Path) -> Path:

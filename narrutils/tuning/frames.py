@@ -100,16 +100,29 @@ def inner_frame(
         pool=NO_POOL,
     )
     teacher = _teacher(inner)
-    correction = correct_by_fold(
-        study.schema, labels, teacher.official, folds, correcting.method, correcting.decisions
-    )
-    return Frame(inner, Corrected(correction.targets), teacher)
+    return Frame(inner, _corrected(inner, teacher, correcting), teacher)
 
 
-def run_frame(study: Study, folder: Path, stage: str) -> Frame:
-    """The run's own cases, folds, test cases and corrected labels, models going into `folder`."""
+def run_frame(study: Study, folder: Path, stage: str, anew: Correcting | None = None) -> Frame:
+    """The run's own cases, folds, test cases and corrected labels, models going into `folder`.
+
+    Args:
+        anew: how labels are corrected again, without the fold that is held out, where the run's own
+            correction crossed its folds; None leaves them.
+    """
     outer = replace(study, run=Run(folder, stage), pool=NO_POOL)
-    return Frame(outer, read_corrected(study.run), _teacher(outer))
+    corrected, teacher = read_corrected(study.run), _teacher(outer)
+    if corrected.optimistic and anew:
+        corrected = _corrected(outer, teacher, anew)
+    return Frame(outer, corrected, teacher)
+
+
+def _corrected(study: Study, teacher: SoftLabels, how: Correcting) -> Corrected:
+    """Targets of each held-out fold of a study, by readings that know nothing of it."""
+    found = correct_by_fold(
+        study.schema, study.labels, teacher.official, study.folds, how.method, how.decisions
+    )
+    return Corrected(found.targets)
 
 
 def _teacher(study: Study) -> SoftLabels:
@@ -119,15 +132,12 @@ def _teacher(study: Study) -> SoftLabels:
 
 
 def content(study: Study, correcting: Correcting) -> Mapping[str, str]:
-    """Digests of all that a study of settings reads of a run, for its key."""
+    """Digests of all that the trials read of a run, for their key."""
     tables = {
         "texts": study.train,
         "labels": study.labels,
         "folds": study.folds.to_frame(),
         "clusters": study.run.clusters(),
-        "test": study.test,
-        "test_labels": study.test_labels,
-        "corrected": read_corrected(study.run).targets,
         "decisions": correcting.decisions,
     }
     return {name: digest(table) for name, table in tables.items()}

@@ -24,11 +24,12 @@ COLUMNS = [
 Parameters = Mapping[str, object]
 
 
-def on_test(frame: Frame, build: Build, parameters: Parameters, name: str) -> Counts:
-    """How a setting codes the labelled test cases: mean of the fold models, thresholds from out of fold."""
+def on_test(frame: Frame, build: Build, parameters: Parameters, name: str, uids: pd.Index) -> Counts:
+    """How a setting codes these test cases: mean of the fold models, thresholds from out of fold."""
     study, model = frame.study.scored, read_out(frame, build, parameters, name)
     cuts = search_named(study.threshold_search)(study.schema, study.labels, model.out_of_fold())
-    return count(study.schema, study.test_labels, study.schema.to_labels(model.on_test(), cuts))
+    codes = study.schema.to_labels(model.on_test().loc[uids], cuts)
+    return count(study.schema, study.test_labels.loc[uids], codes)
 
 
 def by_fold(frame: Frame, build: Build, parameters: Mapping[int, Parameters], name: str) -> Counts:

@@ -20,7 +20,7 @@ from narrutils.evaluation.metrics import Counts
 from narrutils.tuning import honest, proxy
 from narrutils.tuning.frames import Correcting, Frame, drawn, inner_frame, run_frame
 from narrutils.tuning.space import Space
-from narrutils.tuning.study import TROUBLE, importance, open_study, run_trials, scored, table
+from narrutils.tuning.study import TROUBLE, first_of, importance, open_study, run_trials, scored, table
 from narrutils.tuning.trial import Build, Report, tried
 
 ALL = "all"  # the study on all training cases, whose setting ships
@@ -81,17 +81,24 @@ class Search:
         own = {OWN: self.own} if self.own is not None and self.own != self.space.first else {}
         return {FIRST: self.space.first} | (own if self.trials > 1 else {})
 
+    @cached_property
+    def tested(self) -> pd.Index:
+        """The test cases that no trial read: those with a label that is scored and no twin in training."""
+        labels = self.study.scored.test_labels
+        if labels is None:
+            return self.study.test.index[:0]
+        alone = self.study.run.clusters()["twin"].reindex(labels.index).eq("")
+        return labels.index[alone & labels.notna().any(axis=1)]
+
     @property
     def on_test(self) -> bool:
-        """Whether labelled test cases tell the honest score; else a study for each fold does."""
-        return self.study.test_labels is not None
+        """Whether such cases tell the honest score; else a study for each fold does."""
+        return bool(len(self.tested))
 
     @property
     def work(self) -> Path:
-        """What is under way; private, as models and states can tell of texts."""
-        place = self.folder / "work"
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return place
+        """Where lies what is under way; private, as models and states can tell of texts."""
+        return self.folder / "work"
 
     @property
     def studies(self) -> dict[str, pd.Index]:
@@ -117,6 +124,7 @@ class Search:
         Raises:
             InputError: the folder holds trials of another search, or a known setting cannot be trained.
         """
+        self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = {name: self._found(name, outer) for name, outer in self.studies.items()}
         whole = found[ALL]
         settings = self._compared(found)
@@ -124,6 +132,7 @@ class Search:
             "chosen": whole.setting,
             "known": self.known,
             "judged_on": "test" if self.on_test else "folds",
+            "tested": len(self.tested),
             "settings": settings.astype(object).where(settings.notna(), None).to_dict("records"),
             "optimism": float(settings.set_index("setting").at[CHOSEN, "difference"]),
             "swing": self._swing(whole),
@@ -154,6 +163,7 @@ class Search:
             shutil.rmtree(frame.study.run.path("models/trial"), ignore_errors=True)
 
         run_trials(study, self.space, self.trials, self.seed, score, known, told)
+        study = first_of(study, self.trials)
         by_trial = [(trial.params, trial.value) for trial in scored(study)]
         found = {"trials": table(study), "importance": importance(study)}
         if not self.space.has_proxy:
@@ -190,7 +200,8 @@ class Search:
 
     def _compared(self, found: Mapping[str, Found]) -> pd.DataFrame:
         """The known settings and the chosen one, inside and outside; see `honest.compared`."""
-        frame = run_frame(self.study, self.work / "run", self.stage)
+        anew = None if self.on_test else self.correcting
+        frame = run_frame(self.study, self.work / "run", self.stage, anew)
         names = [*self.known, CHOSEN]
         if self.on_test:
             settings = {**self.known, CHOSEN: found[ALL].setting}
@@ -206,17 +217,18 @@ class Search:
         return honest.compared(inner, outer)
 
     def _on_test(self, frame: Frame, setting: Setting) -> Counts:
-        return honest.on_test(frame, self.build, self.parameters(setting), f"outer_{digest(setting)}")
+        name = f"outer_{digest(setting)}"
+        return honest.on_test(frame, self.build, self.parameters(setting), name, self.tested)
 
     def _swing(self, found: Found) -> dict:
-        """How the inner score on all training cases swings: over trials, and over seeds of the chosen one."""
+        """How the inner score on all training cases swings: over trials, and over other seeds."""
         over = {"trials": honest.swing(found.trials["average_f1"].dropna())}
         base = self.parameters(found.setting)
         drawing = self.build(found.frame, base, CHOSEN)[0].learner.seed is not None
         if drawing and self.repeats:
             seeds = [base["seed"] + n for n in range(1, self.repeats + 1)]
             scores = [self._at_full_size(found.frame, found.setting, seed=seed) for seed in seeds]
-            over["seeds"] = honest.swing([found.scores[CHOSEN], *scores])
+            over["seeds"] = honest.swing(scores)  # without that of the chosen training, which is a maximum
         return over
 
 

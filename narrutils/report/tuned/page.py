@@ -9,9 +9,7 @@ from narrutils.report.charts import picture
 from narrutils.report.render import render
 from narrutils.report.tables import as_text, duration
 from narrutils.report.tuned import plots, say
-
-FOLDER = "tuning"
-RECORD = "tuning.json"  # its presence in `tuning/<stage>/` asks for the page
+from narrutils.tuning.files import FOLDER, RECORD, TRIALS
 
 
 def tuned(run: Run) -> list[str]:
@@ -32,7 +30,7 @@ def page(run: Run, shared: Mapping) -> str:
 def part(run: Run, stage: str) -> dict:
     """What is shown of the search for one stage."""
     record = run.read(f"{FOLDER}/{stage}/{RECORD}")
-    trials = run.read(f"{FOLDER}/{stage}/trials.parquet")
+    trials = run.read(f"{FOLDER}/{stage}/{TRIALS}")
     own = trials[trials["study"] == trials["study"].iloc[0]]
     shares, proxy = record["importance"], record["proxy"]
     drawn = {"history": picture(lambda axis: plots.history(own, axis), 6.5, 3.0)}

@@ -12,7 +12,7 @@ from narrutils.report.tables import as_text, figure, with_interval
 #: What the settings are called that stand beside each other.
 NAMES = {"first": "the space's first trial", "profile": "the profile's own", "chosen": "the best trial"}
 WHERE = {
-    "test": "the test cases, which no trial read",
+    "test": "the {tested} labelled test cases without a twin in training, which no trial read",
     "folds": "each fold's cases, by the setting found without them",
 }
 
@@ -34,7 +34,7 @@ def worth(record: Mapping) -> str:
     """Whether the chosen setting beats the first one on cases that had no part in the choice."""
     rows = {row["setting"]: row for row in record["settings"]}
     best, first = rows["chosen"], rows["first"]
-    where = WHERE[record["judged_on"]]
+    where = WHERE[record["judged_on"]].format(tested=record["tested"])
     if best["gain"] is None or record["chosen"] == record["known"]["first"]:
         kept = figure(first["outer"])
         return f"No trial beat the first one, whose setting is the chosen one: {kept} on {where}."
@@ -45,12 +45,15 @@ def worth(record: Mapping) -> str:
 
 
 def optimism(record: Mapping) -> str:
-    """How far the inner score of the best trial lies above its honest one, beside that of the first trial."""
+    """How far the inner score of the best trial lies above its honest one, beside that of the first trial.
+
+    Why they differ, the page says.
+    """
     rows = {row["setting"]: row for row in record["settings"]}
     best, first = (figure(rows[name]["difference"], "+") for name in ("chosen", "first"))
     return (
-        f"Optimism, the best trial's score inside less its score outside: {best}. The first trial, which "
-        f"nothing selected, differs by {first}; what is more than that may be the luck of the best."
+        f"Optimism, inner less outer score: {best} of the best trial, {first} of the first, which nothing "
+        "selected; both are estimates without an interval."
     )
 
 
@@ -59,7 +62,7 @@ def swings(record: Mapping) -> list[str]:
     swing, lines = record["swing"], []
     for part, what in (
         ("trials", "trials over all folds"),
-        ("seeds", "trainings of the best setting by seed"),
+        ("seeds", "further trainings of the best setting, by seed,"),
     ):
         if part in swing:
             of = swing[part]

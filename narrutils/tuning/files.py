@@ -1,0 +1,5 @@
+"""What a search is kept as, in a folder of the run for each stage: `tuning/04_deberta/tuning.json` and so on."""
+
+FOLDER = "tuning"
+RECORD = "tuning.json"  # its presence says that the search came to its end
+TRIALS = "trials.parquet"
