@@ -1,4 +1,4 @@
-"""What a search is kept as, in a folder of the run for each stage: `tuning/04_deberta/tuning.json` and so on."""
+"""What a search is kept as, in a folder of the run for each stage, such as `tuning/04_deberta/`."""
 
 FOLDER = "tuning"
 RECORD = "tuning.json"  # its presence says that the search came to its end
