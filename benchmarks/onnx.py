@@ -1,6 +1,6 @@
 """An encoder of a finished run as ONNX files: what agrees, how fast it reads, what 8 bits cost.
 
-    python -m benchmarks.onnx outputs/demo [--member deberta] [--single] [--rounded MatMul Gather]
+    python -m benchmarks.onnx outputs/demo [--member deberta] [--single]
 
 The member is made an ensemble of its own, calibrated, its thresholds searched as the run searched them.
 Then `export_run` exports it in float32 and in int8, and checks it; what is said of it is what
@@ -27,7 +27,6 @@ from narrutils.data.study import Study
 from narrutils.evaluation.ladder import read_steps
 from narrutils.evaluation.stacking import form
 from narrutils.evaluation.thresholds import search_named
-from narrutils.models.exported import making
 from narrutils.models.speed import here
 from narrutils.report.say_export import lines
 from narrutils.report.tables import percent, with_interval
@@ -42,11 +41,7 @@ def main() -> None:
     parser.add_argument("--member", default="deberta", help="an encoder of it (default: deberta)")
     parser.add_argument("--single", action="store_true", help="new cases are read by the model of fold 0 "
                         "alone, as a refit reads them")  # fmt: skip
-    parser.add_argument(
-        "--rounded", nargs="+", default=making.ROUNDED, help="operators whose weights int8 rounds"
-    )
     given = parser.parse_args()
-    making.ROUNDED = given.rounded
     with TemporaryDirectory() as room:
         run = alone(Run(given.run), given.member, Path(room) / "run", given.single)
         sizes, found = {"torch": megabytes(contents(run))}, {}

@@ -22,9 +22,8 @@ import pandas as pd
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.evaluation.intervals import paired_gain
 from narrutils.evaluation.metrics import Counts, count
 from narrutils.evaluation.thresholds import decide_cross_fitted

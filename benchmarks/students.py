@@ -1,6 +1,6 @@
 """Which terms and settings make the best linear student of a finished run's ensemble?
 
-    python -m benchmarks.students outputs/RUN [--passes 1 1]
+    python -m benchmarks.students outputs/RUN [--passes 2 1]
 
 Each student learns as 04's does: soft labels of the official rows, generated rows and further narratives,
 made by nested teachers, and the given labels. Columns: `average_f1` out of fold, thresholds cross-fitted;
@@ -49,7 +49,7 @@ def out_of_fold(study: Study, learner: SoftLearner, phases_of) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--passes", type=int, nargs=2, default=(1, 1), help="with soft and with hard labels")
+    parser.add_argument("--passes", type=int, nargs=2, default=(2, 1), help="with soft and with hard labels")
     given = parser.parse_args()
     study = Study.open(Run(given.run))
     teachers = Teachers(study.run, ENSEMBLE, study.schema).check(study.train, study.folds)

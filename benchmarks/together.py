@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 
 from narrutils.crossfit.deployed import Deployed
-from narrutils.crossfit.stored import free, load_model, load_models
+from narrutils.crossfit.stored import free, kind, load_model, load_models
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.schema import Schema
 from narrutils.models.backbones import layer_lists
@@ -136,7 +136,7 @@ def main() -> None:
     schema, texts = deployed.schema, made_texts(deployed.schema, given.rows)
     named = deployed.members if given.members is None else given.members
     members = {name: deployed.siblings(name) for name in named}
-    members = {n: f for n, f in members.items() if not (f[0] / "vocabulary.json").exists()}
+    members = {n: f for n, f in members.items() if kind(f[0]) != "linear"}
     rows, told = {}, []
     for name, folders in members.items():
         rows[name], tables = measure(folders, schema, texts, given.precision)

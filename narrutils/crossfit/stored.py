@@ -16,6 +16,18 @@ from narrutils.models.learner import Model
 
 #: Only an exported model has it; as `models.exported.reading` calls it.
 EXPORTED = "model.onnx"
+#: The file that only a model of this kind has.
+KINDS = {
+    "linear": "vocabulary.json",
+    "exported": EXPORTED,
+    "frozen": "frozen.json",
+    "neural": "classifier.json",
+}
+
+
+def kind(folder: Path) -> str:
+    """What a stored model is, a key of `KINDS`; empty where the folder holds none."""
+    return next((name for name, file in KINDS.items() if (folder / file).exists()), "")
 
 
 def load_models(folders: Iterable[Path], schema: Schema, precision: str = "") -> list[Model]:
@@ -45,17 +57,18 @@ def load_model(folder: Path, schema: Schema, precision: str = "", shared: dict |
     """
     check_contents(folder)
     try:
-        if (folder / "vocabulary.json").exists():
+        what = kind(folder)
+        if what == "linear":
             from narrutils.models.tfidf import TfidfModel
 
             return TfidfModel.load(folder, schema)
-        if (folder / EXPORTED).exists():
+        if what == "exported":
             return _exported(folder, schema)
-        if (folder / "frozen.json").exists():
+        if what == "frozen":
             from narrutils.models.frozen import FrozenModel
 
             return FrozenModel.load(folder, schema, precision, shared)
-        if (folder / "classifier.json").exists():
+        if what == "neural":
             from narrutils.models.reading import NeuralModel
 
             return NeuralModel.load(folder, schema, precision, shared)

@@ -58,19 +58,19 @@ def make_student(study: Study, values: Mapping) -> CrossFit:
     return CrossFit(study, how.name, made, study.pool, learner_of, at_once, teaches=not how.refit)
 
 
-def first_teacher(study: Study, values: Mapping) -> SoftLabels | None:
-    """Who teaches: `teacher` of the previous run, or else the run's own TF-IDF models.
+def first_teacher(study: Study, how: Student, previous_run: str, teacher: str) -> SoftLabels | None:
+    """Who teaches: model `teacher` of the previous run, or else the run's own TF-IDF models.
 
-    Its soft labels are kept as `labels/soft/before.parquet`. None, where none are asked for.
+    Its soft labels are kept as `labels/soft/before.parquet`, from which 05 learns too. None, where nobody
+    learns from them: see `Student.listens`.
 
     Raises:
         InputError: see `Teachers.check`; or it has no soft labels of the official rows.
     """
-    how, previous_run = asked(values), values["previous_run"]
-    if not (previous_run or how.soft_epochs):
+    if not (how.listens and (previous_run or how.soft_epochs)):
         return None
     run = Run(previous_run) if previous_run else study.run
-    teachers = Teachers(run, values["teacher"] if previous_run else "tfidf", study.schema)
+    teachers = Teachers(run, teacher if previous_run else "tfidf", study.schema)
     made = teachers.check(study.train, study.folds).soft_labels(study.pool, how.name, plain=how.refit)
     made.save(study.run, "before", study.schema)
     return made
@@ -104,23 +104,23 @@ def title(values: Mapping) -> str:
     if not how.refit:
         return f"{'encoder' if how.student == 'encoder' else 'linear model'} on corrected labels"
     if not how.soft_epochs:
-        return "one fast model"
+        return "one model on corrected labels"
     who = values["teacher"] if previous_run else "tfidf"
-    return f"one fast model, taught by {'the ensemble' if who == ENSEMBLE else who}"
+    return f"one model, taught by {'the ensemble' if who == ENSEMBLE else who}"
 
 
-def hand_on(made: CrossFit, values: Mapping) -> SoftLabels | None:
+def hand_on(made: CrossFit, how: Student, nested: bool) -> SoftLabels | None:
     """The soft labels for 05, kept as `labels/soft/deberta.parquet`; None of a model that teaches nobody.
 
-    Where `nested` is set, nested teachers are trained for it: on the given labels of the folds that
+    Where `nested`, nested teachers are trained for it: on the given labels of the folds that
     remain, after the labelled pools where `requested_epochs` are.
     """
-    how, study = asked(values), made.study
+    study = made.study
     if how.refit:
         return None
-    if values["nested"]:
+    if nested:
         given = given_labels(study, max(1, how.epochs))
         made.fit_pairs(with_requested(given, study.pool, study.schema, how.requested_epochs))
-    soft = soft_labels_of(made, values["nested"])
+    soft = soft_labels_of(made, nested)
     soft.save(study.run, made.name, study.schema)
     return soft

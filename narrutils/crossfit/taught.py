@@ -5,15 +5,15 @@ calibration and thresholds of fold k are those found without fold k.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.run import Run
 from narrutils.data.store import StoredModel
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.evaluation.calibration import cross_fitted_calibration
-from narrutils.evaluation.ensemble import ENSEMBLE, combine, without_fold
+from narrutils.evaluation.ensemble import STUDENT, TEACHER, stored_ensemble
 from narrutils.evaluation.intervals import (
     columns_of,
     draw,
@@ -24,9 +24,6 @@ from narrutils.evaluation.intervals import (
 )
 from narrutils.evaluation.ladder import OOF, TEST, Ladder, Step
 from narrutils.evaluation.reliability import brier_score, calibration_error, reliability
-from narrutils.evaluation.thresholds import Search, search_named
-
-STUDENT, TEACHER = "student", "teacher"
 
 
 def read_teacher(study: Study, folder: str) -> Step | None:
@@ -42,45 +39,8 @@ def read_teacher(study: Study, folder: str) -> Step | None:
         return None
     other = Study.open(Run(folder))
     same_cases(other.run, study.run.cases("train"), study.folds, study.schema)
-    made, test = other.run.read("ensemble.json"), study.test.index
-    models = {name: StoredModel(other.run, name) for name in made["members"]}
-    ensemble = StoredModel(other.run, ENSEMBLE)
-    return Step(
-        f"its teacher, the ensemble of {other.run.folder.name}",
-        TEACHER,
-        ensemble.predictions("oof", study.schema, study.train.index),
-        ensemble.predictions("test", study.schema, test),
-        _as_stored(study, made, models),
-        optimistic=any(model.about["optimistic"] for model in models.values()),
-        way=search_named(study.threshold_search),
-        by_fold={
-            int(k): combine(
-                study.schema,
-                {name: model.read((int(k),), study.schema, test) for name, model in models.items()},
-                without_fold(made, int(k)),
-            )
-            for k in sorted(study.folds.unique())
-        },
-        refit=any(model.has_refit for model in models.values()),
-    )
-
-
-def _as_stored(study: Study, made: dict, models: dict[str, StoredModel]):
-    """Thresholds of the ensemble found on all official rows, or without a fold, as its run stored them.
-
-    Another search than that run's is made on the members as they were weighted there.
-    """
-    tables = {name: model.predictions("oof", study.schema) for name, model in models.items()}
-
-    def find(labels: pd.DataFrame, way: Search) -> dict[str, float]:
-        left_out = set(study.folds) - set(study.folds[labels.index])
-        stored = without_fold(made, left_out.pop()) if left_out else made
-        if way is search_named(made["threshold_search"]):
-            return stored["thresholds"]
-        rows = {name: table.loc[labels.index] for name, table in tables.items()}
-        return way(study.schema, labels, combine(study.schema, rows, stored))
-
-    return find
+    name = f"its teacher, the ensemble of {other.run.folder.name}"
+    return replace(stored_ensemble(replace(study, run=other.run)), name=name, model=TEACHER)
 
 
 def beside_teacher(steps: Sequence[Step], teacher: Step | None) -> list[Step]:

@@ -31,6 +31,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.stages import check_whole
 from narrutils.data.store import StoredModel
+from narrutils.data.study import same_cases
 from narrutils.data.tables import read_table
 from narrutils.errors import InputError
 from narrutils.evaluation.ensemble import ENSEMBLE, Blend, combine, normalise, without_fold
@@ -293,34 +294,3 @@ def _mend(model: StoredModel) -> str:
     stage = model.about["stage"] if model.about_file.exists() else ""
     parameter = "may_teach: true` in `teaching" if stage == "05_gemma_lora" else "nested: true"
     return f"run its {stage or 'notebooks'} there with `{parameter}`, or name another model as the teacher"
-
-
-def same_cases(other: Run, cases: pd.DataFrame, folds: pd.Series, schema: Schema) -> None:
-    """Check that another run has the same official training rows, texts and folds.
-
-    Args:
-        cases: the official rows of this run, indexed by uid; `folds`: their fold numbers.
-
-    Raises:
-        InputError: they differ; one line names the first uid that does.
-    """
-    name, theirs = other.folder.name, other.cases("train")
-    unshared = cases.index.symmetric_difference(theirs.index)
-    if len(unshared):
-        raise InputError(
-            f"{name}: its training cases differ: uid {unshared[0]} is in only one; use the same data"
-        )
-    for column in schema.text_columns:
-        if column not in theirs:
-            raise InputError(f"{name}: its cases have no column {column}; start from a run with this schema")
-        differs = cases[column].to_numpy() != theirs.loc[cases.index, column].to_numpy()
-        if differs.any():
-            uid = cases.index[differs][0]
-            raise InputError(f"{name}: {column} of uid {uid} differs from this run's; use the same data")
-    here, there = folds.loc[cases.index], other.folds().reindex(cases.index)
-    moved = cases.index[here.to_numpy() != there.to_numpy()]
-    if len(moved):
-        raise InputError(
-            f"{name}: its folds differ, and its models would have learned from what is tested here: uid "
-            f"{moved[0]} is in fold {there[moved[0]]} there and {here[moved[0]]} here; use one fold seed"
-        )

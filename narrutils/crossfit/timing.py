@@ -14,10 +14,10 @@ import pandas as pd
 
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.stored import free
-from narrutils.crossfit.taught import STUDENT, TEACHER
 from narrutils.data.files import digest, read_json, write_json
 from narrutils.data.sources import source_digest
 from narrutils.data.study import Study
+from narrutils.evaluation.ensemble import STUDENT, TEACHER
 from narrutils.models.speed import cores, described
 
 ROWS, FEW = 300, 16  # narratives that are read at most, and those by which it is told how many
@@ -39,23 +39,22 @@ def measure(study: Study, previous_run: str) -> pd.DataFrame:
     both = {STUDENT: Deployed.of(study.run), TEACHER: Deployed.open(previous_run)}
     texts = pd.concat([study.test, study.train])[:ROWS]
     models = [read_json(path / "key.json") for deployed in both.values() for path in deployed.models]
-    key = digest(models, machine(), texts, source_digest(__name__))
+    key = digest(models, described(), cores(), texts, source_digest(__name__))
 
     def make(part: Path) -> None:
         rates, rows = race({who: deployed.read for who, deployed in both.items()}, texts)
-        write_json(
-            part / "speed.json",
-            [{"who": who, "rows_per_second": rates[who], "rows": rows} | size(both[who]) for who in both],
-        )
+        shared = {"rows": rows} | machine()
+        found = [{"who": who, "rows_per_second": rates[who]} | size(both[who]) | shared for who in both]
+        write_json(part / "speed.json", found)
 
     made = read_json(study.run.write_folder(STUDENT, key, make) / "speed.json")
     both.clear()
     free()
-    return pd.DataFrame(made).assign(**machine())[[*COLUMNS]]
+    return pd.DataFrame(made)[[*COLUMNS]]
 
 
 def machine() -> dict:
-    """Threads and processor, and the GPU where there is one."""
+    """Threads and processor, and the GPU where there is one, as of now: what has loaded torch uses them."""
     torch = sys.modules.get("torch")
     gpu = f", {torch.cuda.get_device_name()}" if torch and torch.cuda.is_available() else ""
     return {"threads": torch.get_num_threads() if torch else cores(), "processor": described() + gpu}

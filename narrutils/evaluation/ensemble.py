@@ -24,11 +24,17 @@ import numpy as np
 import pandas as pd
 
 from narrutils.data.schema import Schema
+from narrutils.data.store import StoredModel
+from narrutils.data.study import Study
 from narrutils.data.tables import by_uid
 from narrutils.errors import InputError
 from narrutils.evaluation.calibration import Calibration
+from narrutils.evaluation.ladder import Step, read_steps
+from narrutils.evaluation.thresholds import Search, search_named
 
 ENSEMBLE = "ensemble"  # its name among the models of a run
+#: A model with a refit, and on its ladder the ensemble of another run, which taught it.
+STUDENT, TEACHER = "student", "teacher"
 
 Weights = Mapping[str, float]
 
@@ -109,6 +115,53 @@ def without_fold(made: Mapping, fold: int) -> Mapping:
         made: the content of `ensemble.json`; one whose weights were given holds for every fold.
     """
     return made.get("by_fold", {}).get(str(fold), made)
+
+
+def stored_ensemble(study: Study) -> Step:
+    """The ensemble of a run as its last step, as it lies there.
+
+    Members, weights and calibration of fold k are those found without fold k; so are thresholds, where
+    the study searches them as that run did.
+
+    Raises:
+        InputError: the run has no ensemble.
+    """
+    schema, test = study.schema, study.test.index
+    made, ensemble = study.run.read("ensemble.json"), StoredModel(study.run, ENSEMBLE)
+    steps = {step.model: step for step in read_steps(study)}
+    members = {name: steps[name] for name in made["members"]}
+    folds = set.intersection(*(set(step.by_fold) for step in members.values()))
+    return Step(
+        "weighted ensemble",
+        ENSEMBLE,
+        ensemble.predictions("oof", schema, study.train.index),
+        ensemble.predictions("test", schema, test),
+        _as_stored(study, made, {name: step.out_of_fold for name, step in members.items()}),
+        optimistic=any(step.optimistic for step in members.values()),
+        way=search_named(study.threshold_search),
+        by_fold={
+            k: combine(schema, {m: s.by_fold[k] for m, s in members.items()}, without_fold(made, k))
+            for k in sorted(folds)
+        },
+        refit=any(step.refit for step in members.values()),
+    )
+
+
+def _as_stored(study: Study, made: Mapping, tables: Mapping[str, pd.DataFrame]):
+    """Thresholds of the ensemble found on all official rows, or without a fold, as its run stored them.
+
+    Another search than that run's is made on the members' out-of-fold `tables` as they were weighted there.
+    """
+
+    def find(labels: pd.DataFrame, way: Search) -> dict[str, float]:
+        left_out = set(study.folds) - set(study.folds[labels.index])
+        stored = without_fold(made, left_out.pop()) if left_out else made
+        if way is search_named(made["threshold_search"]):
+            return stored["thresholds"]
+        rows = {name: table.loc[labels.index] for name, table in tables.items()}
+        return way(study.schema, labels, combine(study.schema, rows, stored))
+
+    return find
 
 
 def thresholds_by_fold(made: Mapping) -> dict[int, dict[str, float]]:

@@ -15,25 +15,22 @@ seed touches has s = 0, and the cases' interval alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 from scipy.stats import t
 
-from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
-from narrutils.evaluation.ensemble import ENSEMBLE
+from narrutils.evaluation.ensemble import stored_ensemble
 from narrutils.evaluation.intervals import Interval, draw, in_columns, paired_gain, score_interval
-from narrutils.evaluation.ladder import OOF, TEST, Place, select
-from narrutils.evaluation.metrics import Counts, count
-from narrutils.evaluation.scores import score_stored
-from narrutils.evaluation.thresholds import search_named
+from narrutils.evaluation.ladder import OOF, TEST, Ladder, Place, answers_of, read_steps, select
+from narrutils.evaluation.metrics import Counts
 
 Read = Mapping[str, Mapping[Place, Counts]]  # of each model of a run, its counts in both places
 
 
-def read_counts(study: Study, models: Sequence[str]) -> Read:
-    """How published models of a run and its ensemble code the cases, as its ladder counted them.
+def read_counts(study: Study) -> Read:
+    """How the published models of a run and its ensemble code the cases, as its ladder counted them.
 
     Args:
         study: of a whole run.
@@ -43,26 +40,16 @@ def read_counts(study: Study, models: Sequence[str]) -> Read:
         given labels, thresholds cross-fitted.
 
     Raises:
-        InputError: the run has no such model.
+        InputError: the run has no ensemble.
     """
-    return {model: _read_model(study.scored, model) for model in models}
-
-
-def _read_model(study: Study, model: str) -> dict[Place, Counts]:
-    counts = {OOF: score_stored(study, model).counts}
-    if study.test_labels is not None:
-        table = StoredModel(study.run, model).predictions("test", study.schema)
-        codes = study.schema.to_labels(table, _thresholds(study, model))
-        counts[TEST] = count(study.schema, study.test_labels, codes)
-    return counts
-
-
-def _thresholds(study: Study, model: str) -> Mapping[str, float]:
-    """Those for new cases: of the ensemble the stored ones, else searched on all official rows."""
-    if model == ENSEMBLE:
-        return study.run.read("ensemble.json")["thresholds"]
-    found = StoredModel(study.run, model).predictions("oof", study.schema)
-    return search_named(study.threshold_search)(study.schema, study.labels, found)
+    study = replace(study.scored, threshold_search=study.run.read("ensemble.json")["threshold_search"])
+    steps = [*read_steps(study), stored_ensemble(study)]
+    answers = answers_of(study.labels, study.test_labels, None)
+    counts = Ladder(study.schema, steps, study.labels, study.folds, answers).counts
+    return {
+        step.model: {place: own[place] for place in (OOF, TEST) if place in own}
+        for step, own in zip(steps, counts)
+    }
 
 
 def over_seeds(ladder: Sequence[Mapping], runs: Sequence[Read]) -> list[dict]:

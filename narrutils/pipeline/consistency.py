@@ -45,17 +45,18 @@ def check_settings(
     """
     taken_over = previous or any(values.get("cycle") for values in profile.parameters.values())
     pools = [str(p.get("pool")) for values in profile.parameters.values() for p in values.get("pools", [])]
-    published, refit = {}, False
+    published, refit, silent = {}, False, False
     for stage, values in profile.parameters.items():
         with concerning(stage):
             made = settings_of(values, profile.declared[stage])
             if Teaching in made and stage not in previous and not taken_over:
                 fitting(made[Teaching].round_pools, list[list[Literal[*(pools or [""])]]], "round_pools")
-            refit = refit or Student in made and made[Student].refit
-            if Teaching in made and refit and stage not in previous:
+            if Student in made:
+                refit, silent = made[Student].refit, not made[Student].listens
+            if Teaching in made and refit and (silent or stage not in previous):
                 raise InputError(
                     "round 0 learns from the soft labels of 04, whose model with a refit teaches nobody; "
-                    "leave this notebook out, set refit to false, or name a previous_run"
+                    "leave this notebook out, set refit to false, or name a previous_run and soft_epochs"
                 )
         published[stage] = publishes(values, made, notebooks / f"{stage}.ipynb")
     everything, chosen = _together(published.values()), list(chosen or published)
@@ -75,11 +76,15 @@ def check_settings(
 def check_teachers(profile: Profile, previous: Mapping[str, Path]) -> None:
     """Whether the models of previous runs that are named as teachers have nested teachers to do it by.
 
+    A model that learns from no teacher needs none.
+
     Raises:
         InputError: one has none; it would be told long after the first notebook began.
     """
     for stage, folder in previous.items():
-        if "teacher" in profile.parameters[stage]:
+        made = settings_of(profile.parameters[stage], profile.declared[stage])
+        listens = Student not in made or made[Student].listens
+        if "teacher" in profile.parameters[stage] and listens:
             with concerning(f"{stage}: previous_run"):
                 schema = Schema.from_dict(Run(folder).read("schema.json"))
                 Teachers(Run(folder), profile.parameters[stage]["teacher"], schema).check_nested()

@@ -212,8 +212,7 @@ def _check_needs(needs: list, values: dict[str, dict], names: Declared, path: Pa
     for name in fitting(needs, list[str], f"{path}: needs"):
         stages = _declaring(name, names, list(values), f"{path}: needs")
         if not all(values[stage].get(name) for stage in stages):
-            meaning = names[stages[0]][name].help
-            raise InputError(f"{path}: needs {name} ({meaning}); give it with `-p {name} VALUE`")
+            raise InputError(f"{path}: needs {name}; give it with `-p {name} VALUE`, or see the file's head")
 
 
 def _run_name(run: object, path: Path) -> str:

@@ -14,13 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from narrutils.crossfit.teachers import same_cases
 from narrutils.data.files import atomic, read_json, write_json
 from narrutils.data.run import Run
 from narrutils.data.stages import content
-from narrutils.data.study import Study
+from narrutils.data.study import Study, same_cases
 from narrutils.errors import InputError
-from narrutils.evaluation.ladder import OOF, select
 from narrutils.evaluation.seeds import over_seeds, read_counts
 from narrutils.paths import OUTPUTS, shown
 from narrutils.pipeline import runner
@@ -237,7 +235,7 @@ def describe(plan: Plan) -> dict:
         `entries` as of `over_seeds`.
 
     Raises:
-        InputError: a run differs in cases or folds, or lacks a model of the first one.
+        InputError: a run differs in cases or folds.
     """
     runs = [plan.run(number) for number in range(plan.seeds)]
     studies = [Study.open(run) for run in runs]
@@ -245,12 +243,11 @@ def describe(plan: Plan) -> dict:
         same_cases(run, runs[0].cases("train"), studies[0].folds, studies[0].schema)
     known = {*runs[0].models()}  # a teacher on the ladder of its student is a model of another run
     ladder = [e for e in runs[0].read("ladder.json") if e["model"] in known]
-    models = [step["model"] for step in select(ladder, *OOF)]
     records = [
         {"run": run.folder.name, "seeds": plan.seeds_of(n), "content": content(run, plan.first.stages)}
         for n, run in enumerate(runs)
     ]
-    entries = over_seeds(ladder, [read_counts(study, models) for study in studies])
+    entries = over_seeds(ladder, [read_counts(study) for study in studies])
     return {"stages": plan.first.stages, "runs": records, "entries": entries}
 
 

@@ -11,8 +11,10 @@ import seaborn as sns
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from narrutils.evaluation.ladder import select
+from narrutils.report.say import WHERE
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A8A8A"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
@@ -254,16 +256,19 @@ def student(against: pd.DataFrame, speed: pd.DataFrame) -> Axes:
         against: of `taught.held_against`; `speed`: of `timing.measure`.
     """
     axis, takes = plt.subplots(figsize=(6, 2.8))[1], 1000 / speed.set_index("who")["rows_per_second"]
-    for row, (color, shape) in zip(against.to_dict("records"), ((BLUE, "o"), (ORANGE, "D"))):
+    marks = ((BLUE, "o", 0.92), (ORANGE, "D", 1.08))  # side by side: the two splits take the same time
+    for row, (color, shape, aside) in zip(against.to_dict("records"), marks):
         scores = np.array([[row[f"{who}{end}"] for end in ("", "_low", "_high")] for who in takes.index])
         spread = np.abs(scores[:, 1:].T - scores[:, 0])
-        where = {"oof": "out of fold", "test": "test"}[row["split"]]
-        axis.errorbar(takes, scores[:, 0], yerr=spread, fmt=shape, color=color, ms=5, lw=1.4, label=where)
+        style = {"fmt": shape, "color": color, "ms": 5, "lw": 1.4, "label": WHERE[row["split"]]}
+        axis.errorbar(takes * aside, scores[:, 0], yerr=spread, **style)
     for who, value in takes.items():
         axis.annotate(who, (value, axis.get_ylim()[1]), ha="center", fontsize=8, color="0.4")
     axis.set(xscale="log", xlabel="seconds for 1,000 cases", ylabel="average F1 with 95 % interval")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.margins(x=0.2)
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return axis
 
 

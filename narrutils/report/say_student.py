@@ -3,9 +3,11 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from narrutils.report.say import WHERE, _count, _difference, _plain
+from narrutils.evaluation.ensemble import STUDENT, TEACHER
+from narrutils.report.say import WHERE, counted, differs, plain
 from narrutils.report.tables import figure, percent, with_interval
 
+_BOTH = (STUDENT, TEACHER)
 NONE = "No previous run taught a student here."
 REFIT = (
     "What is handed in, and reads new cases, is one model that learned from all rows; its thresholds are "
@@ -29,10 +31,7 @@ def _kept(row: pd.Series) -> str:
     told = (
         f"{WHERE[row['split']]}, the student scores {own}, {percent(row['share'])} of its teacher's {teacher}"
     )
-    return f"{told}. It {_difference(row, 'its teacher')}"
-
-
-_BOTH = ("student", "teacher")
+    return f"{told}. It {differs(row, 'its teacher')}"
 
 
 def calibration(table: pd.DataFrame) -> Markdown:
@@ -40,10 +39,9 @@ def calibration(table: pd.DataFrame) -> Markdown:
     if table.empty:
         return Markdown("")
     error = table.set_index("who")["calibrated_error"]
+    own, teacher = (figure(error[name]) for name in _BOTH)
     told = "Calibrated, the probability of a code is off by"
-    return Markdown(
-        f"{told} {figure(error['student'])} with the student, {figure(error['teacher'])} with its teacher."
-    )
+    return Markdown(f"{told} {own} with the student, {teacher} with its teacher.")
 
 
 def speed(table: pd.DataFrame) -> Markdown:
@@ -52,10 +50,10 @@ def speed(table: pd.DataFrame) -> Markdown:
         return Markdown("")
     own, teacher = (table.set_index("who").loc[name] for name in _BOTH)
     times = own["rows_per_second"] / teacher["rows_per_second"]
-    of = [f"{_count(int(row['models']), 'model')} of {row['megabytes']:,.1f} MB" for row in (own, teacher)]
+    of = [f"{counted(int(row['models']), 'model')} of {row['megabytes']:,.1f} MB" for row in (own, teacher)]
     return Markdown(
         f"The student reads {own['rows_per_second']:,.0f} cases a second, its teacher "
         f"{teacher['rows_per_second']:,.1f}: {times:,.1f} times as many. It is {of[0]}, its teacher {of[1]}. "
-        f"Measured on {own['rows']} cases, {_count(int(own['threads']), 'thread')}, "
-        f"{_plain(own['processor'])}."
+        f"Measured on {own['rows']} cases, {counted(int(own['threads']), 'thread')}, "
+        f"{plain(own['processor'])}."
     )

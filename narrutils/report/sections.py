@@ -9,10 +9,12 @@ import pandas as pd
 
 from narrutils.data.run import Run
 from narrutils.data.schema import Schema
+from narrutils.evaluation.ensemble import STUDENT, TEACHER
 from narrutils.evaluation.ladder import select
 from narrutils.report import facts, plots
 from narrutils.report.charts import Axis, Mark, bar, picture, sparkline, strip
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables, seeds_view
+from narrutils.report.say import WHERE
 from narrutils.report.tables import duration, figure, interval, percent
 
 UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
@@ -68,11 +70,11 @@ def sizes(run: Run, schema: Schema | None, found: Mapping) -> list[tuple[str, st
 def student(found: Mapping) -> list[tuple[str, str]]:
     """What the fast model keeps of its teacher's score, and how much faster it reads, of `student.json`."""
     rate = {row["who"]: row["rows_per_second"] for row in found["speed"]}
-    where = {"oof": "out of fold", "test": "on the test"}
     shares = [
-        (percent(row["share"]), f"of its teacher's F1 {where[row['split']]}") for row in found["scores"]
+        (percent(row["share"]), f"of its teacher's F1 {WHERE[row['split']].lower()}")
+        for row in found["scores"]
     ]
-    return [*shares, (f"{rate['student'] / rate['teacher']:,.0f} times", "its teacher's speed")]
+    return [*shares, (f"{rate[STUDENT] / rate[TEACHER]:,.0f} times", "its teacher's speed")]
 
 
 def variables(run: Run, schema: Schema, ladder: list[dict]) -> list[dict] | None:

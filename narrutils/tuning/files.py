@@ -1,4 +1,4 @@
-"""What a search is kept as, in `tuning/<stage>/` of its run."""
+"""What a search is kept as, in a folder of the run for each stage, such as `tuning/04_deberta/`."""
 
 FOLDER = "tuning"
 RECORD = "tuning.json"  # its presence says that the search came to its end

@@ -8,7 +8,15 @@ from toys import TOY, random_labels, uids, word_texts
 from narrutils.crossfit.deployed import Deployed
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import Corrected, Student, given_labels
-from narrutils.crossfit.student import curriculum, first_teacher, fit_student, hand_on, learner, make_student
+from narrutils.crossfit.student import (
+    asked,
+    curriculum,
+    first_teacher,
+    fit_student,
+    hand_on,
+    learner,
+    make_student,
+)
 from narrutils.data.folds import PLAIN, learns_from, stack
 from narrutils.data.run import Run
 from narrutils.data.study import Study
@@ -50,8 +58,12 @@ def taught(tmp_path):
     return study
 
 
+def first_of(study, given):
+    return first_teacher(study, asked(given), given["previous_run"], given["teacher"])
+
+
 def fitted(study, given):
-    return fit_student(study, given, CORRECTED, first_teacher(study, given))
+    return fit_student(study, given, CORRECTED, first_of(study, given))
 
 
 def test_with_a_refit_it_is_the_student_and_what_ships_is_what_is_published(taught):
@@ -59,7 +71,7 @@ def test_with_a_refit_it_is_the_student_and_what_ships_is_what_is_published(taug
     made = fitted(taught, given)
     about = taught.run.read("models/student/about.json")
     assert (about["model"], about["refit"], about["folds"]) == ("student", True, [0, 1, 2])
-    assert hand_on(made, given) is None
+    assert hand_on(made, asked(given), nested=True) is None
     assert sorted(path.name for path in taught.run.path("models/student").iterdir()) == [
         "about.json", "all", "fold0", "fold1", "fold2",
     ]  # fmt: skip
@@ -75,7 +87,7 @@ def test_with_a_refit_it_is_the_student_and_what_ships_is_what_is_published(taug
 def test_without_a_refit_it_hands_soft_labels_on(taught):
     given = values()
     made = fitted(taught, given)
-    soft = hand_on(made, given)
+    soft = hand_on(made, asked(given), nested=True)
     assert made.name == "deberta" and not made.stored.has_refit
     assert taught.run.read("labels/soft/deberta.json") == {"teachers": "deberta", "optimistic": False}
     assert set(soft.pool.index.unique("uid")) == set(POOL.index)
@@ -83,16 +95,25 @@ def test_without_a_refit_it_hands_soft_labels_on(taught):
 
 def test_phases_without_an_epoch_are_left_out_so_soft_labels_may_be_all(taught):
     other = Corrected(1 - CORRECTED.targets)
-    teacher = first_teacher(taught, values(refit=True))
+    teacher = first_of(taught, values(refit=True))
     for held_out in ((), (1,)):
         (soft,) = curriculum(taught, values(epochs=0, refit=True), CORRECTED, teacher)(held_out)
         assert soft.soft and set(learns_from(FOLDS, held_out)) <= set(soft.texts.index)
         (same,) = curriculum(taught, values(epochs=0, refit=True), other, teacher)(held_out)
         assert soft.key() == same.key()  # a correction has no part in it
     (hard,) = curriculum(taught, values(soft_epochs=0), CORRECTED, None)((1,))
-    assert not hard.soft and first_teacher(taught, values(soft_epochs=0)) is None
+    assert not hard.soft and first_of(taught, values(soft_epochs=0)) is None
     with pytest.raises(InputError, match="set one of them to 1 or more"):
         Student(epochs=0)
+
+
+def test_a_teacher_is_read_where_somebody_learns_from_it(taught, tmp_path):
+    """Without soft epochs 05 still learns from that of a previous run; with a refit nobody does."""
+    other = values(soft_epochs=0, previous_run=str(tmp_path)) | {"teacher": "tfidf"}
+    assert first_of(taught, other | {"options": {"student": "linear", "refit": True}}) is None
+    assert not taught.run.has("labels/soft/before.parquet")
+    assert first_of(taught, other).nested == "deberta"
+    assert taught.run.has("labels/soft/before.parquet")
 
 
 def test_the_refit_learns_more_rows_than_any_fold(taught):

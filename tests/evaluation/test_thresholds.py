@@ -14,6 +14,7 @@ from narrutils.evaluation.thresholds import (
     cross_fitted,
     decide_by_fold,
     decide_cross_fitted,
+    reproduce,
     search,
     search_named,
     search_shrunk,
@@ -134,3 +135,27 @@ def test_a_variable_without_any_label_is_cut_at_one_half(way):
     none = LABELS.assign(Note=pd.array([None] * 90, "Int64"))
     found = search_named(way)(TOY, none, TABLE)
     assert found == search_named(way)(TOY, LABELS, TABLE) | {"Note": 0.5}
+
+
+def differing(codes, table, cuts):
+    return (TOY.to_labels(table, cuts) != codes)[["Sad", "Note"]].sum()
+
+
+def test_codes_are_given_again_by_other_probabilities():
+    """Whatever keeps the order of the cases, no code changes; and else as few as under any cut."""
+    own = {"Sad": 0.3, "Note": 0.6}
+    codes = TOY.to_labels(TABLE, own)
+    turned = reproduce(TOY, codes, TABLE[::-1] ** 3 / 2, own)
+    assert not differing(codes, TABLE**3 / 2, turned).any() and turned != own
+    noisy = (TABLE + random_probabilities(TOY, TABLE.index, seed=5)) / 2
+    found = differing(codes, noisy, reproduce(TOY, codes, noisy, own))
+    for cut in np.linspace(0, 1, 300):
+        assert (found <= differing(codes, noisy, {"Sad": cut, "Note": cut})).all()
+
+
+def test_where_none_changes_the_cut_stays_and_codes_of_one_kind_are_given_too():
+    own = {"Sad": 0.37, "Note": 0.61}
+    assert reproduce(TOY, TOY.to_labels(TABLE, own), TABLE, own) == own
+    for cut in (0.0, 1.0):
+        codes = TOY.to_labels(TABLE, {"Sad": cut, "Note": cut})
+        assert not differing(codes, TABLE, reproduce(TOY, codes, TABLE, own)).any()

@@ -40,6 +40,16 @@ def test_cases_folds_and_ways_are_those_of_the_run_that_teaches(folder):
     assert profile.parameters["04_deberta"]["seed"] == 0  # of the student's training, and not of the draw
 
 
+#: Parameters of the first notebook that decide neither cases nor folds, and may differ.
+OTHERS = {"run_dir", "backbone", "budgets", "companions", "nested", "truncation"}
+
+
+def test_whoever_adds_a_parameter_says_whether_it_decides_cases_or_folds():
+    declared = load_profile("params/demo.yaml").declared["01_eda"]
+    assert {*CASES, *ALIKE} | OTHERS == {*declared}
+    assert not OTHERS & {*CASES, *ALIKE}
+
+
 def test_it_is_the_same_as_to_run_the_profile_with_these_pairs(folder):
     profile = fast_profile(folder, [("unlabelled", "more.csv"), ("run", "small")])
     again = load_profile("params/fast.yaml", profile.overrides)
@@ -48,10 +58,18 @@ def test_it_is_the_same_as_to_run_the_profile_with_these_pairs(folder):
 
 
 def test_the_profile_alone_says_what_it_needs():
-    with pytest.raises(
-        InputError, match=r"fast.yaml: needs previous_run \(.*\); give it with `-p previous_run"
-    ):
+    with pytest.raises(InputError, match=r"fast.yaml: needs previous_run; give it with `-p previous_run"):
         load_profile("params/fast.yaml")
+
+
+@pytest.mark.parametrize("key", ["folds", "seed", "01.seed", "01_eda.train_cases"])
+def test_other_cases_or_folds_than_the_teachers_are_refused(folder, key):
+    with pytest.raises(InputError, match=f"-p {key}: a student has the cases and folds of its teacher"):
+        fast_profile(folder, [(key, "4")])
+
+
+def test_the_seed_of_its_training_is_its_own(folder):
+    assert fast_profile(folder, [("04.seed", "4")]).parameters["04_deberta"]["seed"] == 4
 
 
 def line(capsys, *words) -> str:
@@ -69,7 +87,7 @@ def test_what_cannot_teach_is_one_line_and_nothing_is_made(folder, tmp_path, cap
     assert "previous_run is" in said and "01_eda is not finished there" in said
     del known["parameters"]["01_eda"]["duplicate_similarity"]
     write_json(folder / "run.json", known)
-    assert "does not tell duplicate_similarity of 01_eda; another version made it" in line(
+    assert "does not tell duplicate_similarity of 01_eda: unfinished, or of another version" in line(
         capsys, "--run", folder
     )
     assert [path.name for path in tmp_path.iterdir()] == ["big"]

@@ -4,14 +4,16 @@ import shutil
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
+from toys import TOY
 
 from narrutils.cli import main
 from narrutils.crossfit.phases import Teaching
 from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.pipeline import machine
-from narrutils.pipeline.consistency import check_models, check_settings, publishes
+from narrutils.pipeline.consistency import check_models, check_settings, check_teachers, publishes
 from narrutils.pipeline.preflight import check_data, check_folder, check_inputs, check_shown, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, load_profile
 
@@ -261,6 +263,22 @@ def test_a_teacher_must_be_a_model_of_the_previous_run(tmp_path):
     wrong = load_profile("params/demo.yaml", [*given, ("teacher", "debreta")])
     with pytest.raises(InputError, match="04_deberta: teacher is 'debreta'.*did you mean deberta?"):
         check_settings(wrong, previous)
+
+
+def test_whoever_learns_from_no_teacher_needs_none(tmp_path):
+    run, silent = Run(tmp_path, "01_test"), [("04.soft_epochs", "0"), ("04.options", "{refit: true}")]
+    run.write("schema.json", TOY.to_dict())
+    run.write("folds.parquet", pd.DataFrame({"uid": ["a", "b"], "fold": [0, 1]}))
+    run.write("ensemble.json", {"weights": {"bare": 1.0}})
+    given, previous = [("precision", "float32"), ("04.teacher", "ensemble")], {"04_deberta": tmp_path}
+    with pytest.raises(InputError, match="04_deberta: previous_run: .*bare has no nested teachers"):
+        check_teachers(load_profile("params/demo.yaml", given), previous)  # 05 learns from it too
+    check_teachers(load_profile("params/demo.yaml", [*given, *silent]), previous)
+    with pytest.raises(InputError, match="05_gemma_lora: .*name a previous_run and soft_epochs"):
+        both = previous | {"05_gemma_lora": tmp_path}
+        run.path("predictions").mkdir()
+        run.path("predictions/ensemble_oof.parquet").touch()
+        check_settings(load_profile("params/demo.yaml", [*given, *silent]), both)
 
 
 @pytest.mark.parametrize("text", ["{name: Report}, {name: split}", "{name: pool, title: report}"])

@@ -129,7 +129,7 @@ def test_a_number_is_read_as_it_is_written_in_a_profile_and_beside_p(load, text)
         ("leave_out: [02_uses]\n02_uses: {rows: 2}", ["section 02_uses", "leave_out"]),
         ("leave_out: [02_uses]\nestimate: {02_uses: {seconds: 2}}", ["estimate", "02_uses"]),
         ("needs: [backbon]", ["needs", "did you mean backbone?"]),
-        ("needs: [backbone]\n03_trains: {backbone: ''}", ["needs backbone (a model)", "`-p backbone VALUE`"]),
+        ("needs: [backbone]\n03_trains: {backbone: ''}", ["needs backbone", "`-p backbone VALUE`"]),
         ("shared: {run_dir: /tmp}", ["run_dir"]),
         ("estimate: {01_makes: 30}", ["estimate", "01_makes"]),
         ("run: ../demo", ["run", "folder name"]),

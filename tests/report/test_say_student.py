@@ -71,7 +71,7 @@ def test_without_a_student_nothing_is_claimed():
 def test_the_picture_has_a_mark_a_split_and_reader():
     axis = plots.student(against(0.4, Interval(-0.1, -0.15, -0.05), "oof", "test"), SPEED)
     assert axis.get_xscale() == "log"
-    assert [*axis.get_legend_handles_labels()[1]] == ["out of fold", "test"]
+    assert [*axis.get_legend_handles_labels()[1]] == ["Out of fold", "On the test cases"]
     assert {text.get_text() for text in axis.texts} == {"student", "teacher"}
 
 
@@ -79,6 +79,6 @@ def test_the_first_page_tells_share_and_speed():
     scores = against(0.4, Interval(-0.1, -0.15, -0.05), "oof", "test").to_dict("records")
     assert student({"scores": scores, "speed": SPEED.to_dict("records")}) == [
         ("80.0\xa0%", "of its teacher's F1 out of fold"),
-        ("80.0\xa0%", "of its teacher's F1 on the test"),
+        ("80.0\xa0%", "of its teacher's F1 on the test cases"),
         ("80 times", "its teacher's speed"),
     ]

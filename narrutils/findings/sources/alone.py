@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from narrutils.crossfit.stored import kind
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.clusters import words
 from narrutils.data.folds import singles
@@ -69,7 +70,7 @@ class LinearTeachers(Teachers):
         return linear or {BASELINE: 1.0}
 
     def _counts_terms(self, member: str) -> bool:
-        return (StoredModel(self.run, member).path(singles(self.folds)[0]) / "vocabulary.json").exists()
+        return kind(StoredModel(self.run, member).path(singles(self.folds)[0])) == "linear"
 
     def _recipe(self, fold: int) -> Mapping:
         made = self.run.read("ensemble.json") if self.run.has("ensemble.json") else {"weights": {}}

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -30,10 +29,14 @@ from narrutils.models.settings import Reading
 
 #: A protobuf holds no more; weights beside it would be a second file.
 LARGEST = 2**31 - 1
+#: What is rounded -> which of its two inputs is its table.
+ROUNDED = {"MatMul": 1, "Gather": 0}
 #: Weights beside one another that are rounded on one scale.
 BLOCK = 32
-#: In which a product of rounded weights is added up: 1 is float32, 4 is 8-bit integers.
-ADDED = 1
+#: How ONNX Runtime adds up a product of rounded weights: 1 in float32, 4 in 8-bit integers.
+ACCURACY = 1
+#: The domain of ONNX Runtime's own operators.
+OWN = "com.microsoft"
 
 
 def export(model: NeuralModel, folder: Path, name: str) -> None:
@@ -139,53 +142,54 @@ def _plain_words(words) -> str:
 def quantise(folder: Path) -> None:
     """Round the weights of an exported model to 8 bits, in place: of products, and tables of embeddings.
 
-    Each block of weights has a scale of its own, and the head stays as it is. States are not rounded: on
-    one scale for a whole batch, as dynamic quantisation rounds them, they changed more codes than
-    rounded weights do, and what was read of a case depended on its batch. Products are added up in
-    float32, which no processor saturates.
+    Each block of weights has a scale of its own; the head stays as it is. States are not rounded:
+    dynamic quantisation, which rounds them on one scale for a whole batch, changed some five times as
+    many codes, and what it read of a case depended on its batch. Products are added up in float32, which
+    no processor saturates; so the file is smaller, and reading it is not faster.
     """
-    with _silent():
-        rounding = MatMulNBitsQuantizer(
-            onnx.load(folder / GRAPH), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=ADDED
-        )
-        rounding.process()
-    model = rounding.model.model
-    _round_tables(model.graph)
+    model = onnx.load(folder / GRAPH)
+    graph = model.graph
+    tables = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2}
+    for node in graph.node:
+        if node.op_type in ROUNDED and (table := tables.get(node.input[place := ROUNDED[node.op_type]])):
+            made, parts = _node(node, numpy_helper.to_array(table), table.name, node.input[1 - place])
+            node.CopyFrom(made)
+            known = {each.name for each in graph.initializer}
+            graph.initializer.extend([part for part in parts if part.name not in known])
+    read = {name for node in graph.node for name in node.input}
+    for name, table in tables.items():
+        if name not in read:
+            graph.initializer.remove(table)
+    if OWN not in {each.domain for each in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid(OWN, 1))
     _save(model, folder / GRAPH, folder.name)
     described = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     write_json(folder / SETTINGS, described | {"weights": "int8"})
 
 
-def _round_tables(graph) -> None:
-    """Round the tables that rows are gathered from, as `MatMulNBitsQuantizer` does in 4 bits alone."""
-    tables = {each.name: each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
-    for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in tables:
-            continue
-        table = tables[node.input[0]]
-        if len(table.dims) == 2 and table.dims[1] % BLOCK == 0:
-            values, scales = _rounded(numpy_helper.to_array(table), table.name)
-            graph.initializer.extend([values, scales])
-            inputs = [values.name, node.input[1], scales.name]
-            how = {"bits": 8, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
-            node.CopyFrom(
-                onnx.helper.make_node(
-                    "GatherBlockQuantized", inputs, node.output, node.name, domain="com.microsoft", **how
-                )
-            )
-    used = {name for node in graph.node for name in node.input}
-    for table in tables.values():
-        if table.name not in used:
-            graph.initializer.remove(table)
+def _node(node: NodeProto, table: np.ndarray, name: str, given: str) -> tuple[NodeProto, list[TensorProto]]:
+    """What takes the place of a product or of a look-up, and its rounded table and scales."""
+    how = {"domain": OWN, "bits": 8, "block_size": BLOCK}
+    if node.op_type == "Gather":
+        values, steps = _rounded(table)
+        values = values.reshape(len(table), -1)[:, : table.shape[1]]
+        inputs, kind = [f"{name}_rows", given, f"{name}_row_steps"], "GatherBlockQuantized"
+        how |= {"gather_axis": 0, "quantize_axis": 1}
+    else:
+        values, steps = _rounded(table.T)
+        inputs, kind = [given, f"{name}_values", f"{name}_steps"], "MatMulNBits"
+        how |= {"K": table.shape[0], "N": table.shape[1], "accuracy_level": ACCURACY}
+    names = [each for each in inputs if each != given]
+    parts = [numpy_helper.from_array(each, title) for each, title in zip((values, steps), names)]
+    return helper.make_node(kind, inputs, node.output, node.name, **how), parts
 
 
-def _rounded(table: np.ndarray, name: str) -> tuple[onnx.TensorProto, onnx.TensorProto]:
-    """A table `[rows, width]` in steps from 1 to 255, 128 for zero, and the size of a step of each block."""
-    blocks = table.reshape(len(table), -1, BLOCK)
-    steps = np.abs(blocks).max(axis=2) / 127
-    values = np.rint(blocks / np.where(steps > 0, steps, 1)[..., None]) + 128
-    values = values.astype(np.uint8).reshape(table.shape)
-    return numpy_helper.from_array(values, f"{name}_8"), numpy_helper.from_array(steps, f"{name}_steps")
+def _rounded(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values `[rows, blocks, BLOCK]` from 1 to 255, 128 for zero, and the step of each block."""
+    short = -table.shape[1] % BLOCK
+    blocks = np.pad(table, ((0, 0), (0, short))).reshape(len(table), -1, BLOCK)
+    steps = np.abs(blocks).max(axis=2) / np.float32(127)
+    return (np.rint(blocks / np.where(steps > 0, steps, 1)[..., None]) + 128).astype(np.uint8), steps
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """An exported encoder: ONNX Runtime reads its cases, with neither torch nor transformers.
 
-Cases are framed, shortened and batched as `models.reading` does it, by the same code. With 8-bit weights the
-states are rounded to the range that they have in their batch, so that what is read of a case depends,
-by a rounding error, on its batch; the batches depend on the file alone.
+Cases are framed, shortened and batched as `models.reading` does it, by the same code. Rounded weights
+have scales of their own and states are not rounded, so that what is read of a case depends on no other.
 """
 
 import os

@@ -9,7 +9,7 @@ from narrutils.evaluation.intervals import columns_of
 from narrutils.findings.coded import LEAST, NOT_KNOWN
 from narrutils.findings.groups import SINGLE, differing
 from narrutils.findings.sites import otherwise
-from narrutils.report.say import _count, _names, _plain
+from narrutils.report.say import counted, names_of, plain
 from narrutils.report.tables import figure, percent, with_interval
 
 NO_GROUPS = f"No group column of the run has a level of {LEAST} cases, so there is nothing to tell by group."
@@ -37,14 +37,14 @@ def by_group(table: pd.DataFrame) -> Markdown:
         return Markdown(NO_GROUPS)
     levels = table[~table["level"].isin([NOT_KNOWN, SINGLE])]
     shown = levels[levels["flagged"].notna()]
-    told = [f"{_count(len(shown), 'level')} of {_names(table['column'].unique())} with figures"]
+    told = [f"{counted(len(shown), 'level')} of {names_of(table['column'].unique())} with figures"]
     small, bare = shown[shown["too_small"]], levels[levels["flagged"].isna()]
     if len(small):
         told.append(f"too small for their intervals to mean much: {_levels(small)}")
     if len(bare):
         told.append(f"without figures, since people in them could be recognised: {_levels(bare)}")
     for _, row in table[table["level"] == NOT_KNOWN].iterrows():
-        told.append(f"{_names([row['column']])} is not known of {_count(row['cases'], 'case')}")
+        told.append(f"{names_of([row['column']])} is not known of {counted(row['cases'], 'case')}")
     return Markdown(f"{'; '.join(told)}.")
 
 
@@ -52,7 +52,7 @@ def differences(tests: pd.DataFrame) -> Markdown:
     """Which levels of `groups.differences` differ from the rest, and in which direction."""
     if tests["p"].notna().sum() == 0:
         return Markdown("No level could be held against the rest, so there is nothing to tell.")
-    told = f"{_count(tests['p'].notna().sum(), 'test')}, corrected for all of them by Holm's method"
+    told = f"{counted(tests['p'].notna().sum(), 'test')}, corrected for all of them by Holm's method"
     sure = differing(tests)
     if sure.empty:
         least = f"the least corrected p is {figure(tests['p_holm'].min())}"
@@ -66,8 +66,8 @@ def differences(tests: pd.DataFrame) -> Markdown:
 
 def _difference(row: Mapping) -> str:
     up = row["value"] > row["rest"]
-    where = f"{_names([row['column']])} {_names([row['level']])}"
-    where += f", {_names([row['variable']])}" if "variable" in row else ""
+    where = f"{names_of([row['column']])} {names_of([row['level']])}"
+    where += f", {names_of([row['variable']])}" if "variable" in row else ""
     measure = {"average_f1": "average F1", "calibration_gap": "said − came"}.get(
         row["measure"], row["measure"]
     )
@@ -88,9 +88,9 @@ def given_labels(table: pd.DataFrame) -> Markdown:
         rows = rows.sort_values("label_sensitivity")
         ends = rows.iloc[[0, -1]] if len(rows) > 1 else rows
         shares = [
-            f"{percent(row['label_sensitivity'])} at {_names([row['level']])}" for _, row in ends.iterrows()
+            f"{percent(row['label_sensitivity'])} at {names_of([row['level']])}" for _, row in ends.iterrows()
         ]
-        told.append(f"by {_names([column])} {' to '.join(shares)}")
+        told.append(f"by {names_of([column])} {' to '.join(shares)}")
     return Markdown(f"Of the true facts the given labels have, {'; '.join(told)}, a mean over variables.")
 
 
@@ -104,12 +104,12 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
         return Markdown("No column of the run tells the site of a case, so there is nothing to compare.")
     if table.empty:
         return Markdown(
-            f"No level of {_names([cells.name])} is large enough, in cases and in sets, or none was asked "
+            f"No level of {names_of([cells.name])} is large enough, in cases and in sets, or none was asked "
             "for, so nothing is compared."
         )
     left = cells[cells != NOT_KNOWN].nunique() - len(table)
-    told = f"{_count(len(table), 'level')} of {_names([cells.name])} compared"
-    told += f", {_count(left, 'smaller one')} not" if left else ""
+    told = f"{counted(len(table), 'level')} of {names_of([cells.name])} compared"
+    told += f", {counted(left, 'smaller one')} not" if left else ""
     sure = table[otherwise(table)]
     if sure.empty:
         told += ": nowhere do a site's own labels help on its own cases more than elsewhere, as far as these"
@@ -119,10 +119,10 @@ def sites(table: pd.DataFrame, cells: pd.Series | None) -> Markdown:
     each = []
     for _, row in sure.iterrows():
         own, other = (with_interval(*row[columns_of(n)], "+") for n in ("own", "elsewhere"))
-        each.append(f"- {_names([row['level']])}: {own} hundredths on its own cases, {other} elsewhere, "
-                    f"most in {_names([row['variable']])}; it codes, or writes, otherwise.")  # fmt: skip
+        each.append(f"- {names_of([row['level']])}: {own} hundredths on its own cases, {other} elsewhere, "
+                    f"most in {names_of([row['variable']])}; it codes, or writes, otherwise.")  # fmt: skip
     return Markdown("\n".join([f"{told}. Their own labels help on their own cases:\n", *each]))
 
 
 def _levels(rows: pd.DataFrame) -> str:
-    return ", ".join(f"*{_plain(c)}* {_plain(level)}" for c, level in zip(rows["column"], rows["level"]))
+    return ", ".join(f"*{plain(c)}* {plain(level)}" for c, level in zip(rows["column"], rows["level"]))

@@ -12,7 +12,7 @@ from toys import TOY, bert_tokenizer, random_labels, word_texts
 
 from narrutils.crossfit.stored import EXPORTED, load_model
 from narrutils.errors import InputError
-from narrutils.models.exported.making import export, quantise
+from narrutils.models.exported.making import BLOCK, _rounded, export, quantise
 from narrutils.models.exported.reading import GRAPH, SPECIAL, WORDS, OnnxModel, Words
 from narrutils.models.learner import Phase
 from narrutils.models.settings import Body, Lora
@@ -71,14 +71,27 @@ def test_8_bit_weights_read_nearly_the_same_and_the_head_is_kept(made, tmp_path)
     rounded = shutil.copytree(folder, tmp_path / "rounded")
     quantise(rounded)
     graph = onnx.load(rounded / GRAPH).graph
-    assert sum(node.op_type == "MatMulInteger" for node in graph.node) >= 12
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("MatMulNBits") >= 12 and kinds.count("GatherBlockQuantized") >= 1
     floats = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
     assert [name for name in floats if "head.weight" in name]
+    assert not [name for name in floats if "word_embeddings" in name and not name.endswith("steps")]
     found, right = load_model(rounded, TOY).predict(TEXTS), model.predict(TEXTS)
-    largest = np.abs(found - right).to_numpy().max()
-    assert 1e-4 < largest < 0.2
-    turned = load_model(rounded, TOY).predict(TEXTS[::-1])  # batches are those of the file's cases
-    pd.testing.assert_frame_equal(turned[::-1], found, atol=1e-6, rtol=0)
+    assert 1e-5 < np.abs(found - right).to_numpy().max() < 0.05
+    alone = load_model(rounded, TOY).predict(TEXTS[4:5])  # states have no scale that they share
+    pd.testing.assert_frame_equal(alone, found[4:5], atol=1e-5, rtol=0)
+
+
+def test_each_block_is_rounded_to_half_a_step_of_its_own():
+    table = np.random.default_rng(0).normal(size=(3, 40)).astype(np.float32)
+    table[0, :BLOCK], table[1, BLOCK:] = 0, table[1, BLOCK:] * 1000
+    values, steps = _rounded(table)
+    assert values.shape == (3, 2, BLOCK) and values.dtype == np.uint8 and values.min() >= 1
+    again = ((values.astype(float) - 128) * steps[..., None]).reshape(3, -1)
+    assert (again[:, 40:] == 0).all() and (again[0, :BLOCK] == 0).all()
+    half = np.repeat(steps, BLOCK, axis=1)[:, :40] / 2
+    assert (np.abs(again[:, :40] - table) <= half * 1.001).all()
+    assert steps[1, 1] > 100 * steps[1, 0]
 
 
 def test_the_stored_words_are_those_of_the_tokenizer(made):
