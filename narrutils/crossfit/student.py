@@ -106,7 +106,7 @@ def title(values: Mapping) -> str:
     if not how.soft_epochs:
         return "one model on corrected labels"
     who = values["teacher"] if previous_run else "tfidf"
-    return f"one model, taught by {'the ensemble' if who == ENSEMBLE else who}"
+    return f"student of {'the ensemble' if who == ENSEMBLE else who}"
 
 
 def hand_on(made: CrossFit, how: Student, nested: bool) -> SoftLabels | None:
