@@ -149,10 +149,10 @@ def test_predict_passes_on_what_was_asked(scoring, capsys):
 def test_bundle_passes_on_what_was_asked(scoring, tmp_path, capsys):
     out = str(tmp_path / "s.zip")
     assert main(["bundle", "--run", "r", "--out", out]) == 0
-    assert scoring == [("r", out, False)]
+    assert scoring == [("r", out, False, "")]
     assert capsys.readouterr().out == f"{out}: 0.0 MB\n"
-    assert main(["bundle", "--run", "r", "--out", out, "--overwrite"]) == 0
-    assert scoring[1] == ("r", out, True)
+    assert main(["bundle", "--run", "r", "--out", out, "--overwrite", "--onnx", "int8"]) == 0
+    assert scoring[1] == ("r", out, True, "int8")
 
 
 @pytest.mark.parametrize(
