@@ -56,7 +56,7 @@ class Step:
     by_fold: Mapping[int, pd.DataFrame] = field(default_factory=dict)
     instead: str = ""
     refit: bool = False
-    _known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     def thresholds(self, schema: Schema, labels: pd.DataFrame) -> dict[str, float]:
         """Thresholds found on the official rows that `labels` holds, and on no other; searched once."""

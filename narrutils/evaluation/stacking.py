@@ -54,7 +54,7 @@ class Ensemble:
     calibrate: bool = False
     thresholds_from: str = "ensemble"
     way: Search = search
-    _known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     def found_on(self, labels: pd.DataFrame) -> Blend:
         """The blend that the official rows in `labels` ask for; no other row is looked at."""

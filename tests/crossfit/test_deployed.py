@@ -18,7 +18,7 @@ from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.evaluation.evidence import leave_one_out
-from narrutils.models import frozen, reading, text
+from narrutils.models import frozen, text
 from narrutils.models.learner import in_groups
 
 
@@ -147,7 +147,7 @@ def test_together_gives_what_each_model_gives_alone(deployed_run):
 
 
 def test_pieces_of_whole_blocks_are_read_as_the_whole(deployed_run, monkeypatch):
-    for module in (reading, frozen):
+    for module in (text, frozen):
         monkeypatch.setattr(module, "BLOCK", 4)
     ready = Deployed.open(deployed_run.folder)
     whole = ready.read(TEST)
