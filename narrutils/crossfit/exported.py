@@ -7,8 +7,6 @@ and calibration are the run's; a search on labels would change more codes than t
 """
 
 import shutil
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from narrutils.crossfit.deployed import ENSEMBLE, SCHEMA, UNREAD, Deployed
-from narrutils.crossfit.stored import EXPORTED, load_model
+from narrutils.crossfit.stored import EXPORTED, kind, load_model
+from narrutils.crossfit.timing import race
 from narrutils.data.files import write_json
 from narrutils.data.folds import singles
 from narrutils.data.run import Run
@@ -41,8 +40,6 @@ CHECKED, TIMED = 500, 64
 TIE = 1e-4
 #: No probability of a float32 export may differ by more.
 CLOSE = 1e-3
-#: Timed readings, whose median counts.
-GOES = 3
 
 #: Member -> its probabilities of some cases.
 Tables = Mapping[str, pd.DataFrame]
@@ -150,10 +147,10 @@ def exportable(run: Deployed) -> list[str]:
     """
     found = []
     for name in run.members:
-        folder = run.siblings(name)[0]
-        if (folder / "frozen.json").exists():
+        what = kind(run.siblings(name)[0])
+        if what == "frozen":
             raise InputError(f"{name}: reads the states of a frozen model, which is not exported to ONNX")
-        if not (folder / "vocabulary.json").exists():
+        if what != "linear":
             found.append(name)
     if not found:
         raise InputError(f"{run.run.folder}: no member reads with torch; bundle it without --onnx")
@@ -195,14 +192,8 @@ def _export_model(model: Path, schema: Schema, place: Path, name: str) -> None:
 def _read(run: Deployed, texts: pd.DataFrame, export: Export, who: str) -> pd.DataFrame:
     """What a run reads of the cases; how fast it does is noted under its name."""
     _set_threads(export.threads)
-    found = run.read(texts)
-    some, seconds = texts.iloc[:TIMED], []
-    for _ in range(GOES):
-        start = time.perf_counter()
-        run.read(some)
-        seconds.append(time.perf_counter() - start)
-    export.speed[who] = len(some) / statistics.median(seconds)
-    return found
+    export.speed |= race({who: run.read}, texts.iloc[:TIMED])[0]
+    return run.read(texts)
 
 
 def _set_threads(threads: int) -> None:

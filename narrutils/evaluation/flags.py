@@ -59,6 +59,20 @@ def cut_at(doubts: pd.Series, share: float) -> float:
     return float(np.quantile(doubts, 1 - share, method="higher"))
 
 
+def cut_by(
+    flagging: dict, schema: Schema, share: float, codes: pd.DataFrame, calibrated: pd.DataFrame
+) -> dict:
+    """The same content of `flags.json`, its cut being that above which a share of these cases lies.
+
+    For a refit, which doubts otherwise than the models of the folds. No label takes part.
+
+    Args:
+        codes, calibrated: what the refit makes of cases that it did not learn from; without any, the
+            cut stays.
+    """
+    return flagging | ({"cut": cut_at(doubt(schema, codes, calibrated), share)} if len(codes) else {})
+
+
 def flagged(doubts: pd.Series, folds: pd.Series, share: float) -> np.ndarray:
     """Which cases are flagged, each fold cut at what `share` means on the other folds."""
     folds = by_uid(folds, doubts.index, "folds")

@@ -73,6 +73,15 @@ def test_matching_is_by_uid():
     pd.testing.assert_series_equal(flags.accuracy(TOY, CODES, LABELS[::-1]), RIGHT)
 
 
+def test_a_refit_is_cut_where_the_share_lies_as_it_reads():
+    before = {"cut": 99.0, "share": 0.3}
+    found = flags.cut_by(before, TOY, 0.25, CODES, P)
+    flagged = flags.Flagging(TOY, found["cut"]).of(CODES, P)["flag"]
+    assert flagged.mean() == pytest.approx(0.25, abs=0.002)
+    assert found["share"] == before["share"]
+    assert flags.cut_by(before, TOY, 0.25, CODES[:0], P[:0]) == before
+
+
 def test_new_cases_above_the_cut_are_flagged():
     found = flags.Flagging(TOY, flags.cut_at(DOUBTS, 0.25)).of(CODES, P)
     assert list(found.columns) == ["flag", "doubt"]
