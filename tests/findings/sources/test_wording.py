@@ -52,7 +52,9 @@ def test_features_are_counted_as_scikit_learn_counts_them_one_by_one():
     rows, columns = np.nonzero(on)
     table = model._table(model.features.transform, words, effects, rows, columns)
     described = [dict.fromkeys(of_row, 1.0) for of_row in model._described(words, rows, columns)]
-    plain = DictVectorizer().fit_transform([d | {EFFECT: effects[n, v]} for d, n, v in zip(described, rows, columns)])
+    plain = DictVectorizer().fit_transform(
+        [d | {EFFECT: effects[n, v]} for d, n, v in zip(described, rows, columns)]
+    )
     for name in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(table, name), getattr(plain, name))
 
