@@ -136,7 +136,7 @@ def _fit_categorical(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
 
 
 def _least(losses: Callable, start: tuple[float, ...], bounds: list[tuple]) -> np.ndarray:
-    """The parameters of least loss, found by the forward differences that SciPy takes, all of a point at once.
+    """The parameters of least loss, by the forward differences that SciPy takes, all of a point at once.
 
     Args:
         losses: points `[points, parameters]` -> the loss of each.
