@@ -50,7 +50,7 @@ def test_features_are_counted_as_scikit_learn_counts_them_one_by_one():
     words, effects, on, labels = told(80)
     model = Wording.fit(words, effects, on, labels)
     rows, columns = np.nonzero(on)
-    table = model._table(model.features.transform, words, effects, rows, columns)
+    table = model._table(model.features.fit_transform, words, effects, rows, columns)
     described = [dict.fromkeys(of_row, 1.0) for of_row in model._described(words, rows, columns)]
     plain = DictVectorizer().fit_transform(
         [d | {EFFECT: effects[n, v]} for d, n, v in zip(described, rows, columns)]
