@@ -9,7 +9,7 @@ order of the cases within a variable never turns around. A variable is fitted on
 cases that have a label of it; without any it stays as it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid
 
 SPREAD = 0.5  # standard deviation of the prior on a and on b
+STEP = 1e-8  # by which SciPy tells how a loss changes
 LEAST = 1e-6  # probabilities are held this far from 0 and 1 before a logarithm
 
 
@@ -114,12 +115,13 @@ def cross_fitted_calibration(
 
 def _fit_binary(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope and shift of least loss; `y` and `p` are `[n, 1]`."""
-    signs, z = np.where(y == 1, 1.0, -1.0), _logit(p)
+    signs, z = np.where(y[:, 0] == 1, 1.0, -1.0), _logit(p[:, 0])
 
-    def loss(x: np.ndarray) -> float:
-        return -log_expit(signs * (x[0] * z + x[1])).sum() + _pull(x[0] - 1, x[1])
+    def losses(x: np.ndarray) -> np.ndarray:
+        pulls = [_pull(slope - 1, shift) for slope, shift in x]
+        return -log_expit(signs * (x[:, :1] * z + x[:, 1:])).sum(axis=1) + pulls
 
-    slope, shift = minimize(loss, (1.0, 0.0), bounds=[(0, None), (None, None)], method="L-BFGS-B").x
+    slope, shift = _least(losses, (1.0, 0.0), [(0, None), (None, None)])
     return float(slope), float(shift)
 
 
@@ -127,10 +129,24 @@ def _fit_categorical(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope of least loss, and a shift of 0; `y` and `p` are `[n, classes]`."""
     z = _log(p)
 
-    def loss(x: np.ndarray) -> float:
-        return -(y * log_softmax(x[0] * z, axis=1)).sum() + _pull(x[0] - 1)
+    def losses(x: np.ndarray) -> list[float]:
+        return [-(y * log_softmax(slope * z, axis=1)).sum() + _pull(slope - 1) for slope in x[:, 0]]
 
-    return float(minimize(loss, (1.0,), bounds=[(0, None)], method="L-BFGS-B").x[0]), 0.0
+    return float(_least(losses, (1.0,), [(0, None)])[0]), 0.0
+
+
+def _least(losses: Callable, start: tuple[float, ...], bounds: list[tuple]) -> np.ndarray:
+    """The parameters of least loss, found by the forward differences that SciPy takes, all of a point at once.
+
+    Args:
+        losses: points `[points, parameters]` -> the loss of each.
+    """
+
+    def with_slopes(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, *beside = losses(np.vstack([x, x + STEP * np.eye(len(x))]))
+        return value, (np.array(beside) - value) / ((x + STEP) - x)
+
+    return minimize(with_slopes, start, jac=True, bounds=bounds, method="L-BFGS-B").x
 
 
 def _pull(*deviations: float) -> float:

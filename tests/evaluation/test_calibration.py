@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
+from narrutils.evaluation import calibration
 from narrutils.evaluation.calibration import Calibration, Scale, cross_fitted_calibration, fit_calibration
 
 N = 4000
@@ -45,6 +47,18 @@ def test_a_planted_distortion_is_undone():
     assert fitted.scales["Sad"].shift == pytest.approx(0.5, abs=0.1)
     assert fitted.scales["Place"].slope == pytest.approx(0.5, abs=0.05)
     assert np.abs(fitted.apply(distorted(p)) - p).max(axis=None) < 0.05
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 360, 4000])
+def test_the_scales_are_those_of_scipys_own_differences_to_the_last_digit(n, monkeypatch):
+    labels, p = honest(n)
+    found = fit_calibration(TOY, labels, distorted(p))
+
+    def one_by_one(losses, start, bounds):
+        return minimize(lambda x: losses(x[None])[0], start, bounds=bounds, method="L-BFGS-B").x
+
+    monkeypatch.setattr(calibration, "_least", one_by_one)
+    assert fit_calibration(TOY, labels, distorted(p)) == found
 
 
 def test_few_cases_change_little():
