@@ -128,11 +128,10 @@ def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_
 def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemma_folder):
     """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
     learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
-    body = build(learner.body, learner.lora, TOY.width, 0.0, False).body
     changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"lora_rank": 0}]
-    keys = [learner.varied(**change)._states_key(body) for change in changes]
+    keys = [learner.varied(**change)._states_key() for change in changes]
     assert len(set(keys)) == len(changes)
-    assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key(body) == keys[0]
+    assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key() == keys[0]
 
 
 def test_every_case_has_states_of_its_own(tmp_path):
