@@ -63,7 +63,7 @@ def measure(learner: NeuralLearner, phase: Phase, texts: pd.DataFrame) -> dict[s
         ]
     makes = partial(build, learner.body, learner.lora, learner.schema.width, 0.0, False)
     shared: Shared = {}
-    loaded = [timed(lambda: makes(shared=on))[0] for on in (None, shared, shared)]
+    loaded = [timed(partial(makes, shared=on))[0] for on in (None, shared, shared)]
     return {
         "all at every step, s": whole_seconds,
         "over stored states, s": cached_seconds,

@@ -24,7 +24,7 @@ DROPPED = {"dropout": 0.2, "head_dropout": 0.2}
 
 
 @pytest.fixture(
-    params=["adapters", "adapters on the top", "checkpointed", "the top", "the top, dropped out", "an encoder"]
+    params=["adapters", "adapters on the top", "checkpointed", "the top", "the top, dropout", "an encoder"]
 )
 def learner(request, tiny_bert, tiny_gemma_folder):
     causal, encoder = Body(tiny_gemma_folder, precision="bfloat16"), Body(tiny_bert, top_layers=1)
@@ -33,7 +33,7 @@ def learner(request, tiny_bert, tiny_gemma_folder):
         "adapters on the top": NeuralLearner(TOY, replace(causal, top_layers=1), Lora(4, 8), RECIPE),
         "checkpointed": NeuralLearner(TOY, causal, Lora(4, 8), replace(RECIPE, checkpointing=True)),
         "the top": NeuralLearner(TOY, encoder, recipe=RECIPE),
-        "the top, dropped out": NeuralLearner(TOY, encoder, recipe=RECIPE).varied(**DROPPED),
+        "the top, dropout": NeuralLearner(TOY, encoder, recipe=RECIPE).varied(**DROPPED),
         "an encoder": NeuralLearner(TOY, replace(encoder, top_layers=0), recipe=RECIPE),
     }[request.param]
 
