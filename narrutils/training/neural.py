@@ -132,18 +132,22 @@ class NeuralLearner(Learner):
 
     def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
         """States of the frozen layers, those of `tables` read; None where they are not always the same."""
-        body, cut = classifier.body, classifier.cut
-        if not cut or not self._may_keep_states:
-            return None
-        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
-            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
-            return None
-        if has_dropout(modules_below(body, cut)):
+        if not classifier.cut or not self._may_keep_states:
             return None
         lower = LowerStates(self.states, self._states_key())
+        if not (lower.folder.exists() or self._can_be_cut(classifier, tokenizer)):
+            return None
         for texts in tables:
             read_lower(classifier, Inputs(texts, tokenizer, self.recipe), texts, self.recipe, lower)
         return lower
+
+    def _can_be_cut(self, classifier: Classifier, tokenizer) -> bool:
+        """Whether the frozen layers can be computed apart, and give the same of a case each time."""
+        body, cut = classifier.body, classifier.cut
+        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
+            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
+            return False
+        return not has_dropout(modules_below(body, cut))
 
     def _states_key(self) -> str:
         """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
@@ -178,13 +182,22 @@ class NeuralLearner(Learner):
 
     def _start_head(self, model: NeuralModel, phases: list[Phase]) -> None:
         """Start the head as the recipe says, from the last phase, the official rows."""
-        texts, targets = phases[-1].texts, phases[-1].targets
         if self.recipe.head_start == "rates":
-            set_prevalence_bias(model.classifier, self.schema, targets)
+            set_prevalence_bias(model.classifier, self.schema, phases[-1].targets)
         elif self.recipe.head_start == "probe":
-            set_probe(
-                model.classifier, fit_probe(self.schema, model.pooled(texts), targets, self.recipe.probe_c)
-            )
+            set_probe(model.classifier, self._probe(model, phases[-1]))
+
+    def _probe(self, model: NeuralModel, phase: Phase) -> Probe:
+        """A linear model on the untrained states of a phase; on stored ones it is fitted once."""
+
+        def fitted() -> dict[str, np.ndarray]:
+            states = model.pooled(phase.texts)
+            return vars(fit_probe(self.schema, states, phase.targets, self.recipe.probe_c))
+
+        if model.lower is None:
+            return Probe(**fitted())
+        key = digest(self.config(), self.schema.to_dict(), phase.key(), source_digest(__name__))
+        return Probe(**model.lower.once(key, fitted))
 
     def _fit_launched(self, phases: list[Phase], label: str) -> NeuralModel:
         """The same training in processes of its own; the model then stands in this one."""

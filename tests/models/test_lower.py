@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import TOY, random_labels, save_tiny_gemma, uids, word_texts
+from toys import TOY, random_labels, random_probabilities, save_tiny_gemma, uids, word_texts
 from transformers import AlbertConfig, AlbertModel
 
 from narrutils.errors import InputError
@@ -19,6 +19,7 @@ from narrutils.models.lower import LowerStates, above, splits_cleanly, states_be
 from narrutils.models.reading import Inputs, read_logits
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
+from narrutils.training import neural
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
@@ -82,6 +83,29 @@ def test_folds_rounds_and_readings_share_one_pass(learner, tmp_path, passes):
     shared.fit([replace(ROWS, epochs=1)]).predict(ROWS.texts)
     shared.prepare([NEW])
     assert sum(passes) == read
+
+
+def test_a_body_that_gave_states_is_not_tried_again(learner, tmp_path, monkeypatch):
+    shared = replace(learner, states=tmp_path)
+    shared.prepare([ROWS.texts])
+    monkeypatch.setattr(neural, "splits_cleanly", lambda *_: pytest.fail("all layers were computed"))
+    assert shared.fit([ROWS]).lower is not None
+
+
+def test_a_probe_on_stored_states_is_fitted_once_for_all_rounds(learner, tmp_path, monkeypatch):
+    fitted, fit = [], neural.fit_probe
+    monkeypatch.setattr(neural, "fit_probe", lambda *args: fitted.append(args) or fit(*args))
+    rounds, alone = (replace(learner, states=tmp_path / name) for name in ("rounds", "alone"))
+    soft = Phase(NEW, random_probabilities(TOY, NEW.index), 1, soft=True)
+    rounds.fit([ROWS])
+    later = rounds.fit([soft, ROWS])
+    assert len(fitted) == 1
+    expected = alone.fit([soft, ROWS])
+    assert later.predict(NEW).equals(expected.predict(NEW)) and len(fitted) == 2
+    others = Phase(ROWS.texts, ROWS.targets[::-1].set_axis(ROWS.targets.index))
+    for one, phase in ((rounds, others), (rounds.varied(probe_c=1.0), ROWS), (rounds.reseeded(1), ROWS)):
+        one.fit([phase])
+    assert len(fitted) == 5
 
 
 def test_a_training_reads_every_phase_that_nobody_has_read(learner, tmp_path):
