@@ -78,7 +78,7 @@ def compare(study: Study, backbones: list[str]) -> None:
     steps = read_steps(replace(study, run=Run(study.run.folder, "06_bar")))
     labels = {"out of fold": study.labels, "test": study.test_labels if len(study.test) else None}
     scored = {step.model: counts(schema, step, study.run, labels) for step in steps}
-    alone = {name: row(found, scored["tfidf"]) for name, found in scored.items()}
+    alone = {name: row([scored], name, "tfidf") for name in scored}
     show("Each model, and its gain over TF-IDF", pd.DataFrame(alone).T)
     frozen = [name for name in learners if name not in LINEAR]
     companies = {"linear": [], **{name: [name] for name in frozen}, "all": frozen}
@@ -88,7 +88,7 @@ def compare(study: Study, backbones: list[str]) -> None:
         how = {"calibrate": True, "way": search_named(study.threshold_search)}
         made = form(schema, steps, weights, study.labels, study.folds, "fitted", **how)
         found[name] = counts(schema, made.step(), study.run, labels)
-    told = {name: row(has, found["linear"]) for name, has in found.items()}
+    told = {name: row([found], name, "linear") for name in found}
     show("Ensembles of the linear members and …, and their gain over them", pd.DataFrame(told).T)
 
 

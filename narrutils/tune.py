@@ -36,11 +36,11 @@ from narrutils.tuning import frames
 from narrutils.tuning.files import FOLDER, RECORD, TRIALS
 from narrutils.tuning.search import Search
 from narrutils.tuning.space import Space, parse_space
-from narrutils.tuning.students import TUNABLE, default_space
-from narrutils.tuning.study import optuna
+from narrutils.tuning.trials import optuna
+from narrutils.tuning.tunable import TUNABLE, default_space
 
 CORRECTION = "03_relabeling"  # the stage whose method corrects labels within inner folds
-CODE = ("narrutils.tuning.search", "narrutils.tuning.students")  # what decides trials: how, and of what
+CODE = ("narrutils.tuning.search", "narrutils.tuning.tunable")  # what decides trials: how, and of what
 
 
 @dataclass(frozen=True)

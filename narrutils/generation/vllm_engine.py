@@ -6,6 +6,7 @@ of its own and `generate` empties its prefix cache first: then the same call giv
 same texts on the same machine.
 """
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from copy import copy
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
@@ -200,14 +200,23 @@ def _start(options: dict) -> None:
         from transformers import TokenizersBackend
         from vllm import LLM
 
-        # vLLM copies the tokenizer for threads that it has not got here; Gemma's takes seconds.
-        TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: copy(tokenizer)
+        # vLLM copies the tokenizer for threads that it has not got here; each of Gemma's takes a second.
+        TokenizersBackend.__copy__ = _alike
+        TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: _alike(tokenizer)
+        gc.freeze()  # it collects garbage at every step of its start, and need not look through all imports
         fast = {} if torch.cuda.is_available() else {"logits_processors": [processor()]}
         _engine = LLM(**fast, **options)
         core = _engine.llm_engine.engine_core
         core.get_output = _counted(core.get_output)
     except Exception as error:  # vLLM's and pydantic's own kinds do not travel between processes
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def _alike(tokenizer):
+    """Another object of the same class and parts."""
+    made = object.__new__(type(tokenizer))
+    vars(made).update(vars(tokenizer))
+    return made
 
 
 def _counted(get_output: Callable) -> Callable:

@@ -20,8 +20,8 @@ from narrutils.evaluation.metrics import Counts
 from narrutils.tuning import honest, proxy
 from narrutils.tuning.frames import Correcting, Frame, drawn, inner_frame, run_frame
 from narrutils.tuning.space import Space
-from narrutils.tuning.study import TROUBLE, first_of, importance, open_study, run_trials, scored, table
 from narrutils.tuning.trial import Build, Report, tried
+from narrutils.tuning.trials import TROUBLE, first_of, importance, open_study, run_trials, scored, table
 
 ALL = "all"  # the study on all training cases, whose setting ships
 FIRST, OWN, CHOSEN = "first", "profile", "chosen"

@@ -12,7 +12,7 @@ from toys import TOY
 from narrutils.data.folds import singles
 from narrutils.data.run import Run
 from narrutils.errors import InputError
-from narrutils.tuning import study as studies
+from narrutils.tuning import trials
 from narrutils.tuning.search import ALL, CHOSEN, FIRST
 
 
@@ -44,8 +44,8 @@ def carried_out(toy):
 
 def trials_of(path):
     """What is compared of the trials of a search that lies there: all but times."""
-    made = studies.open_study(path / "study.db", ALL, "key")
-    return studies.table(made)[PLAIN]
+    made = trials.open_study(path / "study.db", ALL, "key")
+    return trials.table(made)[PLAIN]
 
 
 def killing(at):

@@ -14,7 +14,7 @@ def history(table: pd.DataFrame, axis: Axes | None = None) -> Axes:
     """Score of each trial of one study, in order, and the best so far; crosses at the foot were given up.
 
     Args:
-        table: as of `tuning.study.table`, whose first rows are the known settings.
+        table: as of `tuning.trials.table`, whose first rows are the known settings.
     """
     axis = axis or plt.subplots(figsize=(6.5, 3))[1]
     numbers, scores = table["trial"] + 1, table["average_f1"]
