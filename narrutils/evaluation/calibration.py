@@ -21,7 +21,6 @@ from narrutils.data.schema import Schema
 from narrutils.data.tables import by_uid
 
 SPREAD = 0.5  # standard deviation of the prior on a and on b
-STEP = 1e-8  # by which SciPy tells how a loss changes
 LEAST = 1e-6  # probabilities are held this far from 0 and 1 before a logarithm
 
 
@@ -115,13 +114,15 @@ def cross_fitted_calibration(
 
 def _fit_binary(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope and shift of least loss; `y` and `p` are `[n, 1]`."""
-    signs, z = np.where(y[:, 0] == 1, 1.0, -1.0), _logit(p[:, 0])
+    signs, z = np.where(y == 1, 1.0, -1.0), _logit(p)
 
-    def losses(x: np.ndarray) -> np.ndarray:
-        pulls = [_pull(slope - 1, shift) for slope, shift in x]
-        return -log_expit(signs * (x[:, :1] * z + x[:, 1:])).sum(axis=1) + pulls
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        u = signs * (x[0] * z + x[1])
+        by_logit = -signs * expit(-u)
+        slopes = np.array([(by_logit * z).sum(), by_logit.sum()]) + _pull_slope(x - (1, 0))
+        return -log_expit(u).sum() + _pull(*(x - (1, 0))), slopes
 
-    slope, shift = _least(losses, (1.0, 0.0), [(0, None), (None, None)])
+    slope, shift = _least(loss, (1.0, 0.0), [(0, None), (None, None)])
     return float(slope), float(shift)
 
 
@@ -129,29 +130,26 @@ def _fit_categorical(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope of least loss, and a shift of 0; `y` and `p` are `[n, classes]`."""
     z = _log(p)
 
-    def losses(x: np.ndarray) -> list[float]:
-        return [-(y * log_softmax(slope * z, axis=1)).sum() + _pull(slope - 1) for slope in x[:, 0]]
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = log_softmax(x[0] * z, axis=1)
+        by_slope = ((np.exp(logs) * y.sum(axis=1, keepdims=True) - y) * z).sum()
+        return -(y * logs).sum() + _pull(x[0] - 1), by_slope + _pull_slope(x - 1)
 
-    return float(_least(losses, (1.0,), [(0, None)])[0]), 0.0
+    return float(_least(loss, (1.0,), [(0, None)])[0]), 0.0
 
 
-def _least(losses: Callable, start: tuple[float, ...], bounds: list[tuple]) -> np.ndarray:
-    """The parameters of least loss, by the forward differences that SciPy takes, all of a point at once.
-
-    Args:
-        losses: points `[points, parameters]` -> the loss of each.
-    """
-
-    def with_slopes(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, *beside = losses(np.vstack([x, x + STEP * np.eye(len(x))]))
-        return value, (np.array(beside) - value) / ((x + STEP) - x)
-
-    return minimize(with_slopes, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+def _least(loss: Callable, start: tuple[float, ...], bounds: list[tuple]) -> np.ndarray:
+    """The parameters of least loss; `loss` gives its slopes beside it."""
+    return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
 
 
 def _pull(*deviations: float) -> float:
     """The prior's share of the loss: minus the logarithm of its density, less a constant."""
     return sum(d**2 for d in deviations) / (2 * SPREAD**2)
+
+
+def _pull_slope(deviations: np.ndarray) -> np.ndarray:
+    return deviations / SPREAD**2
 
 
 def _logit(p: np.ndarray) -> np.ndarray:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import logit
-from sklearn._loss import HalfBinomialLoss
+from sklearn.linear_model import LogisticRegression
 
 from narrutils.data.schema import Schema, Variable
 
@@ -41,7 +40,8 @@ def fit_probe(
     features = np.ascontiguousarray((states - centre) / spread / scale)
 
     def regress(rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, float]:
-        return logistic(rows, answers, inverse_regularisation)
+        model = LogisticRegression(C=inverse_regularisation, max_iter=300).fit(rows, answers)
+        return model.coef_[0], model.intercept_[0]
 
     weights, bias = by_column(schema, features, targets, regress)
     return Probe(centre, spread, weights / scale, bias)
@@ -49,30 +49,6 @@ def fit_probe(
 
 Features = np.ndarray | csr_matrix
 NEVER = -20.0  # the logit of what no case showed
-
-
-def logistic(
-    features: Features, answers: np.ndarray, inverse_regularisation: float
-) -> tuple[np.ndarray, float]:
-    """Weights `[features]` and bias of a logistic regression of answers of 0 and 1, both of which occur.
-
-    They are to the last digit those of scikit-learn's LogisticRegression, of whose time its checks at every
-    step take half where cases are few.
-    """
-    cases, loss, by_feature = features.shape[0], HalfBinomialLoss(), features.T
-    pull, answers = 1.0 / (inverse_regularisation * cases), answers.astype(float)
-
-    def with_slopes(x: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, slopes = x[:-1], np.empty_like(x)
-        losses, off = loss.loss_gradient(answers, features @ weights + x[-1])
-        off /= cases
-        slopes[:-1], slopes[-1] = by_feature @ off + pull * weights, off.sum()
-        return losses.sum() / cases + 0.5 * pull * (weights @ weights), slopes
-
-    options = {"maxiter": 300, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
-    start = np.zeros(features.shape[1] + 1)
-    found = minimize(with_slopes, start, jac=True, method="L-BFGS-B", options=options).x
-    return found[:-1], found[-1]
 
 
 def by_column(

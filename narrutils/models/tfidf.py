@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
 from narrutils.models.learner import Learner, Model, Phase
-from narrutils.models.linear import NEVER, by_column, logistic
+from narrutils.models.linear import NEVER, by_column
 from narrutils.models.terms.heads import Heads, join
 
 
@@ -79,14 +79,12 @@ class TfidfLearner(Learner):
             return csr_matrix((len(told), 0)), {}, np.zeros(0)
 
     def _regress(self, features: csr_matrix, answers: np.ndarray) -> tuple[np.ndarray, float]:
-        scale = ratios(features, answers) if self.scaled else 1.0
-        rows = features @ diags(scale) if self.scaled else features
-        if self.sparse:
-            model = self._logistic(rows, answers)
-            weights, bias = model.coef_[0], model.intercept_[0]
-        else:
-            weights, bias = logistic(rows, answers, self.inverse_regularisation)
-        return weights * scale, bias
+        if not self.scaled:
+            model = self._logistic(features, answers)
+            return model.coef_[0], model.intercept_[0]
+        scale = ratios(features, answers)
+        model = self._logistic(features @ diags(scale), answers)
+        return model.coef_[0] * scale, model.intercept_[0]
 
     def _classify(self, features: csr_matrix, codes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Weights `[terms, width]` and biases `[width]` of two classes or more; the others never occur."""

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
@@ -49,16 +49,20 @@ def test_a_planted_distortion_is_undone():
     assert np.abs(fitted.apply(distorted(p)) - p).max(axis=None) < 0.05
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 360, 4000])
-def test_the_scales_are_those_of_scipys_own_differences_to_the_last_digit(n, monkeypatch):
+@pytest.mark.parametrize("n", [0, 1, 7, 360])
+def test_the_slopes_of_the_losses_are_those_of_small_differences(n, monkeypatch):
+    seen = []
+
+    def checked(loss, start, bounds):
+        for x in ((1.0, 0.0)[: len(start)], (0.4, -0.7)[: len(start)]):
+            numeric = approx_fprime(np.array(x), lambda at: loss(at)[0])
+            seen.append(loss(np.array(x))[1] == pytest.approx(numeric, abs=1e-4 * max(n, 1)))
+        return np.array(start)
+
+    monkeypatch.setattr(calibration, "_least", checked)
     labels, p = honest(n)
-    found = fit_calibration(TOY, labels, distorted(p))
-
-    def one_by_one(losses, start, bounds):
-        return minimize(lambda x: losses(x[None])[0], start, bounds=bounds, method="L-BFGS-B").x
-
-    monkeypatch.setattr(calibration, "_least", one_by_one)
-    assert fit_calibration(TOY, labels, distorted(p)) == found
+    fit_calibration(TOY, labels, distorted(p))
+    assert all(seen) and (seen or not n)
 
 
 def test_few_cases_change_little():

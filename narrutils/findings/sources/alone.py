@@ -70,7 +70,7 @@ class LinearTeachers(Teachers):
         return linear or {BASELINE: 1.0}
 
     def read(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
-        """As `Teachers.read`; the members read together: a text is analysed once for all of them."""
+        """As `Teachers.read`; members read together, so that each text is analysed once for all of them."""
         models = load_models([StoredModel(self.run, m).path((fold,)) for m in self.members], self.run.schema)
         readings = type(models[0]).predict_together(models, texts[self.schema.text_columns])
         return combine(self.schema, dict(zip(self.members, readings)), self._recipe(fold))
