@@ -58,9 +58,7 @@ def measure(learner: NeuralLearner, phase: Phase, texts: pd.DataFrame) -> dict[s
         pass_seconds, _ = timed(lambda: stored.prepare([texts, phase.texts]))
         cached_seconds, cached = timed(lambda: stored.fit([phase]))
         whole_seconds, whole = timed(lambda: learner.fit([phase]))
-        logits = [
-            read_logits(m.classifier, m.tokenizer, texts, m.learner.recipe, m.lower) for m in (cached, whole)
-        ]
+        logits = [read_logits(m.classifier, m.tokenizer, texts, m.reading, m.lower) for m in (cached, whole)]
     makes = partial(build, learner.body, learner.lora, learner.schema.width, 0.0, False)
     shared: Shared = {}
     loaded = [timed(partial(makes, shared=on))[0] for on in (None, shared, shared)]

@@ -1,5 +1,6 @@
 """Neural classifiers as learners: one backbone and one recipe, trained on phases, read, saved."""
 
+import gc
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,8 +121,8 @@ class NeuralLearner(Learner):
         tokenizer, lower = self._tokenizer(self._shared()), LowerStates(self.states, self._states_key())
         cases = (case for table in tables for (case,) in Inputs(table, tokenizer, self.recipe).cases)
         if any(map(lower.lacks, cases)):
-            _, classifier = self._fresh({"tokenizer": tokenizer})
-            self._lower(classifier, tokenizer, tables)
+            self._lower(self._fresh({"tokenizer": tokenizer})[1], tokenizer, tables)
+            gc.collect()  # a model's parts hold one another
 
     @property
     def _may_keep_states(self) -> bool:
