@@ -36,6 +36,10 @@ QUIET = {
 }
 #: What makes Ray take loopback for its own address; asked for 127.0.0.1, it takes another.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: Of a cluster of this machine: workers have the driver's priority, since they do its work (Ray gives them
+#: the next to lowest, so that any other process takes their core), and none is started before it is asked
+#: for (those that Ray starts ahead have another environment than ours: none would be used).
+WORK = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
 STORE = 100 * 2**20  # bytes of the object store, which holds part numbers and counts
 PREFIX = "narray-"  # of its folder, with the process that made it: Ray's sockets need a short path
 #: Asks a cluster, without a token, what a stranger may ask; the error of one who is refused; seconds to wait.
@@ -75,7 +79,7 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
     elif address == LOCAL:
         with (
             _own_folder() as folder,
-            _environment(QUIET | LOOPBACK | _token(folder)),
+            _environment(QUIET | LOOPBACK | WORK | _token(folder)),
             _connected(LOCAL, num_cpus=cpus, **_local(folder)) as ray,
         ):
             yield ray

@@ -1,14 +1,12 @@
-"""Parts of work for workers of every kind: each writes a file and says who did it."""
+"""Parts of work for workers of every kind: each writes a file and says who did it. Light: workers load it."""
 
 import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from narrutils.crossfit.coding import Coding
 from narrutils.errors import InputError
 from narrutils.workers import sharers
 
@@ -32,7 +30,8 @@ def square(
         raise kind(f"part {part}: the mend")
     (folder / f"{part}.part").write_text(str(part * part))
     os.replace(folder / f"{part}.part", folder / f"{part}.txt")
-    return {"pid": os.getpid(), "threads": _threads() if look else None, "sharers": sharers()}
+    told = {"pid": os.getpid(), "sharers": sharers(), "priority": os.nice(0)}
+    return told | {"threads": _threads() if look else None}
 
 
 def squares(
@@ -78,18 +77,6 @@ def failing(kind: type):
 def stillborn(folder: Path):
     """No scorer: the worker dies at its start."""
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Dying(Coding):
-    """Codes as ever, but that the worker of the second part is killed in the midst of it, once."""
-
-    def _write(self, deployed, texts, folder, watch):
-        mark = self.parts.folder.parent / "killed"
-        if folder.name.startswith(".part000001-") and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super()._write(deployed, texts, folder, watch)
 
 
 def _threads() -> dict:

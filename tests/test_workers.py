@@ -19,6 +19,7 @@ import parts
 import psutil
 import pytest
 from deployments import TEST, features
+from dying import Dying
 
 from narrutils import cluster, workers
 from narrutils import predict as predicting
@@ -94,7 +95,7 @@ def test_cases_are_coded_alike_by_one_process_and_by_two_workers_of_whom_one_is_
         outputs = Outputs(folder / "codes.csv", folder / "probabilities.parquet", folder / "evidence.csv")
         counts = predict(promising_run.folder, path, outputs, progress=False, workers=who)
         ends[who] = counts, [file.read_bytes() for file in outputs.files.values()]
-        monkeypatch.setattr(predicting, "Coding", parts.Dying)
+        monkeypatch.setattr(predicting, "Coding", Dying)
     assert (
         (folder / "killed").exists() and counts["rows"] == 15 and counts["reviewed"] and "differs" in counts
     )
@@ -148,6 +149,7 @@ def test_threads_are_told_once_and_workers_know_how_many_share_their_memory(two,
     threads = []
     told = list(spread(partial(parts.squares, tmp_path), range(6), two, settled=threads.append))
     assert threads == [1] and {one["sharers"] for _, one in told} == {2} and workers.sharers() == 1
+    assert {one["priority"] for _, one in told} == {os.nice(0)}
 
 
 def test_this_process_shares_its_memory_with_nobody_and_tells_its_threads(tmp_path):

@@ -24,14 +24,14 @@ MADE = {
 NOTEBOOKS = {"01", "02", "03", "04", "05", "06"}
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package that a test may edit."""
-    copy = shutil.copytree(
-        sources.PACKAGE, tmp_path / "narrutils", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(sources, "PACKAGE", copy)
-    return copy
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package, read once: `stale` edits a module of it and puts it back."""
+    folder = tmp_path_factory.mktemp("copy") / "narrutils"
+    copy = shutil.copytree(sources.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "PACKAGE", copy)
+        yield copy
 
 
 def keys():
@@ -46,8 +46,10 @@ def keys():
 def stale(package, module, edit):
     """What another key stands for once the text of a module was edited."""
     before, path = keys(), package / f"{module}.py"
-    path.write_text(edit(path.read_text()))
+    text = path.read_text()
+    path.write_text(edit(text))
     after = keys()
+    path.write_text(text)
     return {name for name in before if before[name] != after[name]}
 
 

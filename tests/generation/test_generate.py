@@ -400,7 +400,7 @@ def test_killed_at_any_moment_it_ends_with_the_rows_of_an_undisturbed_run(run, t
     moments, folder = random.Random(5), run.path("generated/.p")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where the server finds what it preloads
     server = multiprocessing.get_context("forkserver")  # imports once, for all that follow
-    server.set_forkserver_preload(["test_generation"])
+    server.set_forkserver_preload([__name__])
     before = 0
     for _ in range(3):
         process = server.Process(target=slow_pool, args=(run.folder, 6), daemon=True)
