@@ -269,16 +269,20 @@ class Actor:
         return {"part": [part], "told": [pickle.dumps(told)]}
 
 
+def settle(parent: int) -> None:
+    """Begin a process of loky's: it ends with its parent and no earlier."""
+    # loky would start one anew that holds 300 MB more than at first, as a loaded model does.
+    loky.process_executor._USE_PSUTIL = False
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
 _worker = None  # of a process
 
 
 def _begin(parent: int, make: bytes, threads: int, wanted: dict[str, str], count: int) -> None:
     """Make the worker of a process, one of so many."""
     global _worker, _sharers
-    loky.process_executor._USE_PSUTIL = (
-        False  # it would start a process anew that holds 300 MB more than at first
-    )
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    settle(parent)
     _sharers = count
     _worker = Worker(make, threads, wanted)
 

@@ -5,7 +5,6 @@ each, are done sooner than one after the other on both (`python -m benchmarks.si
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -14,7 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from narrutils.errors import InputError
-from narrutils.workers import end_with
+from narrutils.workers import settle
 
 
 def at_once(asked: int, trainings: int, whole_machine: bool) -> int:
@@ -87,7 +86,7 @@ def _heard(train: Callable[..., None], task: tuple, cores: int, parent: int) -> 
     """What a call printed."""
     import torch
 
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    settle(parent)
     torch.set_num_threads(cores)
     with redirect_stdout(StringIO()) as lines:
         train(*task)

@@ -69,7 +69,8 @@ def build_report(folder: str | Path) -> Path:
 
 
 def _key(folder: Path) -> str:
-    sources = [source_digest(__name__), *sorted(TEMPLATES.iterdir())]
+    templates = sorted(p for p in TEMPLATES.iterdir() if p.is_file())  # beside them may lie main.py's bytecode
+    sources = [source_digest(__name__), *templates]
     facts = [path for name in FACTS for path in sorted(folder.glob(name))]
     return digest(*sources, *_notebooks(folder), *facts)
 
