@@ -76,13 +76,15 @@ def _file(name: str) -> Path | None:
     return next((p for p in candidates if p.is_file()), None)
 
 
-@cache
-def _parsed(path: Path, changed: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def _imports(path: Path) -> list[str]:
-    return sorted(imported(_parsed(path, path.stat().st_mtime_ns)))
+    return _imports_of(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _imports_of(path: Path, changed: int) -> list[str]:
+    """What a file imports of the package, by full names."""
+    names = imported(ast.parse(path.read_text(encoding="utf-8")))
+    return sorted(name for name in names if name.split(".")[0] == "narrutils")
 
 
 def _digest(path: Path) -> str:
