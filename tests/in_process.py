@@ -1,8 +1,8 @@
-"""The command line, its notebooks executed in its own process, which was forked from one that had imported all.
+"""The command line and its notebooks in one process, forked from one that had imported the package.
 
 A kernel for each notebook, and a process for each call, import everything anew, which is most of the time
 of a run on tiny models. All else is the project's own: preflight, papermill's parameters, stages, record and
-report. That the notebooks run in kernels of their own, and the command from a shell, is shown by the smoke run.
+report. The smoke run shows that notebooks run in kernels of their own, and the command from a shell.
 """
 
 import atexit
@@ -20,7 +20,9 @@ import narrutils
 from narrutils.paths import PROJECT
 
 #: What the package imports where it is needed; the package itself is added.
-LIBRARIES = [
+LIBRARIES = ["benchmarks.toy_task", "papermill", "peft"]
+LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
+
     "benchmarks.toy_task",
     "papermill",
     "peft",
@@ -61,7 +63,7 @@ def call(words: tuple[str, ...], said: str) -> None:
     from narrutils.cli import main
 
     class AtTheEnd(InProcess):
-        """Papermill itself writes the notebook that ended or failed; this one not before and after each cell."""
+        """Papermill writes a notebook that ended or failed; not, too, before and after each cell."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, **given):
