@@ -23,13 +23,6 @@ from narrutils.paths import PROJECT
 LIBRARIES = ["benchmarks.toy_task", "papermill", "peft"]
 LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
 
-    "benchmarks.toy_task",
-    "papermill",
-    "peft",
-    "transformers.models.bert",
-    "transformers.models.gemma3",
-]
-
 
 @cache
 def context() -> multiprocessing.context.BaseContext:

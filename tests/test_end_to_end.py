@@ -1,4 +1,4 @@
-"""The whole of it: six real notebooks and models through the command line; other tasks: `test_other_tasks.py`."""
+"""The whole of it: six real notebooks and models through the command line."""
 
 import os
 import re
