@@ -4,13 +4,15 @@
 
 One training of each kind on made cases, in the precision that is fast here and in float32:
 seconds of the training, of the one pass of the frozen layers that all trainings of a run
-share, and the largest difference of logits between the two models that came out.
+share, and the largest difference of logits between the two models that came out; and seconds to make
+a classifier on a base that is loaded for it, and on one that stands in memory.
 """
 
 import argparse
 import time
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,8 @@ import pandas as pd
 from narrutils.data.cases import embedded_data, load_data
 from narrutils.data.intake.schema_file import load_schema
 from narrutils.data.schema import Schema
+from narrutils.models.bases import Shared
+from narrutils.models.classifier import build
 from narrutils.models.learner import Phase
 from narrutils.models.precision import resolved
 from narrutils.models.reading import read_logits
@@ -57,12 +61,17 @@ def measure(learner: NeuralLearner, phase: Phase, texts: pd.DataFrame) -> dict[s
         logits = [
             read_logits(m.classifier, m.tokenizer, texts, m.learner.recipe, m.lower) for m in (cached, whole)
         ]
+    makes = partial(build, learner.body, learner.lora, learner.schema.width, 0.0, False)
+    shared: Shared = {}
+    loaded = [timed(partial(makes, shared=on))[0] for on in (None, shared, shared)]
     return {
         "all at every step, s": whole_seconds,
         "over stored states, s": cached_seconds,
         "ratio": whole_seconds / cached_seconds,
         "one pass before, s": pass_seconds,
         "largest difference of logits": float(np.abs(logits[0] - logits[1]).max()),
+        "on a base of its own, s": loaded[0],
+        "on one in memory, s": loaded[2],
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from deployments import TEST, features
 
 from narrutils.paths import PROJECT
+from narrutils.pipeline.parameters import read_cells
 
 HEAVY = "{'torch', 'transformers', 'peft', 'vllm'} & set(sys.modules)"
 
@@ -23,6 +24,14 @@ def heavy_after(code):
 )
 def test_the_commands_load_nothing_heavy(module):
     assert heavy_after(f"import narrutils.{module}") == "[]"
+
+
+@pytest.mark.parametrize("stage", ["03_relabeling", "06_ensemble"])
+def test_a_notebook_that_trains_no_neural_model_opens_without_one(stage):
+    cells = [
+        c["source"] for c in read_cells(PROJECT / f"notebooks/{stage}.ipynb") if c["cell_type"] == "code"
+    ]
+    assert heavy_after(cells[0]) == "[]"
 
 
 def test_linear_members_are_read_and_bundled_without_torch(tfidf_run, tmp_path):

@@ -82,9 +82,7 @@ def _imports(path: Path) -> list[str]:
 
 @cache
 def _imports_of(path: Path, changed: int) -> list[str]:
-    """What a file imports of the package, by full names."""
-    names = imported(ast.parse(path.read_text(encoding="utf-8")))
-    return sorted(name for name in names if name.split(".")[0] == "narrutils")
+    return sorted(imported(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def _digest(path: Path) -> str:

@@ -9,7 +9,7 @@ order of the cases within a variable never turns around. A variable is fitted on
 cases that have a label of it; without any it stays as it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -116,10 +116,13 @@ def _fit_binary(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope and shift of least loss; `y` and `p` are `[n, 1]`."""
     signs, z = np.where(y == 1, 1.0, -1.0), _logit(p)
 
-    def loss(x: np.ndarray) -> float:
-        return -log_expit(signs * (x[0] * z + x[1])).sum() + _pull(x[0] - 1, x[1])
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        u = signs * (x[0] * z + x[1])
+        by_logit = -signs * expit(-u)
+        slopes = np.array([(by_logit * z).sum(), by_logit.sum()]) + _pull_slope(x - (1, 0))
+        return -log_expit(u).sum() + _pull(*(x - (1, 0))), slopes
 
-    slope, shift = minimize(loss, (1.0, 0.0), bounds=[(0, None), (None, None)], method="L-BFGS-B").x
+    slope, shift = _least(loss, (1.0, 0.0), [(0, None), (None, None)])
     return float(slope), float(shift)
 
 
@@ -127,15 +130,26 @@ def _fit_categorical(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope of least loss, and a shift of 0; `y` and `p` are `[n, classes]`."""
     z = _log(p)
 
-    def loss(x: np.ndarray) -> float:
-        return -(y * log_softmax(x[0] * z, axis=1)).sum() + _pull(x[0] - 1)
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = log_softmax(x[0] * z, axis=1)
+        by_slope = ((np.exp(logs) * y.sum(axis=1, keepdims=True) - y) * z).sum()
+        return -(y * logs).sum() + _pull(x[0] - 1), by_slope + _pull_slope(x - 1)
 
-    return float(minimize(loss, (1.0,), bounds=[(0, None)], method="L-BFGS-B").x[0]), 0.0
+    return float(_least(loss, (1.0,), [(0, None)])[0]), 0.0
+
+
+def _least(loss: Callable, start: tuple[float, ...], bounds: list[tuple]) -> np.ndarray:
+    """The parameters of least loss; `loss` gives its slopes beside it."""
+    return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
 
 
 def _pull(*deviations: float) -> float:
     """The prior's share of the loss: minus the logarithm of its density, less a constant."""
     return sum(d**2 for d in deviations) / (2 * SPREAD**2)
+
+
+def _pull_slope(deviations: np.ndarray) -> np.ndarray:
+    return deviations / SPREAD**2
 
 
 def _logit(p: np.ndarray) -> np.ndarray:

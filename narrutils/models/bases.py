@@ -1,7 +1,7 @@
 """Frozen bases: how they are named, stored and loaded, and how many models stand on one.
 
-Models that are loaded with the same `Shared` hold one base and one tokenizer between them. Each
-has a tree of modules of its own over the tensors of the base, so none sees what another puts into it.
+Models that are loaded, or trained, with the same `Shared` hold one base and one tokenizer between them.
+Each has a tree of modules of its own over the tensors of the base, so none sees what another puts into it.
 """
 
 import copy
@@ -58,20 +58,36 @@ def load_base(folder: Path, body: Body, precision: str = "", shared: Shared | No
     elif (base / "config.json").exists():
         body = replace(body, backbone=str(base), layers=0)
     read = replace(body, pooling="", top_layers=0)  # neither changes what is loaded
-    return _once(shared, read, lambda: load(body, trained=False))
+    return once(shared, read, lambda: load(body, trained=False))
+
+
+def training_base(body: Body, trained: bool, shared: Shared) -> nn.Module:
+    """A backbone on whose twins one model after another is trained; see `load`.
+
+    One of which weights start at random is loaded each time: they follow torch's seed.
+    """
+    read = replace(body, pooling="", top_layers=0), trained
+    if read in shared:
+        return shared[read]
+    before = torch.get_rng_state()
+    base = load(body, trained)
+    if torch.equal(before, torch.get_rng_state()):
+        shared[read] = base
+    return base
 
 
 def twin(base: nn.Module, own: Iterable[nn.Module] = ()) -> nn.Module:
     """A body of its own over the tensors of a base; only the modules in `own` are copied whole.
 
-    What has no module within it (a linear layer, a norm) is the base's own: quantised ones keep
-    more than tensors. Adapters take its place in the twin alone.
+    What has tensors and no module within it (a linear layer, a norm) is the base's own: quantised ones
+    keep more than tensors. Adapters take its place in the twin alone. Dropout, which two twins may
+    have on and off, is copied.
     """
     copied = {module for part in own for module in part.modules()}
     kept = [module for module in base.modules() if module not in copied]
-    leaves = [module for module in kept if not any(module.children())]
-    tensors = [t for m in kept for t in (*m.parameters(recurse=False), *m.buffers(recurse=False))]
-    return copy.deepcopy(base, {id(part): part for part in (*leaves, *tensors)})
+    tensors = {m: (*m.parameters(recurse=False), *m.buffers(recurse=False)) for m in kept}
+    leaves = [module for module in kept if tensors[module] and not any(module.children())]
+    return copy.deepcopy(base, {id(part): part for part in (*leaves, *sum(tensors.values(), ()))})
 
 
 def stored_tokenizer(folder: Path, shared: Shared | None = None):
@@ -83,10 +99,10 @@ def stored_tokenizer(folder: Path, shared: Shared | None = None):
     folder = folder / "tokenizer"
     with intact(folder):
         read = digest(*(part for path in sorted(folder.iterdir()) for part in (path.name, path)))
-        return _once(shared, read, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        return once(shared, read, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
-def _once(shared: Shared | None, key: Hashable, make: Callable[[], object]):
+def once(shared: Shared | None, key: Hashable, make: Callable[[], object]):
     """What was made under this key, now or before."""
     if shared is None:
         return make()

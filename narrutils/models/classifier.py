@@ -19,7 +19,7 @@ from narrutils.data.files import intact, read_json, read_tensors, write_json, wr
 from narrutils.data.settings import restored
 from narrutils.errors import InputError
 from narrutils.models.backbones import is_encoder, layer_lists, quiet
-from narrutils.models.bases import Shared, load, load_base, stored_tokenizer, twin
+from narrutils.models.bases import Shared, load, load_base, stored_tokenizer, training_base, twin
 from narrutils.models.lower import above
 from narrutils.models.settings import Body, Lora
 
@@ -181,15 +181,29 @@ def hidden_size(body: nn.Module) -> int:
 
 
 def build(
-    body: Body, lora: Lora, width: int, dropout: float, checkpointing: bool, narratives: int = 1
+    body: Body,
+    lora: Lora,
+    width: int,
+    dropout: float,
+    checkpointing: bool,
+    narratives: int = 1,
+    shared: Shared | None = None,
 ) -> Classifier:
     """A fresh classifier of cases of so many narratives; the head's start follows torch's seed.
+
+    Args:
+        shared: where what is frozen is kept for the next classifier, or is already.
 
     Raises:
         InputError: too many top layers.
     """
-    model = load(body, trained=not lora.lora_rank)
+    trained = not lora.lora_rank
+    # Checkpointing hangs a hook on the embeddings, which twins share.
+    whole = shared is None or checkpointing or (trained and not body.top_layers)
+    model = load(body, trained) if whole else training_base(body, trained, shared)
     cut = first_learning(model, body)
+    if not whole:
+        model = twin(model, top(model, cut) if trained else [])
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
@@ -219,6 +233,11 @@ def first_learning(model: nn.Module, body: Body) -> int:
     return total - body.top_layers if body.top_layers else 0
 
 
+def top(model: nn.Module, cut: int) -> list[nn.Module]:
+    """The layers from `cut` on."""
+    return [layer for _, _, layers in layer_lists(model) for layer in layers[cut:]]
+
+
 def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
     """Adapters on the targets of the layers from `cut` on.
 
@@ -226,7 +245,7 @@ def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
     """
     names = list(lora.lora_targets)
     if cut:
-        learning = {module for _, _, layers in layer_lists(model) for module in layers[cut:].modules()}
+        learning = {module for layer in top(model, cut) for module in layer.modules()}
         named = [name for name, module in model.named_modules() if module in learning]
         names = [name for name in named if name.endswith(tuple(f".{target}" for target in lora.lora_targets))]
     return LoraConfig(
@@ -237,8 +256,8 @@ def _adapters(lora: Lora, model: nn.Module, cut: int) -> LoraConfig:
 def freeze_below(model: nn.Module, cut: int) -> None:
     """Let nothing learn but the layers from `cut` on; what all layers share does not learn either."""
     model.requires_grad_(False)
-    for _, _, layers in layer_lists(model):
-        layers[cut:].requires_grad_(True)
+    for layer in top(model, cut):
+        layer.requires_grad_(True)
 
 
 def has_dropout(modules: Iterable[nn.Module]) -> bool:
@@ -278,7 +297,7 @@ def load_classifier(
     elif body.top_layers:
         base = load_base(folder, body, shared=shared)
         cut = first_learning(base, body)
-        model = twin(base, [layer for _, _, layers in layer_lists(base) for layer in layers[cut:]])
+        model = twin(base, top(base, cut))
         freeze_below(model, cut)
         take_over(model, {n: torch.tensor(w) for n, w in read_tensors(folder / "body" / TOP).items()})
     else:

@@ -37,7 +37,7 @@ def fit_probe(
     """
     centre, spread = states.mean(axis=0), states.std(axis=0) + 1e-6
     scale = np.sqrt(states.shape[1])
-    features = (states - centre) / spread / scale
+    features = np.ascontiguousarray((states - centre) / spread / scale)
 
     def regress(rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, float]:
         model = LogisticRegression(C=inverse_regularisation, max_iter=300).fit(rows, answers)

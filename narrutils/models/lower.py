@@ -6,7 +6,7 @@ lie in the run folder, readable by their owner alone, and nowhere else.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from narrutils.data.files import atomic, digest, intact
+from narrutils.data.files import atomic, digest, intact, read_tensors, write_tensors
 from narrutils.models.backbones import cut_config, layer_lists
 
 #: Bytes of states that are held before they are written.
@@ -144,6 +144,14 @@ class LowerStates:
                 held = {}
         if held:
             self._write(held)
+
+    def once(self, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What `make` gives of these states, kept beside them under a content key of how it is made."""
+        file = self.folder / "made" / f"{key}.safetensors"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_tensors(file, make())
+        return read_tensors(file)
 
     def _write(self, held: dict[str, Tensor]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

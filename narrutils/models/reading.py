@@ -121,19 +121,24 @@ def _table(classifier, what, width: int, tokenizer, texts, reading, lower) -> np
     out = np.zeros((len(texts), width), dtype=np.float32)
     if texts.empty:
         return out
+    inputs = Inputs(texts, tokenizer, reading)
     if lower is not None:
-        read_lower(classifier, tokenizer, texts, reading, lower)
-    for rows, found in read(classifier, what, Inputs(texts, tokenizer, reading, lower), texts, reading):
+        read_lower(classifier, inputs, texts, reading, lower)
+        inputs.lower = lower
+    for rows, found in read(classifier, what, inputs, texts, reading):
         out[rows] = found.float().cpu().numpy()
     return out
 
 
 @torch.inference_mode()
 def read_lower(
-    classifier: Classifier, tokenizer, texts: pd.DataFrame, reading: Reading, lower: LowerStates
+    classifier: Classifier, inputs: Inputs, texts: pd.DataFrame, reading: Reading, lower: LowerStates
 ) -> None:
-    """Let the frozen layers read the cases that nobody has read yet, in the batches of `read_logits`."""
-    inputs = Inputs(texts, tokenizer, reading)
+    """Let the frozen layers read the cases that nobody has read yet, in the batches of `read_logits`.
+
+    Args:
+        inputs: `texts`, as token ids.
+    """
     below = partial(states_below, classifier.body, classifier.cut)
     ahead = lambda rows: any(lower.lacks(*inputs.cases[n]) for n in rows)  # noqa: E731
     lower.add(

@@ -1,5 +1,6 @@
 """Neural classifiers as learners: one backbone and one recipe, trained on phases, read, saved."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,16 +14,20 @@ from narrutils.data.files import digest
 from narrutils.data.schema import Schema
 from narrutils.data.sources import source_digest
 from narrutils.models.backbones import load_tokenizer, resolve
-from narrutils.models.bases import base_name, save_base
+from narrutils.models.bases import Shared, base_name, once, save_base
 from narrutils.models.classifier import Classifier, Start, build, has_dropout, take_over
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
-from narrutils.models.reading import NeuralModel, read_lower
+from narrutils.models.reading import Inputs, NeuralModel, read_lower
 from narrutils.models.settings import Body, Lora
 from narrutils.training.launching import train_launched
 from narrutils.training.recipe import Recipe, by_name, together, varied
 from narrutils.training.trainer import train
+
+#: What the trainings of this process stand on -> what they share. One base alone: for a second there
+#: may be no memory.
+_HELD: dict[Hashable, Shared] = {}
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,14 @@ class NeuralLearner(Learner):
         return {name: vars(settings) for name, settings in parts.items()} | {"weights": weights}
 
     def fit(self, phases: list[Phase], label: str = "") -> NeuralModel:
-        """Train one classifier; prints a line an epoch. Empty phases are passed over."""
+        """Train one classifier; prints a line an epoch. Empty phases are passed over.
+
+        What is frozen stays in memory for the next training of this process that stands on it.
+        """
         phases = [p for p in phases if len(p.texts) and p.epochs]
         if self.launch:
             return self._fit_launched(phases, label)
-        tokenizer, classifier = self._fresh()
+        tokenizer, classifier = self._fresh(self._shared())
         lower = self._lower(classifier, tokenizer, [phase.texts for phase in phases])
         model = self._model(classifier, tokenizer, lower=lower)
         self._start_head(model, phases)
@@ -103,57 +111,93 @@ class NeuralLearner(Learner):
         return model
 
     def prepare(self, tables: list[pd.DataFrame]) -> None:
-        """Let the frozen layers read these cases before several trainings need them, each table by itself."""
-        if self.states is None or not self.body.top_layers or self.launch:
+        """Let the frozen layers read these cases before several trainings need them, each table by itself.
+
+        The weights are let go of again: the trainings may run in processes of their own.
+        """
+        if not self._may_keep_states or not self.body.top_layers:
             return
-        tokenizer, classifier = self._fresh()
-        self._lower(classifier, tokenizer, tables)
+        tokenizer, lower = self._tokenizer(self._shared()), LowerStates(self.states, self._states_key())
+        cases = (case for table in tables for (case,) in Inputs(table, tokenizer, self.recipe).cases)
+        if any(map(lower.lacks, cases)):
+            _, classifier = self._fresh({"tokenizer": tokenizer})
+            self._lower(classifier, tokenizer, tables)
+
+    @property
+    def _may_keep_states(self) -> bool:
+        """Whether nothing in the settings makes what frozen layers give of a case vary."""
+        varies = self.start or self.launch or self.recipe.inputs != "joined"
+        threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
+        return self.states is not None and not varies and not threads
 
     def _lower(self, classifier: Classifier, tokenizer, tables: list[pd.DataFrame]) -> LowerStates | None:
         """States of the frozen layers, those of `tables` read; None where they are not always the same."""
-        body, cut = classifier.body, classifier.cut
-        varies = self.start or self.launch or self.recipe.inputs != "joined"
-        threads = torch.cuda.device_count() > 1  # of a Trainer without `launch`: they share one config
-        if self.states is None or not cut or varies or threads:
+        if not classifier.cut or not self._may_keep_states:
             return None
-        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
-            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
+        lower = LowerStates(self.states, self._states_key())
+        if not (lower.folder.exists() or self._can_be_cut(classifier, tokenizer)):
             return None
-        if has_dropout(modules_below(body, cut)):
-            return None
-        lower = LowerStates(self.states, self._states_key(body))
         for texts in tables:
-            read_lower(classifier, tokenizer, texts, self.recipe, lower)
+            read_lower(classifier, Inputs(texts, tokenizer, self.recipe), texts, self.recipe, lower)
         return lower
 
-    def _states_key(self, body: torch.nn.Module) -> str:
+    def _can_be_cut(self, classifier: Classifier, tokenizer) -> bool:
+        """Whether the frozen layers can be computed apart, and give the same of a case each time."""
+        body, cut = classifier.body, classifier.cut
+        if not splits_cleanly(body, cut, tokenizer("\n.")["input_ids"]):
+            print(f"{self.body.backbone}: its layers cannot be computed apart, so all are at every step")
+            return False
+        return not has_dropout(modules_below(body, cut))
+
+    def _states_key(self) -> str:
         """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
         read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
-        place = (str(body.dtype), body.device.type, self.recipe.precision, bool(self.lora.lora_rank))
+        place = (_device(), self.recipe.precision, bool(self.lora.lora_rank))
         code = source_digest("narrutils.models.reading")
         return digest(read, self.config()["weights"], place, code)
 
-    def _fresh(self) -> tuple[object, Classifier]:
+    def _shared(self) -> Shared:
+        """What trainings of this process hold together; it lets go of what others stood on."""
+        body = replace(self._body(), pooling="", top_layers=0)
+        key = self.config()["weights"], body, bool(self.lora.lora_rank)
+        if key not in _HELD:
+            _HELD.clear()
+            _HELD[key] = {}
+        return _HELD[key]
+
+    def _tokenizer(self, shared: Shared | None):
+        return once(shared, "tokenizer", lambda: load_tokenizer(resolve(self._body().backbone)))
+
+    def _fresh(self, shared: Shared | None = None) -> tuple[object, Classifier]:
         """Tokenizer and classifier as training finds them, but for the start of the head."""
         body = self._body()  # first: pretraining it, if it is yet to be done, draws numbers too
         set_seed(self.recipe.seed)
-        tokenizer = load_tokenizer(resolve(body.backbone))
+        tokenizer = self._tokenizer(shared)
         recipe, narratives = self.recipe, len(self.schema.text_columns)
         classifier = build(
-            body, self.lora, self.schema.width, recipe.head_dropout, recipe.checkpointing, narratives
+            body, self.lora, self.schema.width, recipe.head_dropout, recipe.checkpointing, narratives, shared
         )
-        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+        classifier.to(_device())
         return tokenizer, classifier
 
     def _start_head(self, model: NeuralModel, phases: list[Phase]) -> None:
         """Start the head as the recipe says, from the last phase, the official rows."""
-        texts, targets = phases[-1].texts, phases[-1].targets
         if self.recipe.head_start == "rates":
-            set_prevalence_bias(model.classifier, self.schema, targets)
+            set_prevalence_bias(model.classifier, self.schema, phases[-1].targets)
         elif self.recipe.head_start == "probe":
-            set_probe(
-                model.classifier, fit_probe(self.schema, model.pooled(texts), targets, self.recipe.probe_c)
-            )
+            set_probe(model.classifier, self._probe(model, phases[-1]))
+
+    def _probe(self, model: NeuralModel, phase: Phase) -> Probe:
+        """A linear model on the untrained states of a phase; on stored ones it is fitted once."""
+
+        def fitted() -> dict[str, np.ndarray]:
+            states = model.pooled(phase.texts)
+            return vars(fit_probe(self.schema, states, phase.targets, self.recipe.probe_c))
+
+        if model.lower is None:
+            return Probe(**fitted())
+        key = digest(self.config(), self.schema.to_dict(), phase.key(), source_digest(__name__))
+        return Probe(**model.lower.once(key, fitted))
 
     def _fit_launched(self, phases: list[Phase], label: str) -> NeuralModel:
         """The same training in processes of its own; the model then stands in this one."""
@@ -172,6 +216,10 @@ class NeuralLearner(Learner):
         if self.start is None:
             return self.body
         return replace(self.body, backbone=str(self.start.folder()), layers=0)  # cut already
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.DataFrame) -> None:

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import approx_fprime
 from scipy.special import expit, logit
 from toys import TOY, random_labels, random_probabilities, uids, with_holes
 
+from narrutils.evaluation import calibration
 from narrutils.evaluation.calibration import Calibration, Scale, cross_fitted_calibration, fit_calibration
 
 N = 4000
@@ -45,6 +47,22 @@ def test_a_planted_distortion_is_undone():
     assert fitted.scales["Sad"].shift == pytest.approx(0.5, abs=0.1)
     assert fitted.scales["Place"].slope == pytest.approx(0.5, abs=0.05)
     assert np.abs(fitted.apply(distorted(p)) - p).max(axis=None) < 0.05
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 360])
+def test_the_slopes_of_the_losses_are_those_of_small_differences(n, monkeypatch):
+    seen = []
+
+    def checked(loss, start, bounds):
+        for x in ((1.0, 0.0)[: len(start)], (0.4, -0.7)[: len(start)]):
+            numeric = approx_fprime(np.array(x), lambda at: loss(at)[0])
+            seen.append(loss(np.array(x))[1] == pytest.approx(numeric, abs=1e-4 * max(n, 1)))
+        return np.array(start)
+
+    monkeypatch.setattr(calibration, "_least", checked)
+    labels, p = honest(n)
+    fit_calibration(TOY, labels, distorted(p))
+    assert all(seen) and (seen or not n)
 
 
 def test_few_cases_change_little():

@@ -8,7 +8,7 @@ from deployments import TEST, siblings
 from toys import TOY
 
 from narrutils.crossfit.stored import load_model, load_models
-from narrutils.models.bases import base_name, load_base, twin
+from narrutils.models.bases import base_name, load_base, set_dropout, twin
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
 from narrutils.training.neural import NeuralLearner
@@ -108,3 +108,13 @@ def test_another_precision_or_place_makes_another_base():
     """Else the second model of a run is loaded onto the first one's base."""
     bodies = [Body("a/tiny"), Body("a/tiny", precision="bfloat16"), Body("/elsewhere/tiny")]
     assert len({base_name(body) for body in bodies}) == 3
+
+
+def test_of_two_twins_one_may_drop_out_while_the_other_reads(tiny_bert, tmp_path):
+    base = set_dropout(load_base(tmp_path / "models/m/fold0", Body(tiny_bert)), 0.5).eval()
+    one, other = twin(base), twin(base)
+    one.train()
+    with torch.no_grad():
+        expected = base(**BATCH).last_hidden_state
+        assert torch.equal(other(**BATCH).last_hidden_state, expected)
+        assert not torch.equal(one(**BATCH).last_hidden_state, expected)

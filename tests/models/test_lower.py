@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import TOY, random_labels, save_tiny_gemma, uids, word_texts
+from toys import TOY, random_labels, random_probabilities, save_tiny_gemma, uids, word_texts
 from transformers import AlbertConfig, AlbertModel
 
 from narrutils.errors import InputError
@@ -19,6 +19,7 @@ from narrutils.models.lower import LowerStates, above, splits_cleanly, states_be
 from narrutils.models.reading import Inputs, read_logits
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
+from narrutils.training import neural
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
@@ -84,6 +85,29 @@ def test_folds_rounds_and_readings_share_one_pass(learner, tmp_path, passes):
     assert sum(passes) == read
 
 
+def test_a_body_that_gave_states_is_not_tried_again(learner, tmp_path, monkeypatch):
+    shared = replace(learner, states=tmp_path)
+    shared.prepare([ROWS.texts])
+    monkeypatch.setattr(neural, "splits_cleanly", lambda *_: pytest.fail("all layers were computed"))
+    assert shared.fit([ROWS]).lower is not None
+
+
+def test_a_probe_on_stored_states_is_fitted_once_for_all_rounds(learner, tmp_path, monkeypatch):
+    fitted, fit = [], neural.fit_probe
+    monkeypatch.setattr(neural, "fit_probe", lambda *args: fitted.append(args) or fit(*args))
+    rounds, alone = (replace(learner, states=tmp_path / name) for name in ("rounds", "alone"))
+    soft = Phase(NEW, random_probabilities(TOY, NEW.index), 1, soft=True)
+    rounds.fit([ROWS])
+    later = rounds.fit([soft, ROWS])
+    assert len(fitted) == 1
+    expected = alone.fit([soft, ROWS])
+    assert later.predict(NEW).equals(expected.predict(NEW)) and len(fitted) == 2
+    others = Phase(ROWS.texts, ROWS.targets[::-1].set_axis(ROWS.targets.index))
+    for one, phase in ((rounds, others), (rounds.varied(probe_c=1.0), ROWS), (rounds.reseeded(1), ROWS)):
+        one.fit([phase])
+    assert len(fitted) == 5
+
+
 def test_a_training_reads_every_phase_that_nobody_has_read(learner, tmp_path):
     made = word_texts(TOY, 6, seed=8, words=7).set_axis(uids(6, "g"))
     soft = Phase(made, TOY.to_targets(random_labels(TOY, 6)).set_axis(made.index), 1)
@@ -128,11 +152,10 @@ def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_
 def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemma_folder):
     """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
     learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
-    body = build(learner.body, learner.lora, TOY.width, 0.0, False).body
     changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"lora_rank": 0}]
-    keys = [learner.varied(**change)._states_key(body) for change in changes]
+    keys = [learner.varied(**change)._states_key() for change in changes]
     assert len(set(keys)) == len(changes)
-    assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key(body) == keys[0]
+    assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key() == keys[0]
 
 
 def test_every_case_has_states_of_its_own(tmp_path):

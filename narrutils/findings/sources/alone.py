@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from narrutils.crossfit.stored import kind
+from narrutils.crossfit.stored import kind, load_models
 from narrutils.crossfit.teachers import Teachers
 from narrutils.data.clusters import words
 from narrutils.data.folds import singles
@@ -21,7 +21,7 @@ from narrutils.data.run import Run
 from narrutils.data.schema import Schema
 from narrutils.data.store import StoredModel
 from narrutils.data.study import Study
-from narrutils.evaluation.ensemble import ENSEMBLE, Blend, without_fold
+from narrutils.evaluation.ensemble import ENSEMBLE, Blend, combine, without_fold
 from narrutils.evaluation.evidence import Variant, variants
 from narrutils.findings.settings import LINEAR
 
@@ -68,6 +68,12 @@ class LinearTeachers(Teachers):
         made = self.run.read("ensemble.json")["weights"] if self.run.has("ensemble.json") else {}
         linear = {m: w for m, w in made.items() if w and self._counts_terms(m)}
         return linear or {BASELINE: 1.0}
+
+    def read(self, fold: int, texts: pd.DataFrame) -> pd.DataFrame:
+        """As `Teachers.read`; members read together, so that each text is analysed once for all of them."""
+        models = load_models([StoredModel(self.run, m).path((fold,)) for m in self.members], self.run.schema)
+        readings = type(models[0]).predict_together(models, texts[self.schema.text_columns])
+        return combine(self.schema, dict(zip(self.members, readings)), self._recipe(fold))
 
     def _counts_terms(self, member: str) -> bool:
         return kind(StoredModel(self.run, member).path(singles(self.folds)[0])) == "linear"

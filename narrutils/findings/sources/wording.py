@@ -8,15 +8,17 @@ that the variable is told by? It needs no label of any sentence. That a sentence
 besides, after NegEx (Chapman et al. 2001): what a relative did is worded in other ways too.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import expit
-from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 WINDOW = 8  # words on either side of the term
+EFFECT = "effect"  # the one feature that no word is: how far the sentence moves the variable
 DOUBT = 3.0  # sentences without an effect that are added to those that hold a term
 INVERSE_REGULARISATION = 0.1  # scikit-learn's C
 
@@ -26,8 +28,8 @@ class Wording:
     """A fitted model; `model` is None where all labels were the same, and then `share` is what it says."""
 
     terms: CountVectorizer | None
-    told_by: np.ndarray  # [terms, variables]: mean effect of the sentences with the term
-    features: DictVectorizer | None
+    told_by: np.ndarray  # [terms + 1, variables]: mean effect of the sentences with the term; 0 of no term
+    features: CountVectorizer | None
     model: LogisticRegression | None
     share: float
 
@@ -47,14 +49,16 @@ class Wording:
         answers = labels[rows, columns]
         share = float((answers.sum() + 0.5) / (len(answers) + 1))
         if len(np.unique(answers)) < 2:
-            return cls(None, np.zeros((0, effects.shape[1])), None, None, share)
+            return cls(None, np.zeros((1, effects.shape[1])), None, None, share)
         terms = CountVectorizer(analyzer=_same, binary=True)
         found = terms.fit_transform(words)
         told_by = (found.T @ effects) / (np.asarray(found.sum(axis=0)).T + DOUBT)
-        made = cls(terms, np.asarray(told_by), DictVectorizer(), None, share)
-        table = made.features.fit_transform(made._described(words, effects, rows, columns))
+        told_by = np.vstack([told_by, np.zeros((1, effects.shape[1]))])
+        features = CountVectorizer(analyzer=_same, binary=True, dtype=float)
+        made = cls(terms, told_by, features, None, share)
+        table = made._table(features.fit_transform, words, effects, rows, columns)
         model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=300).fit(table, answers)
-        return cls(made.terms, made.told_by, made.features, model, share)
+        return replace(made, model=model)
 
     def read(self, words: list[list[str]], effects: np.ndarray, on: np.ndarray) -> np.ndarray:
         """Probability that a sentence says so, `[sentences, variables]`; NaN where it is on another."""
@@ -63,29 +67,31 @@ class Wording:
         if self.model is None:
             p[on] = self.share
         elif len(rows):
-            table = self.features.transform(self._described(words, effects, rows, columns))
+            table = self._table(self.features.transform, words, effects, rows, columns)
             p[rows, columns] = expit(self.model.decision_function(table))
         return p
 
-    def _described(self, words, effects, rows: np.ndarray, columns: np.ndarray) -> list[dict[str, float]]:
-        known = self.terms.vocabulary_
-        return [
-            _described(words[n], [self.told_by[known[w], v] if w in known else 0.0 for w in words[n]])
-            | {f"variable {v}": 1.0, "effect": effects[n, v]}
-            for n, v in zip(rows, columns)
-        ]
+    def _table(self, count, words, effects, rows: np.ndarray, columns: np.ndarray) -> csr_matrix:
+        """Features of some sentences, each on a variable, as `count` counts them: `[rows, features]`."""
+        table = count(self._described(words, rows, columns))
+        table.sort_indices()
+        table.data[table.indices == self.features.vocabulary_[EFFECT]] = effects[rows, columns]
+        return table
+
+    def _described(self, words, rows: np.ndarray, columns: np.ndarray) -> Iterator[list[str]]:
+        known, none = self.terms.vocabulary_, len(self.told_by) - 1
+        terms = {n: np.array([known.get(w, none) for w in words[n]], int) for n in np.unique(rows)}
+        for n, v in zip(rows, columns):
+            told = _described(words[n], int(self.told_by[terms[n], v].argmax())) if words[n] else []
+            yield [*told, f"variable {v}", EFFECT]
 
 
-def _described(words: list[str], weights: list[float]) -> dict[str, float]:
-    """The words of a sentence by their place beside the one of most weight, and those that it opens with."""
-    if not words:
-        return {}
-    at = int(np.argmax(weights))
+def _described(words: list[str], at: int) -> list[str]:
+    """The words of a sentence by their place beside that one, and those that it opens with."""
     before, after = words[max(at - WINDOW, 0) : at], words[at + 1 : at + 1 + WINDOW]
     found = [f"before {w}" for w in before] + [f"after {w}" for w in after] + [f"in {w}" for w in words]
     found += [f"before {one} {two}" for one, two in zip(before, before[1:])]
-    found += [f"next {w}" for w in before[-1:]] + [f"opens {' '.join(words[:n])}" for n in (1, 2)]
-    return dict.fromkeys(found, 1.0)
+    return found + [f"next {w}" for w in before[-1:]] + [f"opens {' '.join(words[:n])}" for n in (1, 2)]
 
 
 def _same(words: list[str]) -> list[str]:

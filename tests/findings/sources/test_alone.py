@@ -9,12 +9,13 @@ from toys import TOY, HashLearner, random_labels, uids, word_texts
 
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
+from narrutils.crossfit.teachers import Teachers
 from narrutils.data.run import Run
 from narrutils.data.study import Study
 from narrutils.findings.settings import LINEAR
 from narrutils.findings.sources import alone
 from narrutils.findings.sources.alone import LinearTeachers, read_alone, read_test, read_training
-from narrutils.models.tfidf import TfidfLearner
+from narrutils.models.tfidf import TfidfLearner, TfidfModel
 
 TASK = schema("First", "Second")
 
@@ -136,6 +137,25 @@ def trained(folder) -> Study:
     study = made_run(folder)
     CrossFit(study, "tfidf", TfidfLearner(study.schema, min_df=1)).fit(given_labels(study)).publish("TF-IDF")
     return study
+
+
+def test_linear_members_read_together_what_each_reads_alone(tmp_path, monkeypatch):
+    study = trained(tmp_path / "run")
+    pairs = TfidfLearner(study.schema, min_df=1, ngrams=(1, 2), scaled=True)
+    CrossFit(study, "nb", pairs).fit(given_labels(study)).publish("scaled")
+    made = {"members": ["tfidf", "nb"], "weights": {"tfidf": 0.25, "nb": 0.75}}
+    study.run.write("ensemble.json", made)
+    plain = Teachers(study.run, "ensemble", study.schema).read(1, study.test)
+    asked, together = [], TfidfModel.predict_together
+
+    def counted(models, texts):
+        asked.append(len(models))
+        return together(models, texts)
+
+    monkeypatch.setattr(TfidfModel, "predict_together", counted)
+    found = LinearTeachers(study.run, "ensemble", study.schema).read(1, study.test)
+    pd.testing.assert_frame_equal(found, plain, check_exact=True)
+    assert asked == [2]
 
 
 def test_without_an_ensemble_the_baseline_reads_and_with_one_its_linear_members(tmp_path):
