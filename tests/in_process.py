@@ -1,34 +1,70 @@
-"""The command line, its notebooks executed in its own process: `python tests/in_process.py run PROFILE ...`.
+"""The command line and its notebooks in one process, forked from one that had imported the package.
 
-A kernel for each notebook imports everything anew, which is most of the time of a run on tiny models.
-All else is the project's own: preflight, papermill's parameters, stages, record and report. That the
-notebooks run in kernels of their own is shown by the smoke run.
+A kernel for each notebook, and a process for each call, import everything anew, which is most of the time
+of a run on tiny models. All else is the project's own: preflight, papermill's parameters, stages, record and
+report. The smoke run shows that notebooks run in kernels of their own, and the command from a shell.
 """
 
+import atexit
+import multiprocessing
 import os
+import pkgutil
 import subprocess
-import sys
+import tempfile
+from functools import cache
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest import mock
 
-from papermill.engines import papermill_engines
-
-from benchmarks.toy_task import InProcess
-from narrutils.cli import main
+import narrutils
 from narrutils.paths import PROJECT
+
+#: What the package imports where it is needed; the package itself is added.
+LIBRARIES = ["benchmarks.toy_task", "papermill", "peft"]
+LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
+
+
+@cache
+def context() -> multiprocessing.context.BaseContext:
+    """Processes forked from one that has imported the package, and has computed nothing."""
+    modules = [found.name for found in pkgutil.walk_packages(narrutils.__path__, "narrutils.")]
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([name for name in modules if not name.endswith("__main__")] + LIBRARIES)
+    with mock.patch.dict(os.environ, PYTHONPATH=str(PROJECT), MPLBACKEND="agg"):
+        forkserver.ensure_running()
+    return found
 
 
 def called(*words: str) -> subprocess.CompletedProcess:
     """Call the command line so; output and errors in one text."""
-    return subprocess.run(
-        [sys.executable, __file__, *words],
-        cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "MPLBACKEND": "agg"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile() as said:
+        process = context().Process(target=call, args=(words, said.name))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(words, process.exitcode, Path(said.name).read_text())
 
 
-if __name__ == "__main__":
-    papermill_engines.register(None, InProcess)
-    sys.exit(main())
+def call(words: tuple[str, ...], said: str) -> None:
+    """In the forked process: the command, as from a shell in the project's folder."""
+    with open(said, "ab", buffering=0) as out:
+        for stream in (1, 2):
+            os.dup2(out.fileno(), stream)
+    os.chdir(PROJECT)
+    from papermill.engines import papermill_engines
+
+    from benchmarks.toy_task import InProcess
+    from narrutils.cli import main
+
+    class AtTheEnd(InProcess):
+        """Papermill writes a notebook that ended or failed; not, too, before and after each cell."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **given):
+            nb_man.output_path = None
+            super().execute_managed_notebook(nb_man, kernel_name, **given)
+
+    papermill_engines.register(None, AtTheEnd)
+    try:
+        raise SystemExit(main(list(words)))
+    finally:
+        atexit._run_exitfuncs()  # as an interpreter that ends; a forked one would leave them out
