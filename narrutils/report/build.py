@@ -69,7 +69,7 @@ def build_report(folder: str | Path) -> Path:
 
 
 def _key(folder: Path) -> str:
-    templates = sorted(p for p in TEMPLATES.iterdir() if p.is_file())  # beside them may lie main.py's bytecode
+    templates = sorted(p for p in TEMPLATES.iterdir() if p.is_file())  # main.py's bytecode is none
     sources = [source_digest(__name__), *templates]
     facts = [path for name in FACTS for path in sorted(folder.glob(name))]
     return digest(*sources, *_notebooks(folder), *facts)

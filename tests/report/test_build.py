@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import nbformat
@@ -15,6 +16,7 @@ from toys import with_holes
 
 from narrutils.data.files import write_json
 from narrutils.data.intake.schema_file import load_schema
+from narrutils.report import build
 from narrutils.report.build import build_report, cost
 from narrutils.report.ladder_view import headline, ladder_panels, ladder_tables
 from narrutils.report.sections import flags
@@ -85,6 +87,15 @@ def folder(tmp_path):
         },
     )
     return tmp_path
+
+
+def test_bytecode_beside_the_templates_changes_nothing(folder, tmp_path_factory, monkeypatch):
+    page = build_report(folder)
+    changed = page.stat().st_mtime_ns
+    templates = shutil.copytree(build.TEMPLATES, tmp_path_factory.mktemp("package") / "templates")
+    (templates / "__pycache__").mkdir(exist_ok=True)
+    monkeypatch.setattr(build, "TEMPLATES", templates)
+    assert build_report(folder).stat().st_mtime_ns == changed
 
 
 class Links(HTMLParser):
