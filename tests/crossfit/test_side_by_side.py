@@ -107,11 +107,12 @@ def test_a_process_that_was_killed_is_one_line_and_does_not_spoil_the_next_call(
 
 
 HELD = []
+LARGE = 320_000_000
 
 
-def hold(file) -> None:
-    """Keep as much as a loaded model takes, and say which process did."""
-    HELD.append(bytearray(os.urandom(1)) * 400_000_000)
+def hold(file, size: int) -> None:
+    """Keep so many bytes, as a training keeps its base, and say which process did."""
+    HELD.append(b"x" * size)
     file.write_text(str(os.getpid()))
     time.sleep(1.2)  # loky looks at its processes every second
 
@@ -119,8 +120,8 @@ def hold(file) -> None:
 @pytest.mark.slow
 def test_what_a_training_leaves_loaded_serves_the_next_one(tmp_path):
     files = [tmp_path / str(n) for n in range(4)]
-    for_each(hold, [(file,) for file in files], 4, abreast=2)
-    for_each(hold, [(file,) for file in files[2:]], 2, abreast=2)
+    for_each(hold, list(zip(files, (0, 0, LARGE, LARGE))), 4, abreast=2)
+    for_each(hold, [(file, 0) for file in files[2:]], 2, abreast=2)
     assert len({file.read_text() for file in files}) <= 2
 
 
