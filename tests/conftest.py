@@ -25,19 +25,15 @@ LONGEST += ["test_side_by_side", "test_bundle", "test_exported", "test_gauntlet"
 
 
 def share_of_the_cores() -> None:
-    """One of several workers keeps to its own cores, and so does all that it starts: kernels, engines.
-
-    The one beyond the cores takes what the others leave while they wait for what they started.
-    """
+    """One of several workers keeps to its own cores, and so does all that it starts: kernels, engines."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     if workers == 1:
         return
     number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))  # torch reads it as it loads
     if hasattr(os, "sched_setaffinity"):  # Linux
-        own = sorted(os.sched_getaffinity(0))[number::workers]
-        if own:
-            os.sched_setaffinity(0, own)
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number % len(cores) :: workers])
 
 
 share_of_the_cores()
@@ -45,8 +41,8 @@ share_of_the_cores()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
-    """One more than the cores that may be used; beside a GPU one, since vLLM takes all its memory."""
-    return 1 if shutil.which("nvidia-smi") else min(joblib.cpu_count() + 1, 8)
+    """A worker for each core that may be used; beside a GPU one, since vLLM takes all its memory."""
+    return 1 if shutil.which("nvidia-smi") else min(joblib.cpu_count(), 8)
 
 
 def pytest_collection_modifyitems(items) -> None:
