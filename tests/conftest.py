@@ -12,16 +12,23 @@ import pytest
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 #: Started last, one of these would run on alone while the other cores have nothing to do.
-LONGEST = ["test_end_to_end", "test_workers", "test_other_tasks", "test_generate", "test_engines"]
-LONGEST += [
+LONGEST = [
+    "test_end_to_end",
+    "test_workers",
+    "test_other_tasks",
+    "test_generate",
+    "test_engines",
     "test_full_profile",
     "test_runner",
     "test_seeds",
     "test_search",
     "test_sources",
     "test_distributed",
+    "test_side_by_side",
+    "test_bundle",
+    "test_exported",
+    "test_gauntlet",
 ]
-LONGEST += ["test_side_by_side", "test_bundle", "test_exported", "test_gauntlet"]
 
 
 def share_of_the_cores() -> None:
