@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from narrutils.generation.engines import Answer, Backend
 from narrutils.models.backbones import config_of, load_causal
-from narrutils.models.precision import weights_dtype
+from narrutils.models.precision import torch_device, weights_dtype
 
 #: Rows that are sampled side by side.
 BATCH = 16
@@ -28,9 +28,8 @@ class TransformersBackend(Backend):
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = weights_dtype(self.sampling.precision, config_of(self.backbone))
-        return load_causal(self.backbone, dtype).eval().to(device)
+        return load_causal(self.backbone, dtype).eval().to(torch_device())
 
     @cached_property
     def window(self) -> int:

@@ -25,7 +25,7 @@ from narrutils.models.bases import Shared, base_name, load_base, save_base, stor
 from narrutils.models.classifier import pool_mean
 from narrutils.models.learner import BLOCK, Learner, Model, Phase, in_groups
 from narrutils.models.linear import fit_probe
-from narrutils.models.precision import weights_dtype
+from narrutils.models.precision import torch_device, weights_dtype
 from narrutils.models.settings import Body
 from narrutils.models.text import pad, special_ids
 from narrutils.models.tfidf import LINEAR, TfidfLearner
@@ -124,8 +124,7 @@ def _reader(body: Body, window: int, fingerprint: str) -> Reader:
     backbone = resolve(body.backbone)
     dtype = weights_dtype(body.precision, config_of(backbone))
     model = load_body(backbone, dtype, layers=body.layers or None)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Reader(model.to(device).eval(), load_tokenizer(backbone), window)
+    return Reader(model.to(torch_device()).eval(), load_tokenizer(backbone), window)
 
 
 @dataclass(frozen=True)
@@ -201,9 +200,7 @@ class FrozenModel(Model):
         tokenizer = stored_tokenizer(folder, shared)
         with quiet():
             base = load_base(folder, body, precision, shared).eval()
-        if torch.cuda.is_available():
-            base.to("cuda")
-        reader = Reader(base, tokenizer, described["window"], keep=False)
+        reader = Reader(base.to(torch_device()), tokenizer, described["window"], keep=False)
         return cls(schema, body, reader, tensors["weights"], tensors["bias"])
 
 

@@ -143,6 +143,11 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def torch_device() -> str:
+    """Where models compute here, as torch names it."""
+    return "cuda" if has_gpu() else "cpu"
+
+
 def _for_processors() -> bool:
     """Whether the installed torch, if there is any, is a build without GPUs, as its `version.py` says."""
     found = find_spec("torch")

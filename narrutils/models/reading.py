@@ -26,7 +26,7 @@ from narrutils.models.bases import Shared
 from narrutils.models.classifier import Classifier, load_classifier, save_classifier
 from narrutils.models.learner import Model, in_groups
 from narrutils.models.lower import LowerStates, frozen_below, splits_cleanly, states_below
-from narrutils.models.precision import autocast, suited
+from narrutils.models.precision import autocast, suited, torch_device
 from narrutils.models.settings import Body, Lora, Reading
 from narrutils.models.text import Cases, batches
 
@@ -229,7 +229,7 @@ class NeuralModel(Model):
         reading = restored(Reading, settings | ({"precision": precision} if precision else {}))
         parts = restored(Body, config["body"]), restored(Lora, config["lora"])
         classifier, tokenizer = load_classifier(folder, precision, shared)
-        classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+        classifier.to(torch_device())
         return cls(schema, classifier, tokenizer, reading, *parts)
 
     def save(self, folder: Path) -> None:

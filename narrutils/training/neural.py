@@ -20,6 +20,7 @@ from narrutils.models.classifier import Classifier, Start, build, has_dropout, t
 from narrutils.models.learner import Learner, Phase
 from narrutils.models.linear import Probe, fit_probe
 from narrutils.models.lower import LowerStates, modules_below, splits_cleanly
+from narrutils.models.precision import torch_device
 from narrutils.models.reading import Inputs, NeuralModel, read_lower
 from narrutils.models.settings import Body, Lora
 from narrutils.training.launching import train_launched
@@ -153,7 +154,7 @@ class NeuralLearner(Learner):
     def _states_key(self) -> str:
         """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
         read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
-        place = (_device(), self.recipe.precision, bool(self.lora.lora_rank))
+        place = (torch_device(), self.recipe.precision, bool(self.lora.lora_rank))
         code = source_digest("narrutils.models.reading")
         return digest(read, self.config()["weights"], place, code)
 
@@ -178,7 +179,7 @@ class NeuralLearner(Learner):
         classifier = build(
             body, self.lora, self.schema.width, recipe.head_dropout, recipe.checkpointing, narratives, shared
         )
-        classifier.to(_device())
+        classifier.to(torch_device())
         return tokenizer, classifier
 
     def _start_head(self, model: NeuralModel, phases: list[Phase]) -> None:
@@ -217,10 +218,6 @@ class NeuralLearner(Learner):
         if self.start is None:
             return self.body
         return replace(self.body, backbone=str(self.start.folder()), layers=0)  # cut already
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def set_prevalence_bias(classifier: Classifier, schema: Schema, targets: pd.DataFrame) -> None:
