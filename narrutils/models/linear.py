@@ -12,8 +12,13 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import ThreadpoolController
 
 from narrutils.data.schema import Schema, Variable
+
+#: On one thread of the OpenBLAS that NumPy and SciPy bring. A fit adds vectors as long as the vocabulary,
+#: over which threads wait for each other longer than they compute, and in another order on every machine.
+one_thread = ThreadpoolController().select(internal_api="openblas").wrap(limits=1)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ Features = np.ndarray | csr_matrix
 NEVER = -20.0  # the logit of what no case showed
 
 
+@one_thread
 def by_column(
     schema: Schema,
     features: Features,

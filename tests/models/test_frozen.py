@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 from test_tfidf import LABELS, TARGETS, TEXTS, told
+from threadpoolctl import threadpool_info, threadpool_limits
 from toys import TOY, random_labels, with_holes, word_texts
 
 from narrutils.crossfit.fit import CrossFit
@@ -83,6 +84,22 @@ def test_each_variable_is_fitted_on_the_rows_that_have_its_label(classify):
         alone = by_column(TOY, features[given], targets[given], regress, classify)
         np.testing.assert_array_equal(weights[:, columns], alone[0][:, columns])
         np.testing.assert_array_equal(bias[columns], alone[1][columns])
+
+
+def test_linear_models_are_fitted_on_one_thread_of_blas_however_many_there_are():
+    """NumPy's and SciPy's alike, and both have their threads back afterwards."""
+
+    def threads():
+        return [one["num_threads"] for one in threadpool_info() if one["internal_api"] == "openblas"]
+
+    seen, features, targets = [], np.zeros((len(LABELS), 3)), TOY.to_targets(LABELS)
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        by_column(TOY, features, targets, lambda rows, answers: seen.append(threads()) or (np.ones(3), 0.0))
+        assert threads() == before
+    if not before:
+        pytest.skip("NumPy and SciPy stand on another BLAS here")
+    assert len(before) >= 2 and seen and all(one == [1] * len(before) for one in seen)
 
 
 def test_an_unknown_companion_is_one_line():

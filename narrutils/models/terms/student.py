@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, diags
 from scipy.special import expit, logit, logsumexp
 
 from narrutils.models.learner import Phase
-from narrutils.models.linear import NEVER
+from narrutils.models.linear import NEVER, one_thread
 from narrutils.models.tfidf import TfidfLearner, TfidfModel, ratios
 
 
@@ -76,6 +76,7 @@ def mixed(phases: list[Phase], uids: pd.Index, columns: list[str]) -> tuple[np.n
     return total / np.maximum(counts, 1e-12)[:, None], counts
 
 
+@one_thread
 def regress(
     features: csr_matrix, targets: np.ndarray, counts: np.ndarray, inverse_regularisation: float
 ) -> tuple[np.ndarray, np.ndarray]:
