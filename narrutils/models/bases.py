@@ -8,11 +8,13 @@ import copy
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from narrutils.data.files import check_contents, digest, intact, read_json, write_json
 from narrutils.data.store import base_beside
@@ -88,6 +90,23 @@ def twin(base: nn.Module, own: Iterable[nn.Module] = ()) -> nn.Module:
     tensors = {m: (*m.parameters(recurse=False), *m.buffers(recurse=False)) for m in kept}
     leaves = [module for module in kept if tensors[module] and not any(module.children())]
     return copy.deepcopy(base, {id(part): part for part in (*leaves, *sum(tensors.values(), ()))})
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """The files that `stored_tokenizer` reads, into a model's folder."""
+    for name, written in _files(tokenizer).items():
+        path = folder / "tokenizer" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written)
+
+
+@lru_cache(maxsize=2)
+def _files(tokenizer: PreTrainedTokenizerBase) -> dict[Path, bytes]:
+    """What a tokenizer writes, by its place. Gemma's takes a second, for every model of a process."""
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def stored_tokenizer(folder: Path, shared: Shared | None = None):

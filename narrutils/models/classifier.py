@@ -19,7 +19,15 @@ from narrutils.data.files import intact, read_json, read_tensors, write_json, wr
 from narrutils.data.settings import restored
 from narrutils.errors import InputError
 from narrutils.models.backbones import is_encoder, layer_lists, quiet
-from narrutils.models.bases import Shared, load, load_base, stored_tokenizer, training_base, twin
+from narrutils.models.bases import (
+    Shared,
+    load,
+    load_base,
+    save_tokenizer,
+    stored_tokenizer,
+    training_base,
+    twin,
+)
 from narrutils.models.lower import above
 from narrutils.models.settings import Body, Lora
 
@@ -269,7 +277,7 @@ def has_dropout(modules: Iterable[nn.Module]) -> bool:
 def save_classifier(classifier: Classifier, tokenizer, body: Body, lora: Lora, folder: Path) -> None:
     """A folder from which `load_classifier` makes the same classifier."""
     classifier.save(folder, whole=not body.top_layers)
-    tokenizer.save_pretrained(folder / "tokenizer")
+    save_tokenizer(tokenizer, folder)
     described = {"body": vars(body), "lora": vars(lora) | {"lora_targets": list(lora.lora_targets)}}
     head = {"width": classifier.head.out_features, "narratives": classifier.narratives}
     write_json(folder / "classifier.json", described | head)

@@ -21,7 +21,7 @@ from narrutils.data.files import read_json, read_tensors, write_json, write_tens
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Companion, fitting, restored
 from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
-from narrutils.models.bases import Shared, base_name, load_base, save_base, stored_tokenizer
+from narrutils.models.bases import Shared, base_name, load_base, save_base, save_tokenizer, stored_tokenizer
 from narrutils.models.classifier import pool_mean
 from narrutils.models.learner import BLOCK, Learner, Model, Phase, in_groups
 from narrutils.models.linear import fit_probe
@@ -184,7 +184,7 @@ class FrozenModel(Model):
         """Write `frozen.json`, `weights.safetensors` and the tokenizer; the backbone stands apart."""
         write_json(folder / "frozen.json", {"body": asdict(self.body), "window": self.reader.window})
         write_tensors(folder / "weights.safetensors", {"weights": self.weights, "bias": self.bias})
-        self.reader.tokenizer.save_pretrained(folder / "tokenizer")
+        save_tokenizer(self.reader.tokenizer, folder)
 
     @classmethod
     def load(

@@ -30,6 +30,7 @@ from narrutils.training.trainer import train
 #: What the trainings of this process stand on -> what they share. One base alone: for a second there
 #: may be no memory.
 _HELD: dict[Hashable, Shared] = {}
+gc.freeze()  # each training looks for garbage, and need not look through all that was imported
 
 
 @dataclass(frozen=True)

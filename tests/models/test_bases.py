@@ -8,7 +8,8 @@ from deployments import TEST, siblings
 from toys import TOY
 
 from narrutils.crossfit.stored import load_model, load_models
-from narrutils.models.bases import base_name, load_base, set_dropout, twin
+from narrutils.models.backbones import load_tokenizer, resolve
+from narrutils.models.bases import base_name, load_base, save_tokenizer, set_dropout, twin
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
 from narrutils.training.neural import NeuralLearner
@@ -118,3 +119,15 @@ def test_of_two_twins_one_may_drop_out_while_the_other_reads(tiny_bert, tmp_path
         expected = base(**BATCH).last_hidden_state
         assert torch.equal(other(**BATCH).last_hidden_state, expected)
         assert not torch.equal(one(**BATCH).last_hidden_state, expected)
+
+
+def test_what_is_stored_of_a_tokenizer_is_what_it_writes_itself(tiny_bert, tiny_gemma_folder, tmp_path):
+    """However often, and after another one: a process writes it once."""
+    tokenizers = [load_tokenizer(resolve(name)) for name in (tiny_bert, tiny_gemma_folder)]
+    for number, tokenizer in enumerate(2 * tokenizers):
+        own, stored = tmp_path / f"own{number}", tmp_path / f"stored{number}"
+        tokenizer.save_pretrained(own)
+        save_tokenizer(tokenizer, stored)
+        assert {p.name: p.read_bytes() for p in own.iterdir()} == {
+            p.name: p.read_bytes() for p in (stored / "tokenizer").iterdir()
+        }
