@@ -1,4 +1,7 @@
-"""Parts of work for workers of every kind: each writes a file and says who did it. Light: workers load it."""
+"""Work for processes of every kind, most of which writes a file and says who did it.
+
+Light, since they load it: what a test module imports would take each of them seconds.
+"""
 
 import os
 import signal
@@ -77,6 +80,24 @@ def failing(kind: type):
 def stillborn(folder: Path):
     """No scorer: the worker dies at its start."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end(how: str) -> None:
+    """End as a training may."""
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "input":
+        raise InputError("seed: the mend")
+
+
+_held = []
+
+
+def hold(file: Path, size: int) -> None:
+    """Keep so many bytes, as a training keeps its base, and say which process did."""
+    _held.append(b"x" * size)
+    file.write_text(str(os.getpid()))
+    time.sleep(1.2)  # loky looks at its processes every second
 
 
 def _threads() -> dict:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,11 +49,17 @@ def local():
 
 
 @pytest.fixture
-def two(request, ray):
-    """Two workers of a kind."""
+def one(request, ray):
+    """A worker of a kind: each that Ray starts takes seconds."""
     if ray:
         request.getfixturevalue("local")
-    return Workers(2, ray, 1)
+    return Workers(1, ray, 1)
+
+
+@pytest.fixture
+def two(one):
+    """Two workers of a kind."""
+    return replace(one, count=2)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -74,12 +81,17 @@ SQUARES = {f"{n}.txt": str(n * n) for n in range(12)}
 
 @each_kind
 def test_parts_are_done_once_though_a_worker_is_killed_and_each_has_its_threads(two, tmp_path):
-    told = done(tmp_path, two, kill=7, seconds=0.05, look=True)
+    """Which are told once; workers know how many share their memory, and have the driver's priority."""
+    settled = []
+    make = partial(parts.squares, tmp_path, kill=7, seconds=0.05, look=True)
+    told = list(spread(make, range(12), two, settled=settled.append))
     assert (tmp_path / "killed").read_text() == "x"
     assert sorted(part for part, _ in told) == list(range(12)) and files(tmp_path) == SQUARES
     assert len({one["pid"] for _, one in told} - {os.getpid()}) >= 2
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "torch": 1}
-    assert all(one["threads"] == threads for _, one in told)
+    assert settled == [1] and all(one["threads"] == threads for _, one in told)
+    assert {one["sharers"] for _, one in told} == {2} and workers.sharers() == 1
+    assert {one["priority"] for _, one in told} == {os.nice(0)}
 
 
 @each_kind
@@ -124,32 +136,24 @@ def test_workers_that_all_die_at_their_start_are_given_up(tmp_path, monkeypatch)
 
 
 @each_kind
-def test_an_error_of_a_part_is_told_as_it_is(two, tmp_path):
+def test_an_error_of_a_part_is_told_as_it_is(one, tmp_path):
     with pytest.raises(InputError, match="^part 3: the mend$"):
-        done(tmp_path, two, fail=3)
+        done(tmp_path, one, fail=3)
 
 
 @pytest.mark.parametrize("kind", [parts.Unpicklable, parts.Unreadable])
 @each_kind
-def test_an_error_that_cannot_travel_is_told_in_its_words(two, tmp_path, kind):
+def test_an_error_that_cannot_travel_is_told_in_its_words(one, tmp_path, kind):
     with pytest.raises(RuntimeError, match=f"^{kind.__name__}: part 3: the mend$"):
-        done(tmp_path, two, fail=3, kind=kind)
+        done(tmp_path, one, fail=3, kind=kind)
     with pytest.raises(RuntimeError, match=f"^{kind.__name__}: at once$"):
-        list(spread(partial(parts.failing, kind), range(2), two))
+        list(spread(partial(parts.failing, kind), range(2), one))
 
 
 @pytest.mark.parametrize(("count", "threads"), [(0, 0), (1, -1)])
 def test_no_workers_or_fewer_than_no_threads_are_refused(count, threads):
     with pytest.raises(InputError, match=f"--workers {count}, --threads {threads}: give 1 or more, and 0"):
         Workers(count, threads=threads)
-
-
-@each_kind
-def test_threads_are_told_once_and_workers_know_how_many_share_their_memory(two, tmp_path):
-    threads = []
-    told = list(spread(partial(parts.squares, tmp_path), range(6), two, settled=threads.append))
-    assert threads == [1] and {one["sharers"] for _, one in told} == {2} and workers.sharers() == 1
-    assert {one["priority"] for _, one in told} == {os.nice(0)}
 
 
 def test_this_process_shares_its_memory_with_nobody_and_tells_its_threads(tmp_path):
@@ -263,7 +267,7 @@ def test_nothing_is_started_for_no_parts(monkeypatch):
 
 @pytest.mark.slow
 def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone(local, tmp_path):
-    done(tmp_path, Workers(2, "local", 1), count=2)
+    done(tmp_path, Workers(1, "local", 1), count=2)
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     listening = [
         connection.laddr.ip.removeprefix("::ffff:")
@@ -372,8 +376,8 @@ def test_without_ray_one_line_says_how_to_get_it(monkeypatch, tmp_path):
 
 
 def begun(folder: Path, ray: str) -> tuple[subprocess.Popen, list[psutil.Process]]:
-    """A process with two workers that are at work, and all that it started."""
-    call = [sys.executable, parts.__file__, str(folder), "2", ray]
+    """A process with two workers, or one of Ray's, that are at work, and all that it started."""
+    call = [sys.executable, parts.__file__, str(folder), "1" if ray else "2", ray]
     driver = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert driver.stdout.readline()
     return driver, psutil.Process(driver.pid).children(recursive=True)

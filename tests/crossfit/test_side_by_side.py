@@ -1,12 +1,11 @@
 """Trainings side by side give what trainings in a row give, and what goes wrong in one is told."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
 
 import pandas as pd
+import parts
 import psutil
 import pytest
 import torch
@@ -85,43 +84,28 @@ def test_how_many_run_at_once():
     assert at_once(2, 3, whole_machine=True) == 2
 
 
-def fail(kind: str) -> None:
-    if kind == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if kind == "input":
-        raise InputError("seed: the mend")
-
-
 @pytest.mark.slow
 def test_what_goes_wrong_is_one_line():
     with pytest.raises(InputError, match="seed: the mend"):
-        for_each(fail, [("",), None, ("input",)], 3, abreast=2)
+        for_each(parts.end, [("",), None, ("input",)], 3, abreast=2)
 
 
 @pytest.mark.slow
 def test_a_process_that_was_killed_is_one_line_and_does_not_spoil_the_next_call(capfd):
     with pytest.raises(InputError, match="set at_once to 1"):
-        for_each(fail, [("",), None, ("killed",)], 3, abreast=2)
+        for_each(parts.end, [("",), None, ("killed",)], 3, abreast=2)
     for_each(print, [("once",), ("more",)], 2, abreast=2)
     assert capfd.readouterr().out == "once\nmore\n"
 
 
-HELD = []
 LARGE = 320_000_000
-
-
-def hold(file, size: int) -> None:
-    """Keep so many bytes, as a training keeps its base, and say which process did."""
-    HELD.append(b"x" * size)
-    file.write_text(str(os.getpid()))
-    time.sleep(1.2)  # loky looks at its processes every second
 
 
 @pytest.mark.slow
 def test_what_a_training_leaves_loaded_serves_the_next_one(tmp_path):
     files = [tmp_path / str(n) for n in range(4)]
-    for_each(hold, list(zip(files, (0, 0, LARGE, LARGE))), 4, abreast=2)
-    for_each(hold, [(file, 0) for file in files[2:]], 2, abreast=2)
+    for_each(parts.hold, list(zip(files, (0, 0, LARGE, LARGE))), 4, abreast=2)
+    for_each(parts.hold, [(file, 0) for file in files[2:]], 2, abreast=2)
     assert len({file.read_text() for file in files}) <= 2
 
 
