@@ -103,7 +103,7 @@ def test_a_fault_is_one_line_and_outputs_are_untouched(capsys, outputs, key, val
 
 
 def test_settings_that_exclude_each_other_are_told_of_the_stage_that_has_both(capsys, outputs):
-    tuned = [("04.finetune_loss", "f1"), ("04.finetune_epochs", "4")]
+    tuned = [("04.finetune_loss", "f1"), ("04.finetune_epochs", "4"), ("04.epochs", "3")]
     assert "04_deberta: finetune_epochs is 4 of 3 epochs" in line(capsys, outputs, *tuned)
 
 
