@@ -82,14 +82,15 @@ def test_a_picture_is_an_image_of_a_figure_with_its_words_as_text():
 
 
 def test_the_same_figure_is_the_same_picture_whatever_was_styled_and_in_any_process():
-    before = drawn()
+    """And none is left open."""
+    figures, before = plt.get_fignums(), drawn()
     with plt.rc_context():
         plots.use_style()
         assert drawn() == before
     code = "import sys; sys.path.append('tests/report'); import test_charts; print(test_charts.drawn())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == f"{before}\n"
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == figures
 
 
 def test_a_curve_without_a_chosen_point_is_drawn():
