@@ -24,6 +24,8 @@ from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 #: What the competition's machine does not have: the installed narrutils, packages that only
 #: notebooks and training need, and the network.
 LACKING = {"iterstrat", "datasketch", "cleanlab", "papermill", "seaborn", "ipywidgets"}

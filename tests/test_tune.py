@@ -19,6 +19,8 @@ from narrutils.pipeline.profiles import load_profile
 from narrutils.pipeline.runner import locked
 from narrutils.tune import Asked, plan, tune
 
+pytestmark = pytest.mark.slow
+
 SPACE = """
 space:
   linear_c: {low: 0.1, high: 100, log: true}

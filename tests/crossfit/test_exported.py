@@ -26,6 +26,8 @@ from narrutils.report.say_export import lines
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tiny_bert, tmp_path_factory):

@@ -446,7 +446,8 @@ class Mortal(Fake):
         return super().generate(prompts, seed)
 
 
-@pytest.mark.parametrize("ray", ["", pytest.param("local", marks=pytest.mark.slow)], ids=["processes", "ray"])
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", ["", "local"], ids=["processes", "ray"])
 def test_workers_of_whom_one_is_killed_write_what_one_process_writes(run, tmp_path, ray):
     cases = CASES.copy()
     cases.iloc[3, 0] = None

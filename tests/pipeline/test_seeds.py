@@ -16,6 +16,8 @@ from narrutils.pipeline.runner import RunFailed
 from narrutils.pipeline.seeds import STEP, dry_run, run_seeds
 from narrutils.report import build, facts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def reported(tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from narrutils.labels.review import case_digest, check_review, read_review
 from narrutils.labels.review_queue import DOUBTFUL, MISSED, find_doubts, write_queue
 from narrutils.report.review_page import contents, marks, write_review
 
+pytestmark = pytest.mark.slow
+
 SHARED = {"title": "Toy task", "embedded": True, "pages": [], "review": True, "findings": False}
 N = 24
 TELL = "He felt blue.The garden was wet."

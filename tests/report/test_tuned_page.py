@@ -15,6 +15,8 @@ from narrutils.data.tables import write_table
 from narrutils.report.build import build_report
 from narrutils.report.tuned import page, plots, say
 
+pytestmark = pytest.mark.slow
+
 PROXY = searches.SPACE | {"proxy": {"cases": 30}}
 
 

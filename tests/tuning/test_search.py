@@ -15,6 +15,8 @@ from narrutils.errors import InputError
 from narrutils.tuning import trials
 from narrutils.tuning.search import ALL, CHOSEN, FIRST
 
+pytestmark = pytest.mark.slow
+
 
 class Twinned(Run):
     """A run whose test cases have twins."""
