@@ -80,7 +80,6 @@ def run_main(room, site, lacking=LACKING):
     )
 
 
-@pytest.mark.slow
 def test_unpacked_it_writes_the_runs_submission_in_the_formats_order(deployed_run, tmp_path):
     bundle(deployed_run.folder, tmp_path / "submission.zip")
     room = unpacked(tmp_path / "submission.zip", tmp_path / "room")
@@ -170,7 +169,6 @@ def exported(tiny_bert, tmp_path_factory):
     return run, folder / "a.zip"
 
 
-@pytest.mark.slow
 def test_an_exported_encoder_reads_where_there_is_no_torch(exported, tmp_path):
     run, archive = exported
     room = unpacked(archive, tmp_path / "room")
@@ -218,7 +216,6 @@ def test_what_the_public_runtime_lacks_is_said_of_each_member(deployed_run, tmp_
     assert ["peft" in line for line in lines] == [name in ("adapters", "top") for name in neural]
 
 
-@pytest.mark.slow
 def test_without_a_submission_format_all_features_are_coded_in_their_order(tfidf_run, tmp_path):
     bundle(tfidf_run.folder, tmp_path / "a.zip")
     room = unpacked(tmp_path / "a.zip", tmp_path / "room")
@@ -229,7 +226,6 @@ def test_without_a_submission_format_all_features_are_coded_in_their_order(tfidf
     pd.testing.assert_frame_equal(pd.read_csv(room / "submission.csv"), right)
 
 
-@pytest.mark.slow
 def test_what_is_wrong_with_its_data_is_one_line(tfidf_run, tmp_path):
     bundle(tfidf_run.folder, tmp_path / "a.zip")
     room = unpacked(tmp_path / "a.zip", tmp_path / "room")

@@ -87,21 +87,22 @@ def test_each_variable_is_fitted_on_the_rows_that_have_its_label(classify):
         np.testing.assert_array_equal(bias[columns], alone[1][columns])
 
 
-OURS = ("numpy.libs", "scipy.libs")
+def blas_threads() -> list[int]:
+    """Threads of the OpenBLAS that NumPy brings, and of SciPy's; none where they stand on another."""
+    found = [one for one in threadpool_info() if one["internal_api"] == "openblas"]
+    places = ("numpy.libs", "scipy.libs")
+    return [one["num_threads"] for one in found if Path(one["filepath"]).parent.name in places]
 
 
 def test_linear_models_are_fitted_on_one_thread_of_blas_however_many_there_are():
     """NumPy's and SciPy's alike, and both have their threads back afterwards; others' are left alone."""
-
-    def threads():
-        ours = [one for one in threadpool_info() if one["internal_api"] == "openblas"]
-        return [one["num_threads"] for one in ours if Path(one["filepath"]).parent.name in OURS]
-
     seen, features, targets = [], np.zeros((len(LABELS), 3)), TOY.to_targets(LABELS)
     with threadpool_limits(2, "blas"):
-        before = threads()
-        by_column(TOY, features, targets, lambda rows, answers: seen.append(threads()) or (np.ones(3), 0.0))
-        assert threads() == before
+        before = blas_threads()
+        by_column(
+            TOY, features, targets, lambda rows, answers: seen.append(blas_threads()) or (np.ones(3), 0.0)
+        )
+        assert blas_threads() == before
     if not before:
         pytest.skip("NumPy and SciPy stand on another BLAS here")
     assert before == [2, 2] and seen and all(one == [1, 1] for one in seen)

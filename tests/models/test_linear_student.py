@@ -1,16 +1,21 @@
 """A linear student of probabilities: plain logistic regression where they are 0 or 1, and right where not."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from test_frozen import blas_threads
+from threadpoolctl import threadpool_limits
 from toys import TOY, random_labels, random_probabilities, uids, with_holes, word_texts
 
 from narrutils.crossfit.stored import load_model
 from narrutils.models.learner import Phase
+from narrutils.models.terms import student
 from narrutils.models.terms.heads import join
 from narrutils.models.terms.student import SoftLearner, mixed, regress
 from narrutils.models.tfidf import TfidfLearner
@@ -55,8 +60,6 @@ def test_at_the_optimum_what_it_reads_differs_from_the_targets_by_the_penalty_al
 
 def test_two_cases_by_hand():
     """One term that one case has: 4 (σ(w + b) − 0.8) = −w, and the bias balances both cases."""
-    from scipy.sparse import csr_matrix
-
     weights, bias = regress(csr_matrix([[1.0], [0.0]]), np.array([[0.8], [0.3]]), np.ones(2), 4.0)
     w, b = weights[0, 0], bias[0]
     assert 4 * (expit(w + b) - 0.8) == pytest.approx(-w, abs=1e-4)
@@ -111,3 +114,12 @@ def test_it_is_stored_and_read_as_any_linear_model(tmp_path):
     model.save(tmp_path)
     pd.testing.assert_frame_equal(load_model(tmp_path, TOY).predict(TEXTS), model.predict(TEXTS))
     assert LEARNER.config() == replace(LEARNER).config() and "schema" not in LEARNER.config()
+
+
+def test_a_student_is_fitted_on_one_thread_of_blas(monkeypatch):
+    seen = []
+    fit = lambda loss, start, **_: seen.append(blas_threads()) or SimpleNamespace(x=start)  # noqa: E731
+    monkeypatch.setattr(student, "minimize", fit)
+    with threadpool_limits(2, "blas"):
+        regress(csr_matrix([[1.0], [0.0]]), np.array([[0.8], [0.3]]), np.ones(2), 4.0)
+    assert len(seen) == 1 and all(threads == 1 for threads in seen[0])

@@ -76,7 +76,6 @@ def in_a_fork(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.slow
 def test_killed_twice_it_ends_as_undisturbed(toy, carried_out, tmp_path):
     _, record, trials = carried_out
     for at in (3, 5):
