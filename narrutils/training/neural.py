@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -123,7 +124,12 @@ class NeuralLearner(Learner):
         tokenizer, lower = self._tokenizer(self._shared()), LowerStates(self.states, self._states_key())
         cases = (case for table in tables for (case,) in Inputs(table, tokenizer, self.recipe).cases)
         if any(map(lower.lacks, cases)):
-            self._lower(self._fresh({"tokenizer": tokenizer})[1], tokenizer, tables)
+            classifier = self._fresh({"tokenizer": tokenizer})[1]
+            lower = self._lower(classifier, tokenizer, tables)
+            if lower is not None and self.recipe.head_start == "probe":
+                untrained = self._model(classifier, tokenizer, lower=lower)
+                for texts in tables:
+                    self._untrained_states(untrained, texts)
             gc.collect()  # a model's parts hold one another
 
     @property
@@ -194,13 +200,30 @@ class NeuralLearner(Learner):
         """A linear model on the untrained states of a phase; on stored ones it is fitted once."""
 
         def fitted() -> dict[str, np.ndarray]:
-            states = model.pooled(phase.texts)
+            states = self._untrained_states(model, phase.texts)
             return vars(fit_probe(self.schema, states, phase.targets, self.recipe.probe_c))
 
         if model.lower is None:
             return Probe(**fitted())
         key = digest(self.config(), self.schema.to_dict(), phase.key(), source_digest(__name__))
         return Probe(**model.lower.once(key, fitted))
+
+    def _untrained_states(self, model: NeuralModel, texts: pd.DataFrame) -> np.ndarray:
+        """What the head reads of cases before anything is learned, `[cases, states]`, in their order.
+
+        It has no fold, as nothing that varies between the trainings of a run has a part in it.
+        """
+        if model.lower is None:
+            return model.pooled(texts)
+        inputs = Inputs(texts, model.tokenizer, self.recipe)
+        # Where one narrative ends is told too: the same tokens can be parted otherwise.
+        named = [[*case, *chain(*spans)] for (case,), spans in zip(inputs.cases, inputs.spans, strict=True)]
+        key = digest(self._states_key(), model.classifier.pooling, source_digest(__name__))
+        kept = LowerStates(self.states, key)
+        if any(map(kept.lacks, named)):
+            pooled = torch.from_numpy(model.pooled(texts))
+            kept.add(zip(named, map(torch.clone, pooled), strict=True))
+        return torch.stack([kept.of(case) for case in named]).numpy()
 
     def _fit_launched(self, phases: list[Phase], label: str) -> NeuralModel:
         """The same training in processes of its own; the model then stands in this one."""

@@ -310,3 +310,39 @@ def test_top_layers_are_refused_where_all_layers_share_their_weights():
     small.update({"num_attention_heads": 2, "intermediate_size": 8})
     with pytest.raises(InputError):
         first_learning(AlbertModel(small), Body("albert", top_layers=1))
+
+
+@pytest.fixture
+def pooled(monkeypatch):
+    """Number of cases of every reading of what the head is given."""
+    seen, read = [], neural.NeuralModel.pooled
+    monkeypatch.setattr(
+        neural.NeuralModel, "pooled", lambda model, texts: seen.append(len(texts)) or read(model, texts)
+    )
+    return seen
+
+
+def test_what_an_untrained_head_is_given_is_read_once_for_all_folds(learner, tmp_path, pooled):
+    shared, alone = (replace(learner, states=tmp_path / name) for name in ("shared", "alone"))
+    shared.prepare([NEW, ROWS.texts])
+    assert pooled == [len(NEW), len(ROWS.texts)]
+    folds = [Phase(ROWS.texts[part], ROWS.targets[part]) for part in (slice(12), slice(8, 20))]
+    for fold in folds:
+        found, expected = (one.fit([fold]).predict(NEW) for one in (shared, alone))
+        pd.testing.assert_frame_equal(found, expected, atol=1e-3)  # other batches, and steps that enlarge it
+    assert pooled[2:] == [12, 12]  # of those that nobody prepared
+
+
+def test_another_pooling_or_another_part_of_the_same_tokens_is_read_anew(tiny_gemma_folder, tmp_path, pooled):
+    body = Body(tiny_gemma_folder, top_layers=1, pooling="parts")
+    learner = NeuralLearner(TOY, body, Lora(4, 8), RECIPE, states=tmp_path)
+    learner.fit([ROWS])
+    learner.varied(pooling="mean").fit([ROWS])
+    assert pooled == [20, 20]
+    first, second = TOY.text_columns
+    a, b = (ROWS.texts.assign(**{first: x, second: y}) for x, y in (("w1 \n w2", "w3"), ("w1", "w2 \n w3")))
+    tokens = [Inputs(texts, load_tokenizer(resolve(tiny_gemma_folder)), RECIPE).cases for texts in (a, b)]
+    assert tokens[0] == tokens[1]
+    for texts in (a, b):
+        learner.fit([replace(ROWS, texts=texts)])
+    assert pooled == [20, 20, 20, 20]
