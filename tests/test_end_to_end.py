@@ -143,15 +143,6 @@ def test_generated_rows_are_those_of_the_engine_with_the_labels_asked_for(smoke)
     assert ((rows["reason"] == "") == rows["kept"]).all()
 
 
-def test_a_chunk_made_again_is_the_same(copied):
-    before = pd.read_parquet(copied / "generated/gemma3.parquet")
-    next((copied / "generated/.gemma3").glob("chunk00001-*")).unlink()
-    (copied / "generated/gemma3.parquet").unlink()
-    again = in_process.called("run", "params/smoke.yaml", "--only", "02", "--outputs", str(copied.parent))
-    assert again.returncode == 0, again.stdout
-    pd.testing.assert_frame_equal(pd.read_parquet(copied / "generated/gemma3.parquet"), before)
-
-
 def test_the_ladder_has_every_step_with_its_interval(smoke):
     folder, printed = smoke
     entries = read_json(folder / "ladder.json")

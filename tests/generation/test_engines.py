@@ -8,19 +8,23 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
+import pandas as pd
 import psutil
 import pytest
 import torch
 from jinja2 import TemplateError
 from peft import LoraConfig, get_peft_model
-from toys import save_tiny_writer
+from toys import TOY, random_labels, save_tiny_writer, word_texts
 
+from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.generation import generate, transformers_engine, vllm_engine
 from narrutils.generation.engines import STOPS, Answer, Backend, Sampling, render
-from narrutils.generation.generate import has_vllm, open_backend
+from narrutils.generation.generate import generate_pool, has_vllm, open_backend
+from narrutils.generation.pools import Pool
 from narrutils.generation.prompts import Prompt
 from narrutils.generation.transformers_engine import BATCH, TransformersBackend
 from narrutils.generation.vllm_engine import SPINS, VllmBackend, _allowed_rank, _prepare
@@ -447,13 +451,20 @@ def test_vllm_adapters_speak_for_their_own_rows_alone(engine, lora):
 
 
 @vllm
-def test_vllm_says_the_same_in_another_process_and_closing_ends_it(engine, told):
+def test_vllm_makes_the_same_chunk_again_in_another_process_and_closing_ends_it(engine, told, tmp_path):
+    """A pool ends its engine, so what is missing of it later is made by another process."""
+    run, cases, labels = Run(tmp_path / "run", "02_generation"), word_texts(TOY, 9), random_labels(TOY, 9)
+    folds = pd.Series([n % 3 for n in range(9)], cases.index)
+    pool = Pool("p", "smollm2-135m", rows=6, seed=1, max_examples=1, max_words=30)
+    make = partial(generate_pool, run, TOY, pool, cases, folds, labels, chunk_size=3, backend=engine)
+    assert engine.generate(CHAT, seed=3) == told[0]
     pid = engine._process.submit(os.getpid).result()
     assert psutil.Process(pid).ppid() == os.getpid()
-    engine.close()
-    assert _gone(pid)
+    before = pd.concat(make())
+    assert _gone(pid) and before[TOY.text_columns].notna().any(axis=None)
+    next(run.path("generated/.p").glob("chunk00001-*")).unlink()
+    pd.testing.assert_frame_equal(pd.concat(make()), before)
     assert engine.generate(CHAT, seed=3) == told[0]
-    assert engine._process.submit(os.getpid).result() != pid
 
 
 @vllm
