@@ -127,7 +127,7 @@ def test_more_layers_than_a_backbone_has_are_refused(tiny_bert):
     with pytest.raises(InputError, match="04_deberta: layers is 3; .* has 2"):
         check(("04.layers", "3"))
     with pytest.raises(InputError, match="05_gemma_lora: finals: a: top_layers is 9"):
-        check(("finals", f"[{{name: a, backbone: {tiny_bert}, layers: 0, top_layers: 9}}]"))
+        check(("finals", f"[{{name: a, backbone: {tiny_bert}, top_layers: 9}}]"))
 
 
 def test_what_only_a_gpu_can_do_is_refused_without_one(monkeypatch):
