@@ -9,6 +9,8 @@ from deployments import TEST, features
 from narrutils.paths import PROJECT
 from narrutils.pipeline.parameters import read_cells
 
+pytestmark = pytest.mark.slow
+
 HEAVY = "{'torch', 'transformers', 'peft', 'vllm'} & set(sys.modules)"
 
 

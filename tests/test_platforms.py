@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 #: Imports every module as Windows would: the package finds no module that only POSIX systems have.
@@ -28,6 +30,7 @@ print("all")
 """
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_what_only_posix_has():
     command = [sys.executable, "-c", IMPORT_ALL]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

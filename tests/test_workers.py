@@ -32,7 +32,9 @@ from narrutils.predict import predict
 from narrutils.workers import Workers, spread
 
 CORES = joblib.cpu_count()
-KINDS = ["", pytest.param("local", marks=pytest.mark.slow)]
+pytestmark = pytest.mark.slow
+
+KINDS = ["", "local"]
 each_kind = pytest.mark.parametrize("ray", KINDS, ids=["processes", "ray"])
 
 
@@ -265,7 +267,6 @@ def test_nothing_is_started_for_no_parts(monkeypatch):
 # --- what others can reach or read ------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone(local, tmp_path):
     done(tmp_path, Workers(1, "local", 1), count=2)
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -285,7 +286,6 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone
     cluster._check_strangers("here", local.get_runtime_context().gcs_address)
 
 
-@pytest.mark.slow
 def test_another_cluster_than_the_one_in_use_is_refused(local):
     with (
         pytest.raises(InputError, match="Ray at 192.0.2.7:6379: this process is connected to Ray already"),
@@ -348,7 +348,6 @@ with cluster._own_folder() as folder, cluster._environment(cluster.QUIET | clust
 """
 
 
-@pytest.mark.slow
 def test_a_cluster_that_lets_strangers_in_is_refused():
     found = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=False)
     assert "Ray at here: the cluster lets in whoever reaches it" in found.stderr
@@ -398,7 +397,6 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("ray", ["", "local"])
 def test_all_that_was_started_ends_with_the_driver(tmp_path, ray, how):

@@ -18,6 +18,8 @@ from narrutils.pipeline.cycle import last_kept, plan_cycles, run_cycles
 from narrutils.pipeline.preflight import forecast, preflight
 from narrutils.pipeline.runner import RunFailed
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = """\
 run_dir: str = "../outputs/toy"  # set by the runner
 schema: str = "toy.yaml"  # what is coded

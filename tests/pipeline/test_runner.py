@@ -28,6 +28,8 @@ from narrutils.pipeline.redaction import NOT_SHOWN
 from narrutils.pipeline.runner import RunFailed, run_profile
 from narrutils.report.build import build_report
 
+pytestmark = pytest.mark.slow
+
 FIXTURES = Path(__file__).parents[1] / "notebooks"
 PROFILE = "description: toy\nestimate:\n  02_uses: {seconds: 90, gigabytes: 1.5}\nshared: {rows: 4}\n"
 
@@ -405,7 +407,6 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "number"), [("workers", signal.SIGINT), ("pool", signal.SIGTERM)])
 def test_a_stopped_run_leaves_its_state_two_lines_and_no_process(tmp_path, kind, number):
     """Whatever a notebook started: workers, a pool's process, one of a session of its own."""
