@@ -20,6 +20,7 @@ from narrutils.models.backbones import load_body, load_tokenizer, resolve
 from narrutils.models.classifier import pool_parts
 from narrutils.models.linear import fit_probe
 from narrutils.models.reading import Inputs
+from narrutils.models.text import batches
 from narrutils.training.recipe import Recipe
 
 
@@ -29,10 +30,8 @@ def states_of_layers(study: Study, backbone: str, max_tokens: int) -> list[np.nd
     body = load_body(found, torch.float32).eval()
     texts = study.train[study.schema.text_columns]
     inputs = Inputs(texts, load_tokenizer(found), recipe)
-    order = sorted(range(len(texts)), key=inputs.lengths.__getitem__)
     layers: list[np.ndarray] = []
-    for start in range(0, len(order), 16):
-        rows = order[start : start + 16]
+    for rows in batches(texts, inputs.lengths, size=16):
         batch = inputs.batch(rows)
         parts = batch.pop("parts")
         with torch.inference_mode():

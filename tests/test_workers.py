@@ -31,9 +31,9 @@ from narrutils.errors import InputError
 from narrutils.predict import predict
 from narrutils.workers import Workers, spread
 
-CORES = joblib.cpu_count()
 pytestmark = pytest.mark.slow
 
+CORES = joblib.cpu_count()
 KINDS = ["", "local"]
 each_kind = pytest.mark.parametrize("ray", KINDS, ids=["processes", "ray"])
 

@@ -199,22 +199,21 @@ class NeuralLearner(Learner):
     def _probe(self, model: NeuralModel, phase: Phase) -> Probe:
         """A linear model on the untrained states of a phase; on stored ones it is fitted once."""
 
-        def fitted() -> dict[str, np.ndarray]:
-            states = self._untrained_states(model, phase.texts)
-            return vars(fit_probe(self.schema, states, phase.targets, self.recipe.probe_c))
+        def fitted(states: np.ndarray) -> Probe:
+            return fit_probe(self.schema, states, phase.targets, self.recipe.probe_c)
 
         if model.lower is None:
-            return Probe(**fitted())
+            return fitted(model.pooled(phase.texts))
         key = digest(self.config(), self.schema.to_dict(), phase.key(), source_digest(__name__))
-        return Probe(**model.lower.once(key, fitted))
+        make = lambda: vars(fitted(self._untrained_states(model, phase.texts)))  # noqa: E731
+        return Probe(**model.lower.once(key, make))
 
     def _untrained_states(self, model: NeuralModel, texts: pd.DataFrame) -> np.ndarray:
         """What the head reads of cases before anything is learned, `[cases, states]`, in their order.
 
-        It has no fold, as nothing that varies between the trainings of a run has a part in it.
+        It has no fold, as nothing that varies between the trainings of a run has a part in it, and is
+        kept beside the states of the frozen layers that it was computed from.
         """
-        if model.lower is None:
-            return model.pooled(texts)
         inputs = Inputs(texts, model.tokenizer, self.recipe)
         # Where one narrative ends is told too: the same tokens can be parted otherwise.
         named = [[*case, *chain(*spans)] for (case,), spans in zip(inputs.cases, inputs.spans, strict=True)]
