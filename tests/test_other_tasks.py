@@ -60,6 +60,7 @@ def write_orchard_profile(tmp_path: Path, bert, gemma, texts: list[str], names: 
         "04_deberta": {"top_layers": 1},
         "05_gemma_lora": {
             "backbone": str(gemma),
+            "layers": 0,
             "top_layers": 1,
             "lora_rank": 2,
             "lora_alpha": 4,

@@ -46,7 +46,7 @@ class CrossFit:
             all: it may start from weights that were pretrained on what this model may see.
         teaches: whether its models read the pool, so that they can label it; false where nobody asks.
         at_once: trainings that run side by side, each in a process of its own with its share of the
-            cores; 0 leaves it to the machine: one for each core, and a single one on a GPU.
+            cores; 0 leaves it to the machine: one for every two cores, a single one on a GPU.
 
     Attributes:
         optimistic: whether something that the models learned from crossed the folds, so that their

@@ -1,7 +1,7 @@
 """Trainings side by side, each in a process of its own.
 
-Without a GPU, small models use several cores badly: two that train at once, on a core
-each, are done sooner than one after the other on both (`python -m benchmarks.side_by_side`).
+Without a GPU, small models use many cores badly. Two cores they use well: one process a core starts
+more processes and holds more memory, and is done no sooner (`python -m benchmarks.side_by_side`).
 """
 
 import os
@@ -20,11 +20,11 @@ def at_once(asked: int, trainings: int, whole_machine: bool) -> int:
     """How many of some trainings run at once.
 
     Args:
-        asked: what the user set; 0 leaves it to the machine: one for each core.
+        asked: what the user set; 0 leaves it to the machine: one for every two cores.
         trainings: how many there are, done already or not.
         whole_machine: whether one training takes a GPU, or processes of its own; then 0 is one.
     """
-    return max(1, min(asked or (1 if whole_machine else _cores()), trainings))
+    return max(1, min(asked or (1 if whole_machine else _cores() // 2), trainings))
 
 
 def shares(cores: int, trainings: int, abreast: int) -> list[int]:

@@ -74,6 +74,9 @@ class Backend(AbstractContextManager):
     def window(self) -> int:
         """Tokens that the model reads and writes at most."""
 
+    def begin(self) -> None:  # noqa: B027 (most engines start at once)
+        """Start an engine that takes long to, while this process goes on."""
+
     def forget(self) -> None:  # noqa: B027 (most engines keep nothing)
         """Drop what the engine keeps of prompts that it has read; `generate` begins with it."""
 

@@ -71,10 +71,12 @@ def generate_pool(
     examples = Examples(cases, folds, schema, labels)
     adapters = _adapters(run, pool, examples, precision)
     with backend or open_backend(engine, resolve(pool.backbone), _sampling(pool, precision)) as writer:
-        request = Request(pool, examples, adapters, writer.form)
         folder = run.path(f"generated/.{pool.pool}").resolve()
-        chunks = Chunks(folder, _key(request, writer), pool.rows, chunk_size)
+        chunks = Chunks(folder, _key(pool, examples, adapters, writer), pool.rows, chunk_size)
         missing = chunks.missing()
+        if missing and workers.alone:
+            writer.begin()  # and meanwhile read the tokenizer, which tells the form
+        request = Request(pool, examples, adapters, writer.form)
         with Bar(chunks, missing) as bar:
             if workers.alone or not missing:
                 made = spread(lambda: partial(store, request, writer, chunks, bar), missing, ALONE)
@@ -118,15 +120,14 @@ def _sampling(pool: Pool, precision: str) -> Sampling:
     )
 
 
-def _key(request: Request, backend: Backend) -> str:
+def _key(pool: Pool, examples: Examples, adapters: dict[int, Path], backend: Backend) -> str:
     """Content key of everything that decides a pool's rows but their number."""
-    examples = request.examples
     schema = examples.schema
-    pool = {name: value for name, value in vars(request.pool).items() if name != "rows"}
-    codes = examples.labels[schema.names] if request.pool.labelled else pd.DataFrame()
-    adapters = [folder / "key.json" for folder in request.adapters.values()]
+    asked = {name: value for name, value in vars(pool).items() if name != "rows"}
+    codes = examples.labels[schema.names] if pool.labelled else pd.DataFrame()
+    adapters = [folder / "key.json" for folder in adapters.values()]
     return digest(
-        *(pool | {"adapt": request.pool.adapt and vars(request.pool.adapt)}, backend.name, backend.settings),
+        *(asked | {"adapt": pool.adapt and vars(pool.adapt)}, backend.name, backend.settings),
         *(schema.title, schema.caution, [t.title for t in schema.text], [repr(v) for v in schema.variables]),
         *(examples.parts, examples.uids, codes, *adapters),
         source_digest(__name__, type(backend).__module__),

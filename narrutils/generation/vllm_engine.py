@@ -13,7 +13,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
@@ -62,20 +62,29 @@ class VllmBackend(Backend):
                 continue
         raise InputError("vLLM is not installed")
 
+    def begin(self) -> None:
+        self._started  # noqa: B018 (which starts it)
+
     @cached_property
-    def _process(self) -> ProcessPoolExecutor:
+    def _started(self) -> tuple[ProcessPoolExecutor, Future]:
+        """The engine's process, and what tells that the model is loaded."""
         os.environ.update(ENVIRONMENT)  # the child inherits it: torch reads its part while it loads
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
         self._counts = context.Array("q", 2)
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(self._counts,))
+        return process, process.submit(_start, self._options())
+
+    @cached_property
+    def _process(self) -> ProcessPoolExecutor:
+        process, started = self._started
         try:
             with interruptible(process):
-                process.submit(_start, self._options()).result()
+                started.result()
         except BrokenProcessPool:
             raise self._died() from None
         except Exception as error:
-            process.shutdown()
+            self.close()
             line = " ".join(str(error).split())
             raise InputError(f"{self.backbone.name}: vLLM did not start ({line})") from None
         return process
@@ -130,8 +139,11 @@ class VllmBackend(Backend):
             self._ask(_forget)
 
     def close(self) -> None:
-        process = self.__dict__.pop("_process", None)
+        self.__dict__.pop("_process", None)
+        process, started = self.__dict__.pop("_started", (None, None))
         if process is not None:
+            if not started.done():  # nobody waits for it any more
+                end(process)
             process.shutdown()
 
     def _ask(self, function: Callable, *arguments: object, watched: int = 0) -> object:
@@ -147,7 +159,7 @@ class VllmBackend(Backend):
             raise self._died() from None
 
     def _died(self) -> RuntimeError:
-        self.__dict__.pop("_process", None)
+        self.close()
         return RuntimeError(
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
             "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
@@ -160,9 +172,14 @@ def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]
     try:
         yield process
     except KeyboardInterrupt:
-        for child in process._processes.values():
-            child.kill()
+        end(process)
         raise
+
+
+def end(process: ProcessPoolExecutor) -> None:
+    """Kill its child processes, whatever they do."""
+    for child in process._processes.values():
+        child.kill()
 
 
 def _allowed_rank(rank: int) -> int:

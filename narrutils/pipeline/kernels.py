@@ -1,14 +1,16 @@
-"""The kernels that notebooks run in: what they find in their environment, and how one is interrupted."""
+"""The kernels that notebooks run in: how one starts, what it finds, and how it is interrupted."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from jupyter_client import AsyncKernelManager
 
 from narrutils.models.hub import hub_ids
 from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.pipeline.forks import Nursery, environment
 
 #: Arguments of a kernel that says nothing of itself, when it is ended with work in hand least of all.
 QUIET = [
@@ -23,6 +25,18 @@ class Kernel(AsyncKernelManager):
     Jupyter sends it to all of the kernel's processes, and each of them prints where it was. Our own end
     what they started, and what is left is ended by the runner.
     """
+
+    nursery: ClassVar[Nursery] = Nursery()  # that of the run
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **how) -> None:
+        place, cwd = self.provisioner, how.get("cwd") or os.getcwd()
+        place.process = self.nursery.fork(kernel_cmd, cwd, how["env"])
+        if place.process is None:
+            await super()._async_launch_kernel(kernel_cmd, **how)
+            self.nursery.begin(how["env"])
+        else:
+            place.pid = place.pgid = place.process.pid
+            place.cwd = cwd
 
     async def _async_signal_kernel(self, signum: int) -> None:
         if signum == signal.SIGINT and os.name == "posix" and self.has_kernel:
@@ -47,10 +61,5 @@ def kernel_environment(parameters: dict) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         UNATTENDED: "1",
     }
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
+    with environment(wanted):
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -24,6 +24,7 @@ from narrutils.paths import OUTPUTS, PROJECT, shown
 from narrutils.pipeline import provenance, skipping
 from narrutils.pipeline.consistency import check_models
 from narrutils.pipeline.estimates import in_words, states_gigabytes
+from narrutils.pipeline.forks import Nursery
 from narrutils.pipeline.parameters import read_cells
 from narrutils.pipeline.preflight import Job, forecast, preflight
 from narrutils.pipeline.profiles import NOTEBOOKS, Profile
@@ -66,10 +67,13 @@ def run_profile(
         InputError: something that the user gave is wrong; outputs are as they were.
         RunFailed: a notebook failed, the system refused something, or the run was stopped.
     """
+    from narrutils.pipeline.kernels import Kernel  # brings Jupyter's, which a dry run does without
+
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
-    with locked(job.run.folder):
+    later = [job.notebook(stage) for stage in job.chosen[1:]]
+    with locked(job.run.folder), Nursery(later) as Kernel.nursery:
         stage = job.chosen[0]
         try:
             _make_ready(packaged)

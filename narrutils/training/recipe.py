@@ -77,7 +77,7 @@ class Computing:
     """Where trainings run; none of it changes what they give."""
 
     launch: dict = field(default_factory=dict)  # options of `accelerate launch`; {} trains in this process
-    at_once: Count = 0  # models trained at once; 0 is one for each core, and a single one on a GPU
+    at_once: Count = 0  # models trained at once; 0 is one for every two cores, a single one on a GPU
 
     def __post_init__(self):
         if self.launch:

@@ -79,7 +79,9 @@ def test_the_cores_are_shared_by_place(cores, trainings, abreast, expected):
 
 def test_how_many_run_at_once():
     assert at_once(0, 5, whole_machine=True) == 1
-    assert at_once(0, 5, whole_machine=False) == torch.get_num_threads()
+    for cores, expected in {1: 1, 2: 1, 3: 1, 4: 2, 8: 4, 64: 5}.items():
+        torch.set_num_threads(cores)
+        assert at_once(0, 5, whole_machine=False) == expected
     assert at_once(4, 3, whole_machine=False) == 3
     assert at_once(2, 3, whole_machine=True) == 2
 

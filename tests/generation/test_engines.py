@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from jinja2 import TemplateError
+from parts import endless
 from peft import LoraConfig, get_peft_model
 from toys import TOY, random_labels, save_tiny_writer, word_texts
 
@@ -484,7 +485,7 @@ def test_an_engine_that_does_not_start_is_one_line_that_names_the_model(writer):
         backend.generate(letters(3), seed=0)
     line = str(raised.value)
     assert writer.name in line and "vLLM did not start" in line and "max_model_len" in line
-    assert "\n" not in line and "refused" not in line and "_process" not in vars(backend)
+    assert "\n" not in line and "refused" not in line and not {"_process", "_started"} & vars(backend).keys()
 
 
 @vllm
@@ -553,6 +554,17 @@ def test_the_engines_process_ends_when_its_parent_is_killed(tmp_path):
         parent.kill()
         parent.wait()
     assert _gone(pid)
+
+
+@pytest.mark.slow
+def test_closing_an_engine_that_is_starting_ends_it(writer, monkeypatch):
+    """Which goes on while this process does something else."""
+    monkeypatch.setattr(vllm_engine, "_start", endless)
+    with VllmBackend(writer, Sampling()) as backend:
+        backend.begin()
+        (pid,) = vars(backend)["_started"][0]._processes
+        assert psutil.Process(pid).ppid() == os.getpid()
+    assert _gone(pid) and "_started" not in vars(backend)
 
 
 @pytest.mark.slow

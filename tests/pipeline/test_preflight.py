@@ -116,7 +116,7 @@ def test_every_shipped_profile_makes_its_settings(name, outputs, monkeypatch):
 
 def test_more_layers_than_a_backbone_has_are_refused(tiny_bert):
     def check(*pairs):
-        given = [("precision", "float32"), ("04.backbone", tiny_bert), *pairs]
+        given = [("precision", "float32"), ("04.backbone", tiny_bert), ("05.layers", "0"), *pairs]
         check_settings(load_profile("params/demo.yaml", given), {})
 
     check(("04.top_layers", "1"))
