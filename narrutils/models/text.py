@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,11 @@ from narrutils.models.settings import Reading
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+
+#: Of each tokenizer, narratives -> token ids, and of how many at most beside those that are just asked for.
+_KNOWN: WeakKeyDictionary["PreTrainedTokenizerBase", dict[str, np.ndarray]] = WeakKeyDictionary()
+MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,22 @@ def balanced_lengths(lengths: Sequence[int], room: int) -> list[int]:
 def token_ids(
     narratives: pd.Series, tokenizer: "PreTrainedTokenizerBase", repair: bool = False
 ) -> list[list[int]]:
-    """Token ids of each narrative, whole and without special tokens."""
-    told = narratives.map(repair_periods) if repair else narratives
-    # verbose=False: whoever asks shortens over-long narratives, no warning is due.
-    return tokenizer(told.tolist(), add_special_tokens=False, verbose=False)["input_ids"]
+    """Token ids of each narrative, whole and without special tokens.
+
+    The last ones of a process are known again: each training of a run shows and reads the same cases.
+    """
+    told = (narratives.map(repair_periods) if repair else narratives).tolist()
+    known = _KNOWN.setdefault(tokenizer, {})
+    ids = {text: known.get(text) for text in told}
+    new = [text for text, found in ids.items() if found is None]
+    if new:
+        # verbose=False: whoever asks shortens over-long narratives, no warning is due.
+        made = tokenizer(new, add_special_tokens=False, verbose=False)["input_ids"]
+        ids |= {text: np.array(found, dtype=np.int32) for text, found in zip(new, made, strict=True)}
+        if len(known) > MOST_KNOWN:
+            known.clear()
+        known |= ids
+    return [ids[text].tolist() for text in told]
 
 
 def _fit(parts: Sequence[list[int]], room: int, truncation: str) -> list[list[int]]:

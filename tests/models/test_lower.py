@@ -2,20 +2,39 @@
 
 import stat
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from toys import TOY, random_labels, random_probabilities, save_tiny_gemma, uids, word_texts
-from transformers import AlbertConfig, AlbertModel
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    AutoModel,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+)
 
 from narrutils.errors import InputError
 from narrutils.models import lower, reading
-from narrutils.models.backbones import load_body, load_tokenizer, resolve
+from narrutils.models.backbones import layer_lists, load_body, load_tokenizer, resolve
 from narrutils.models.classifier import Start, build, first_learning, load_classifier
 from narrutils.models.learner import Phase
-from narrutils.models.lower import LowerStates, above, splits_cleanly, states_below
+from narrutils.models.lower import (
+    LowerStates,
+    above,
+    frozen_below,
+    half_higher,
+    modules_below,
+    splits_cleanly,
+    states_below,
+)
 from narrutils.models.reading import Inputs, read_logits
 from narrutils.models.settings import Body, Lora
 from narrutils.models.text import pad
@@ -29,7 +48,10 @@ ROWS = Phase(word_texts(TOY, 20, seed=2, words=5), TOY.to_targets(LABELS), 3)
 NEW = word_texts(TOY, 7, seed=3, words=9).set_axis(uids(7, "new"))
 
 
-@pytest.fixture(params=["encoder", "adapters on an encoder", "adapters on a causal model"])
+KINDS = ["encoder", "adapters on an encoder", "adapters on a causal model", "adapters on one of its parts"]
+
+
+@pytest.fixture(params=KINDS)
 def learner(request, tiny_bert, tiny_gemma_folder):
     """A learner of the last layer of two, which computes everything at every step."""
     if request.param == "encoder":
@@ -37,7 +59,8 @@ def learner(request, tiny_bert, tiny_gemma_folder):
     if request.param == "adapters on an encoder":
         lora = Lora(4, 8, lora_targets=("query", "value"))
         return NeuralLearner(TOY, Body(tiny_bert, top_layers=1), lora, RECIPE)
-    return NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1, pooling="mean"), Lora(4, 8), RECIPE)
+    lora = Lora(4, 8) if request.param == KINDS[2] else Lora(4, 8, lora_targets=("up_proj", "down_proj"))
+    return NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1, pooling="mean"), lora, RECIPE)
 
 
 @pytest.fixture
@@ -117,7 +140,10 @@ def test_a_training_reads_every_phase_that_nobody_has_read(learner, tmp_path):
     pd.testing.assert_frame_equal(stored.predict(NEW), plain.predict(NEW), atol=1e-5)
 
 
-@pytest.mark.parametrize("change", ["another backbone", "more tokens", "another precision", "another cut"])
+CHANGES = ["another backbone", "more tokens", "another precision", "another cut", "adapters on one part"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_path):
     """The same folder holds them all; each training gives what it would give with a folder of its own."""
     torch.manual_seed(0)
@@ -138,6 +164,8 @@ def test_states_of_something_else_are_never_used(change, tiny_gemma_folder, tmp_
         other = first.varied(backbone=str(folder), max_tokens=12)
     elif change == "another precision":
         other = first.varied(precision="bfloat16", max_tokens=12)
+    elif change == "adapters on one part":
+        other = first.varied(lora_targets=("down_proj",), max_tokens=12)
     elif change == "another cut":
         other = first.varied(layers=1, top_layers=0, max_tokens=12)
     if change == "more tokens":
@@ -153,6 +181,7 @@ def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemm
     """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
     learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
     changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"lora_rank": 0}]
+    changes.append({"lora_targets": ("down_proj",)})
     keys = [learner.varied(**change)._states_key() for change in changes]
     assert len(set(keys)) == len(changes)
     assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key() == keys[0]
@@ -189,6 +218,37 @@ def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert stored.fit([ROWS]).lower is None  # a Trainer divides a batch between threads
     assert not (tmp_path / "states").exists()
+
+
+@pytest.mark.parametrize("config", [Gemma2Config, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config])
+def test_where_a_feed_forward_part_alone_learns_its_attention_is_computed_once(config):
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "head_dim": 8, "vocab_size": 20}
+    small = config(
+        num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1, use_cache=False, **sizes
+    )
+
+    def adapted(*targets: str):
+        names = [f"layers.1.{name}" for name in targets]
+        return get_peft_model(AutoModel.from_config(small), LoraConfig(target_modules=names))
+
+    body = adapted("mlp.up_proj", "mlp.down_proj")
+    assert half_higher(body, 1) == 1.5 and half_higher(adapted("mlp.up_proj", "self_attn.q_proj"), 1) == 1
+    assert splits_cleanly(body, 1.5, [1, 5, 6, 2])
+    assert len(frozen_below(body, 1)) < len(frozen_below(body, 1.5))
+    assert {*modules_below(body, 1)} < {*modules_below(body, 1.5)}
+    ((_, _, layers),) = layer_lists(body)
+    computed = []
+    for number, layer in enumerate(layers):
+        for name in ("self_attn", "mlp"):
+            told = partial(lambda said, *_: computed.append(said), f"{name} {number}")
+            getattr(layer, name).register_forward_hook(told)
+    batch = {"input_ids": torch.tensor([[1, 5, 6, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    states = states_below(body, 1.5, **batch)
+    assert computed == ["self_attn 0", "mlp 0", "self_attn 1"]
+    computed.clear()
+    with above(body, 1.5):
+        body(inputs_embeds=states, attention_mask=batch["attention_mask"])
+    assert computed == ["mlp 1", "self_attn 2", "mlp 2"]
 
 
 def test_a_body_that_cannot_be_cut_is_computed_whole(tiny_bert, tmp_path, monkeypatch):

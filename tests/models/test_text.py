@@ -9,6 +9,7 @@ import torch
 from toys import bert_tokenizer, gemma_tokenizer, tokenizer
 
 from narrutils.errors import InputError
+from narrutils.models import text
 from narrutils.models.text import balanced_lengths, encode, pad, repair_periods, share_cut, special_ids
 
 BERT, GEMMA = bert_tokenizer(), gemma_tokenizer()
@@ -108,6 +109,20 @@ def test_the_right_cut_keeps_the_head_of_the_joined_case(tok):
 def test_room_is_shared_fairly_and_used_up(lengths, room, kept):
     assert balanced_lengths(lengths, room) == kept
     assert sum(kept) == min(sum(lengths), room)
+
+
+def test_a_narrative_that_is_known_again_has_the_same_ids(monkeypatch):
+    """Of its own tokenizer, whoever changed what he was given, and however many came between."""
+    monkeypatch.setattr(text, "MOST_KNOWN", 5)
+    first, other = pd.Series(["w1 w2", "w3 w3 w3", "w1 w2", ""]), pd.Series([f"w{n}" for n in range(9)])
+    for tok in (BERT, GEMMA, BERT, GEMMA):
+        for narratives in (first, other, first):
+            found = text.token_ids(narratives, tok)
+            assert found == [ids_of(tok, one) for one in narratives]
+            found[0].append(0)
+        assert len(text._KNOWN[tok]) <= 5 + len(other)
+    with_spaces = text.token_ids(pd.Series(["w1.W2"]), BERT), text.token_ids(pd.Series(["w1.W2"]), BERT, True)
+    assert with_spaces[0] == [ids_of(BERT, "w1.W2")] and with_spaces[1] == [ids_of(BERT, "w1. W2")]
 
 
 @TRUNCATIONS
