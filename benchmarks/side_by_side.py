@@ -5,7 +5,7 @@
 The demo's encoder and its Gemma, on cases of the made corpus, one epoch, with the folds' own
 readings. `first` is the first call with processes, which have yet to start and to import torch;
 `again` is one that finds them there, as the later trainings of a notebook do. `ratio` is in a row
-over again. Run it with nothing beside it.
+over again, with a process for each core. Run it with nothing beside it.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def main() -> None:
 
 def measure(world: World, learner: NeuralLearner) -> dict[str, float]:
     """Seconds of the same trainings in a row and side by side."""
-    line = {}
-    for n, (name, at_once) in enumerate([("in a row", 1), ("first", 0), ("again", 0)]):
+    line, cores = {}, torch.get_num_threads()
+    for n, (name, at_once) in enumerate([("in a row", 1), ("first", cores), ("again", cores)]):
         model = CrossFit(
             Study(world.run, world.schema, world.texts, world.folds, world.texts[:0]),
             f"{learner.body.backbone}_{n}",
