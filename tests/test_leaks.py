@@ -47,6 +47,9 @@ class Stub:
     def __exit__(self, *_):
         pass
 
+    def begin(self):
+        pass
+
     def filled(self, prompt):
         return 0.0
 

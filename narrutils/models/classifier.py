@@ -221,7 +221,8 @@ def build(
         model.enable_input_require_grads()
     if lora.lora_rank:
         model = get_peft_model(model, _adapters(lora, model, cut))
-        cut = half_higher(model, cut)
+        # Checkpointing computes a layer again on the way back, when all its parts are in place again.
+        cut = cut if checkpointing else half_higher(model, cut)
     elif cut:
         freeze_below(model, cut)
     return Classifier(model, width, body.pooling, dropout, cut, narratives)

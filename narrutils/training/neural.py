@@ -161,8 +161,8 @@ class NeuralLearner(Learner):
     def _states_key(self) -> str:
         """Content key of all that decides what the frozen layers give of a case, but for its token ids."""
         read = {name: value for name, value in vars(self.body).items() if name not in ("pooling", "backbone")}
-        adapted = sorted(self.lora.lora_targets) if self.lora.lora_rank else []  # which decide the cut
-        place = (torch_device(), self.recipe.precision, adapted)
+        adapted = sorted(self.lora.lora_targets) if self.lora.lora_rank else []
+        place = (torch_device(), self.recipe.precision, adapted, self.recipe.checkpointing)  # decide the cut
         code = source_digest("narrutils.models.reading")
         return digest(read, self.config()["weights"], place, code)
 

@@ -89,6 +89,14 @@ def test_stored_states_give_the_model_that_computing_them_at_every_step_gives(le
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
+def test_a_layer_that_is_computed_again_on_the_way_back_is_computed_as_before(learner, tmp_path):
+    again = learner.varied(checkpointing=True)
+    plain, stored = again.fit([ROWS]), replace(again, states=tmp_path).fit([ROWS])
+    assert stored.lower is not None
+    pd.testing.assert_frame_equal(stored.predict(NEW), plain.predict(NEW), atol=1e-5)
+    pd.testing.assert_frame_equal(learner.fit([ROWS]).predict(NEW), plain.predict(NEW), atol=1e-5)
+
+
 def test_only_what_stands_above_the_cut_learns(learner):
     before = learner.fit([replace(ROWS, epochs=1)]).classifier
     after = learner.fit([ROWS]).classifier
@@ -181,7 +189,7 @@ def test_states_are_keyed_by_how_many_layers_read_and_how_they_compute(tiny_gemm
     """A deeper cut, fewer layers, another precision: nobody takes their states for his own."""
     learner = NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1), Lora(4, 8), RECIPE)
     changes = [{}, {"top_layers": 2}, {"layers": 1}, {"precision": "bfloat16"}, {"lora_rank": 0}]
-    changes.append({"lora_targets": ("down_proj",)})
+    changes += [{"lora_targets": ("down_proj",)}, {"checkpointing": True}]
     keys = [learner.varied(**change)._states_key() for change in changes]
     assert len(set(keys)) == len(changes)
     assert learner.varied(pooling="mean", seed=9, lora_rank=8)._states_key() == keys[0]

@@ -24,7 +24,7 @@ from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.generation.adapters import adapt
 from narrutils.generation.engines import Sampling
-from narrutils.generation.generate import Request, _key
+from narrutils.generation.generate import _key
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.prompts import Examples
 from narrutils.generation.transformers_engine import TransformersBackend
@@ -271,9 +271,9 @@ def test_a_generators_adapters_are_trained_anew(tiny_gemma_folder, tmp_path, mon
 
 @pytest.mark.parametrize("engine", [TransformersBackend, VllmBackend])
 def test_generated_rows_of_another_precision_are_made_anew(tiny_gemma_folder, engine):
-    request = Request(Pool("p", "g", 4, 1), Examples(TEXTS, FOLDS, TOY, LABELS), {}, "completion")
+    asked = Pool("p", "g", 4, 1), Examples(TEXTS, FOLDS, TOY, LABELS), {}
     backends = [engine(resolve(tiny_gemma_folder), Sampling(precision=each)) for each in BOTH]
-    assert _key(request, backends[0]) != _key(request, backends[1])
+    assert _key(*asked, backends[0]) != _key(*asked, backends[1])
 
 
 def test_a_stage_of_another_precision_runs_again(bench, processor):
