@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -56,10 +56,14 @@ class Nursery:
         if self._line is not None or gpu or sys.platform != "linux" or not self._notebooks:
             return
         ours, theirs = socket.socketpair()
-        with theirs, environment(INLINE):
+        with theirs:
             call, number = [sys.executable, "-c", SERVE], theirs.fileno()
             self._process = subprocess.Popen(
-                [*call, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
+                [*call, str(number)],
+                stdin=subprocess.DEVNULL,
+                env={**env, **INLINE},
+                pass_fds=[number],
+                start_new_session=True,
             )
         self._line, self._read = _Line(ours), _libraries_read(env)
         self._line.write(imported(self._notebooks))
@@ -160,18 +164,6 @@ def _imported(notebook: Path) -> Iterator[str]:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
             elif isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
-
-
-@contextmanager
-def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """These variables, beside all others, for the length of the block."""
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _libraries_read(env: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from jupyter_client import AsyncKernelManager
 
 from narrutils.models.hub import hub_ids
 from narrutils.paths import PROJECT, UNATTENDED
-from narrutils.pipeline.forks import Nursery, environment
+from narrutils.pipeline.forks import Nursery
 
 #: Arguments of a kernel that says nothing of itself, when it is ended with work in hand least of all.
 QUIET = [
@@ -61,5 +61,10 @@ def kernel_environment(parameters: dict) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         UNATTENDED: "1",
     }
-    with environment(wanted):
+    before = dict(os.environ)
+    os.environ.update(wanted)
+    try:
         yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -67,11 +67,11 @@ def run_profile(
         InputError: something that the user gave is wrong; outputs are as they were.
         RunFailed: a notebook failed, the system refused something, or the run was stopped.
     """
-    from narrutils.pipeline.kernels import Kernel  # brings Jupyter's, which a dry run does without
-
     job = preflight(profile, notebooks, outputs, start, only, force)
     _tell_slow(job)
     packaged = packaged_models(job)
+    from narrutils.pipeline.kernels import Kernel  # Jupyter's, which whoever is refused need not wait for
+
     later = [job.notebook(stage) for stage in job.chosen[1:]]
     with locked(job.run.folder), Nursery(later) as Kernel.nursery:
         stage = job.chosen[0]
