@@ -214,10 +214,13 @@ def _end_with_parent() -> None:
 def _start(options: dict) -> None:
     global _engine
     try:
+        from tokenizers import Tokenizer
         from transformers import TokenizersBackend
         from vllm import LLM
 
-        # vLLM copies the tokenizer for threads that it has not got here; each of Gemma's takes a second.
+        # transformers copies what it has just read, and vLLM that for threads that it has not got here;
+        # each of Gemma's takes a second or two.
+        Tokenizer.__deepcopy__ = lambda tokenizer, memo: tokenizer
         TokenizersBackend.__copy__ = _alike
         TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: _alike(tokenizer)
         gc.freeze()  # it collects garbage at every step of its start, and need not look through all imports

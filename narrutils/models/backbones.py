@@ -4,6 +4,7 @@ A name in YAML goes through `resolve` once; everything else takes the `Backbone`
 network is used only for a model that the user named by its hub id.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from importlib import util
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -153,12 +155,27 @@ def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     pad token is missing or is EOS, another special token takes its place, by
     preference one named for padding, then an unused or unknown one.
     """
-    with _readable(backbone):
+    with _readable(backbone), _uncopied():
         tokenizer = AutoTokenizer.from_pretrained(**backbone.source)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.pad_token = _spare_token(tokenizer, backbone.name)
     return tokenizer
+
+
+@contextmanager
+def _uncopied() -> Iterator[None]:
+    """transformers copies what it has just read and nobody else has: nearly half of its time for Gemma's."""
+    with _LOADING:
+        Tokenizer.__deepcopy__ = lambda tokenizer, memo: tokenizer
+        try:
+            yield
+        finally:
+            del Tokenizer.__deepcopy__
+
+
+#: One thread at a time, since `_uncopied` changes a class.
+_LOADING = threading.Lock()
 
 
 def _spare_token(tokenizer: PreTrainedTokenizerBase, name: str) -> str:

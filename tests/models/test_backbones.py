@@ -1,5 +1,6 @@
 """Backbones: names resolved or refused, layers cut, tokens that are safe to pad with."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,17 @@ def small_tokenizer(folder: Path, special: list[str], **roles) -> Backbone:
     fast.add_special_tokens({"extra_special_tokens": special})
     fast.save_pretrained(folder)
     return Backbone("small", "local", str(folder))
+
+
+def test_a_tokenizer_is_its_callers_alone_and_copied_as_ever(tiny_gemma_folder):
+    backbone, text = resolve(str(tiny_gemma_folder)), ["he left a note", "he left"]
+    one, other = load_tokenizer(backbone), load_tokenizer(backbone)
+    told, copied = other(text)["input_ids"], copy.deepcopy(one)
+    assert len(told[0]) > 2
+    one(text, truncation=True, max_length=2, padding="max_length")
+    assert one.backend_tokenizer.truncation["max_length"] == 2
+    assert other.backend_tokenizer.truncation is None and copied.backend_tokenizer.truncation is None
+    assert other(text)["input_ids"] == copied(text)["input_ids"] == told
 
 
 def test_padding_is_never_the_end_of_a_text(tmp_path):
