@@ -1,5 +1,6 @@
 """Nothing in the package ties it to one operating system; here, what would stop a start on Windows."""
 
+import platform
 import re
 import subprocess
 import sys
@@ -41,3 +42,23 @@ def test_no_date_is_written_with_a_code_of_one_system():
     """`%-d` is glibc's and the BSDs', `%#d` is Windows'."""
     files = [path for kind in ("py", "j2") for path in (ROOT / "narrutils").rglob(f"*.{kind}")]
     assert not [path for path in files if re.search(r"%[-#_^][a-zA-Z]\b", path.read_text(encoding="utf-8"))]
+
+
+#: Pages that 20 arrays of 8 MB fetch from the system where as many were freed before.
+FETCHED = """
+import resource, numpy, narrutils
+fetched = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(2):
+    before = fetched()
+    parts = [numpy.ones(2**20) for _ in range(20)]
+    del parts
+print(fetched() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other ways")
+def test_memory_that_was_freed_is_used_again():
+    done = subprocess.run(
+        [sys.executable, "-c", FETCHED], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 20 * 2**23 / 4096 / 10
