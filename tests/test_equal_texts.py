@@ -19,6 +19,8 @@ from narrutils.evaluation.intervals import Interval, score_interval
 from narrutils.evaluation.scores import score
 from narrutils.models.tfidf import TfidfLearner
 
+pytestmark = pytest.mark.slow
+
 N, WORDS = 120, 30
 
 

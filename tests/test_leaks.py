@@ -25,6 +25,8 @@ from narrutils.generation.pools import read_pools
 from narrutils.generation.reference import Limits
 from narrutils.generation.screening import Screener, own_fold_teachers
 
+pytestmark = pytest.mark.slow
+
 N, K, ROWS = 64, 4, 48
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
 TEST = word_texts(TOY, 4, seed=2).set_axis(uids(4, "t"))

@@ -21,6 +21,8 @@ from narrutils.evaluation.evidence import leave_one_out
 from narrutils.models import frozen, text
 from narrutils.models.learner import in_groups
 
+pytestmark = pytest.mark.slow
+
 
 def same(one, other):
     pd.testing.assert_frame_equal(one, other, check_names=False, check_exact=True)

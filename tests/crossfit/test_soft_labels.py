@@ -32,6 +32,8 @@ from narrutils.data.study import Study
 from narrutils.errors import InputError
 from narrutils.labels.correction import correct_by_fold
 
+pytestmark = pytest.mark.slow
+
 N, K = 60, 4
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
 NO_POOL = pd.DataFrame(columns=["seen_folds", *TOY.text_columns], index=uids(0))

@@ -25,6 +25,8 @@ from narrutils.models.terms.student import SoftLearner
 from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
 
+pytestmark = pytest.mark.slow
+
 N, K = 36, 3
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
 TEXTS, LABELS = word_texts(TOY, N, seed=1), random_labels(TOY, N)

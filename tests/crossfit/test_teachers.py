@@ -40,6 +40,8 @@ from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tfidf(tmp_path_factory):

@@ -42,6 +42,8 @@ from narrutils.training import neural
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(max_tokens=24, batch_size=4, learning_rate=1e-2, seed=5, head_start="probe")
 LABELS = random_labels(TOY, 20)
 ROWS = Phase(word_texts(TOY, 20, seed=2, words=5), TOY.to_targets(LABELS), 3)

@@ -22,6 +22,8 @@ from narrutils.training.mlm import Blocks, pretrained
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Pretraining, Recipe
 
+pytestmark = pytest.mark.slow
+
 N, K = 24, 3
 FOLDS = pd.Series(np.arange(N) % K, index=uids(N), name="fold")
 TEXTS, LABELS = word_texts(TOY, N, words=12), random_labels(TOY, N)

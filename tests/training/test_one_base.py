@@ -18,6 +18,8 @@ from narrutils.training import neural
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(max_tokens=24, batch_size=4, learning_rate=1e-2, seed=5, head_start="probe")
 ROWS = Phase(word_texts(TOY, 12, words=5), TOY.to_targets(random_labels(TOY, 12)), 2)
 NEW = word_texts(TOY, 5, seed=3).set_axis(uids(5, "new"))

@@ -12,6 +12,8 @@ from narrutils.data.study import Study
 from narrutils.models.tfidf import TfidfLearner
 from narrutils.tuning.frames import Correcting, drawn, inner_frame, run_frame
 
+pytestmark = pytest.mark.slow
+
 METHOD = Correcting("noise_model")
 
 

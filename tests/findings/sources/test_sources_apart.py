@@ -26,6 +26,8 @@ from narrutils.findings.sources.disagreements import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 CASE = ["uid", "source", "variable"]
 WIDTH = len(TOPICS) + 1
 

@@ -19,6 +19,8 @@ from narrutils.models.settings import Body, Lora
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 #: Short and long, blank in one narrative and in both, more than two batches, with words that are not known.
 TEXTS = pd.concat([word_texts(TOY, 5, seed=n, words=n * 5 + 2) for n in range(3)], ignore_index=True)
 TEXTS.iloc[[1, 3, 3, 7], [0, 0, 1, 1]] = ""

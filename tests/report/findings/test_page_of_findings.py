@@ -14,6 +14,8 @@ from narrutils.findings.groups import TABLE, TESTS
 from narrutils.report.build import build_report
 from narrutils.report.findings import page as page_of_findings
 
+pytestmark = pytest.mark.slow
+
 SHARED = {"title": "Toy task", "embedded": False, "pages": [], "review": False, "findings": True}
 
 
