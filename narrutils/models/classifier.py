@@ -28,7 +28,7 @@ from narrutils.models.bases import (
     training_base,
     twin,
 )
-from narrutils.models.lower import above, half_higher
+from narrutils.models.lower import above, raised
 from narrutils.models.settings import Body, Lora
 
 #: The layers that learned, of a body whose others are a frozen base.
@@ -222,7 +222,7 @@ def build(
     if lora.lora_rank:
         model = get_peft_model(model, _adapters(lora, model, cut))
         # Checkpointing computes a layer again on the way back, when all its parts are in place again.
-        cut = cut if checkpointing else half_higher(model, cut)
+        cut = cut if checkpointing else raised(model, cut)
     elif cut:
         freeze_below(model, cut)
     return Classifier(model, width, body.pooling, dropout, cut, narratives)
@@ -308,7 +308,7 @@ def load_classifier(
         cut = first_learning(base, body)
         with intact(folder / "body"):
             model = PeftModel.from_pretrained(twin(base), folder / "body")
-        cut = half_higher(model, cut)
+        cut = raised(model, cut)
     elif body.top_layers:
         base = load_base(folder, body, shared=shared)
         cut = first_learning(base, body)

@@ -6,12 +6,13 @@ lie in the run folder, readable by their owner alone, and nowhere else.
 
 A `cut` is the number of the first layer that learns. Where of that layer the feed-forward part alone
 learns, as adapters may, its attention is frozen too, and the cut is half a layer higher: 13.5 is between
-attention and feed-forward part of layer 13.
+attention and feed-forward part of layer 13. Where that part's last product alone learns, the cut is before
+it, 13.75: what enters the product stands beside the states that its outcome is added to.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from narrutils.models.backbones import cut_config, layer_lists
 
 #: Names of a layer's two parts, in families whose second part is given the sum of the states and the first.
 ATTENTION, FEED_FORWARD = "self_attn", "mlp"
+#: The last product of the second, and the norm that some families apply to what it gives.
+PRODUCT, NORM = "down_proj", "post_feedforward_layernorm"
+HALF, LAST = 0.5, 0.75  # of a layer, below a cut that is none between layers
 IN_TURN = ("gemma2", "gemma3_text", "llama", "mistral", "qwen2")
 #: Bytes of states that are held before they are written.
 SHARD = 64 * 2**20
@@ -47,15 +51,45 @@ class _Silent(nn.Module):
         return (nothing, None) if self.attention else nothing
 
 
+class _Told(nn.Module):
+    """In the place of a layer's last product: it keeps what it is given, and adds nothing to the states."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, given: Tensor) -> Tensor:
+        self.given = given
+        return given.new_zeros(*given.shape[:-1], self.width)
+
+
+class _Last(nn.Module):
+    """In the place of a layer: what is left of it from its last product on."""
+
+    def __init__(self, layer: nn.Module, width: int):
+        super().__init__()
+        self.product, self.norm = getattr(layer, FEED_FORWARD).down_proj, getattr(layer, NORM, nn.Identity())
+        self.width = width
+
+    def forward(self, given: Tensor, *_, **__) -> Tensor:
+        states, entering = given[..., : self.width], given[..., self.width :]
+        return states + self.norm(self.product(entering))
+
+
 @contextmanager
-def _without(layer: nn.Module, part: str) -> Iterator[None]:
-    """The layer as if it had no such part: what it gives is what came from the other one."""
-    own = getattr(layer, part)
-    setattr(layer, part, _Silent(attention=part == ATTENTION))
+def _in_place_of(owner: nn.Module, part: str, other: nn.Module) -> Iterator[nn.Module]:
+    """The module with another part for its own."""
+    own = getattr(owner, part)
+    setattr(owner, part, other)
     try:
-        yield
+        yield other
     finally:
-        setattr(layer, part, own)
+        setattr(owner, part, own)
+
+
+def _without(layer: nn.Module, part: str) -> AbstractContextManager:
+    """The layer as if it had no such part: what it gives is what came from the other one."""
+    return _in_place_of(layer, part, _Silent(attention=part == ATTENTION))
 
 
 class _Given(nn.Module):
@@ -65,18 +99,25 @@ class _Given(nn.Module):
         return inputs_embeds
 
 
-def half_higher(body: nn.Module, cut: int) -> float:
-    """The cut of a body with adapters: half a layer above `cut` where attention there has none."""
+def raised(body: nn.Module, cut: int) -> float:
+    """The cut of a body with adapters in the layers from `cut` on: as high in that layer as they leave it."""
     ((_, _, layers),) = layer_lists(body)
-    adapted = {name.split(".")[0] for name, _ in layers[cut].named_parameters() if "lora_" in name}
-    in_turn = body.config.get_text_config().model_type in IN_TURN
-    return cut + 0.5 if cut and in_turn and adapted == {FEED_FORWARD} else cut
+    adapted = [name for name, _ in layers[cut].named_parameters() if "lora_" in name]
+    if not (cut and adapted and body.config.get_text_config().model_type in IN_TURN):
+        return cut
+    for part, higher in {f"{FEED_FORWARD}.{PRODUCT}.": LAST, f"{FEED_FORWARD}.": HALF}.items():
+        if all(name.startswith(part) for name in adapted):
+            return cut + higher
+    return cut
 
 
 def states_below(
     body: nn.Module, cut: float, input_ids: Tensor, attention_mask: Tensor, **_: Tensor
 ) -> Tensor:
-    """The states at a cut, `[batch, tokens, hidden]`; the layers above are not computed."""
+    """The states at a cut, `[batch, tokens, hidden]`; the layers above are not computed.
+
+    Before a layer's last product `[batch, tokens, hidden + intermediate]`.
+    """
 
     def before(layer: nn.Module, args: tuple, kwargs: dict) -> None:
         raise _Reached(args[0] if args else kwargs["hidden_states"])
@@ -85,19 +126,29 @@ def states_below(
         raise _Reached(given[0] if isinstance(given, tuple) else given)
 
     ((_, _, layers),) = layer_lists(body)
-    layer = layers[int(cut)]
-    if cut % 1:
-        hook, part = layer.register_forward_hook(after), _without(layer, FEED_FORWARD)
-    else:
-        hook, part = layer.register_forward_pre_hook(before, with_kwargs=True), nullcontext()
+    layer, part = layers[int(cut)], nullcontext()
+    if cut % 1 == HALF:
+        part = _without(layer, FEED_FORWARD)
+    elif cut % 1 == LAST:
+        part = _in_place_of(getattr(layer, FEED_FORWARD), PRODUCT, _Told(_width(body)))
+    hook = (
+        layer.register_forward_hook(after)
+        if cut % 1
+        else layer.register_forward_pre_hook(before, with_kwargs=True)
+    )
     try:
-        with part:
+        with part as other:
             body(input_ids=input_ids, attention_mask=attention_mask)
     except _Reached as reached:
-        return reached.args[0]
+        states = reached.args[0]
+        return torch.cat([states, other.given], dim=-1) if cut % 1 == LAST else states
     finally:
         hook.remove()
     raise RuntimeError(f"layer {cut} was never reached")
+
+
+def _width(body: nn.Module) -> int:
+    return body.config.get_text_config().hidden_size
 
 
 @contextmanager
@@ -105,10 +156,12 @@ def above(body: nn.Module, cut: float) -> Iterator[nn.Module]:
     """The body as its layers from a cut on: it takes the states there as `inputs_embeds`."""
     ((owner, name, layers),) = layer_lists(body)
     inner, embeddings = _embeddings(body)
-    first = int(cut)
-    part = _without(layers[first], ATTENTION) if cut % 1 else nullcontext()
+    first, left = int(cut), layers[int(cut) :]
+    if cut % 1 == LAST:
+        left = nn.ModuleList([_Last(layers[first], _width(body)), *left[1:]])
+    part = _without(layers[first], ATTENTION) if cut % 1 == HALF else nullcontext()
     with cut_config(body.config, first=first), part:
-        setattr(owner, name, layers[first:])
+        setattr(owner, name, left)
         if embeddings is not None:
             inner.embeddings = _Given()
         try:
@@ -130,16 +183,23 @@ def modules_below(body: nn.Module, cut: float) -> list[nn.Module]:
     ((_, _, layers),) = layer_lists(body)
     _, embeddings = _embeddings(body)
     parts = [*layers[: int(cut)], *([] if embeddings is None else [embeddings])]
-    parts += [getattr(layers[int(cut)], ATTENTION)] if cut % 1 else []
+    parts += _parts_below(layers[int(cut)], cut)
     return [module for part in parts for module in part.modules()]
+
+
+def _parts_below(layer: nn.Module, cut: float) -> list[nn.Module]:
+    """What of the layer that a cut goes through lies below it."""
+    attention = [getattr(layer, ATTENTION)] if cut % 1 else []
+    inner = getattr(layer, FEED_FORWARD).named_children() if cut % 1 == LAST else []
+    return [*attention, *(module for name, module in inner if name != PRODUCT)]
 
 
 def frozen_below(body: nn.Module, cut: float) -> list[int]:
     """Identities of all weights but those of the layers from the cut on, in the order of the body."""
-    learning = {id(w) for _, _, layers in layer_lists(body) for w in layers[int(cut) :].parameters()}
-    if cut % 1:
-        ((_, _, layers),) = layer_lists(body)
-        learning -= {id(w) for w in getattr(layers[int(cut)], ATTENTION).parameters()}
+    ((_, _, layers),) = layer_lists(body)
+    learning = {id(weight) for weight in layers[int(cut) :].parameters()}
+    for part in _parts_below(layers[int(cut)], cut):
+        learning -= {id(weight) for weight in part.parameters()}
     return [id(weight) for weight in body.parameters() if id(weight) not in learning]
 
 

@@ -77,8 +77,14 @@ def states_gigabytes(parameters: Mapping[str, Mapping], cases: int) -> float:
     """
     rows = cases + sum(pool["rows"] for values in parameters.values() for pool in values.get("pools", []))
     read = [
-        values["max_tokens"] * config_at_hand(values["backbone"]).get("hidden_size", 0)
+        values["max_tokens"] * _width(config_at_hand(values["backbone"]), values)
         for values in parameters.values()
         if values.get("top_layers")
     ]
     return rows * sum(read) * 4 / 1e9  # float32 at most
+
+
+def _width(config: dict, values: Mapping) -> int:
+    """Numbers a token: adapters in a layer's last product alone are given what enters it, too."""
+    last = values.get("options", {}).get("lora_targets") == ["down_proj"]
+    return config.get("hidden_size", 0) + (config.get("intermediate_size", 0) if last else 0)

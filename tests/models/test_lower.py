@@ -2,7 +2,6 @@
 
 import stat
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,8 @@ from narrutils.models.lower import (
     LowerStates,
     above,
     frozen_below,
-    half_higher,
     modules_below,
+    raised,
     splits_cleanly,
     states_below,
 )
@@ -50,7 +49,13 @@ ROWS = Phase(word_texts(TOY, 20, seed=2, words=5), TOY.to_targets(LABELS), 3)
 NEW = word_texts(TOY, 7, seed=3, words=9).set_axis(uids(7, "new"))
 
 
-KINDS = ["encoder", "adapters on an encoder", "adapters on a causal model", "adapters on one of its parts"]
+#: What a learner adapts; the cut is between layers, between a layer's parts, or before its last product.
+ADAPTED = {
+    "adapters on a causal model": Lora().lora_targets,
+    "adapters on one of its parts": ("up_proj", "down_proj"),
+    "adapters on its last product": ("down_proj",),
+}
+KINDS = ["encoder", "adapters on an encoder", *ADAPTED]
 
 
 @pytest.fixture(params=KINDS)
@@ -61,7 +66,7 @@ def learner(request, tiny_bert, tiny_gemma_folder):
     if request.param == "adapters on an encoder":
         lora = Lora(4, 8, lora_targets=("query", "value"))
         return NeuralLearner(TOY, Body(tiny_bert, top_layers=1), lora, RECIPE)
-    lora = Lora(4, 8) if request.param == KINDS[2] else Lora(4, 8, lora_targets=("up_proj", "down_proj"))
+    lora = Lora(4, 8, lora_targets=ADAPTED[request.param])
     return NeuralLearner(TOY, Body(tiny_gemma_folder, top_layers=1, pooling="mean"), lora, RECIPE)
 
 
@@ -231,7 +236,7 @@ def test_states_are_not_kept_where_what_enters_the_top_varies(learner, tiny_bert
 
 
 @pytest.mark.parametrize("config", [Gemma2Config, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config])
-def test_where_a_feed_forward_part_alone_learns_its_attention_is_computed_once(config):
+def test_what_adapters_of_a_layer_leave_as_it_was_is_computed_once(config):
     sizes = {"hidden_size": 16, "intermediate_size": 24, "head_dim": 8, "vocab_size": 20}
     small = config(
         num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1, use_cache=False, **sizes
@@ -241,24 +246,29 @@ def test_where_a_feed_forward_part_alone_learns_its_attention_is_computed_once(c
         names = [f"layers.1.{name}" for name in targets]
         return get_peft_model(AutoModel.from_config(small), LoraConfig(target_modules=names))
 
-    body = adapted("mlp.up_proj", "mlp.down_proj")
-    assert half_higher(body, 1) == 1.5 and half_higher(adapted("mlp.up_proj", "self_attn.q_proj"), 1) == 1
-    assert splits_cleanly(body, 1.5, [1, 5, 6, 2])
-    assert len(frozen_below(body, 1)) < len(frozen_below(body, 1.5))
-    assert {*modules_below(body, 1)} < {*modules_below(body, 1.5)}
-    ((_, _, layers),) = layer_lists(body)
-    computed = []
-    for number, layer in enumerate(layers):
-        for name in ("self_attn", "mlp"):
-            told = partial(lambda said, *_: computed.append(said), f"{name} {number}")
-            getattr(layer, name).register_forward_hook(told)
+    whole = adapted("mlp.up_proj", "self_attn.q_proj")
+    half, last = adapted("mlp.up_proj", "mlp.down_proj"), adapted("mlp.down_proj")
+    assert [raised(body, 1) for body in (whole, half, last)] == [1, 1.5, 1.75]
+    products = ("self_attn.q_proj", "mlp.up_proj", "mlp.down_proj")
+    below, computed = [(number, name) for number in range(3) for name in products], []
     batch = {"input_ids": torch.tensor([[1, 5, 6, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
-    states = states_below(body, 1.5, **batch)
-    assert computed == ["self_attn 0", "mlp 0", "self_attn 1"]
-    computed.clear()
-    with above(body, 1.5):
-        body(inputs_embeds=states, attention_mask=batch["attention_mask"])
-    assert computed == ["mlp 1", "self_attn 2", "mlp 2"]
+    for body, cut, first, width in ((half, 1.5, 4, 16), (last, 1.75, 5, 16 + 24)):
+        assert splits_cleanly(body, cut, [1, 5, 6, 2])
+        assert len(frozen_below(body, 1)) < len(frozen_below(body, cut))
+        assert {*modules_below(body, 1)} < {*modules_below(body, cut)}
+        ((_, _, layers),) = layer_lists(body)
+        for number, name in below:
+            layers[number].get_submodule(name).register_forward_hook(
+                lambda *_, passed=(number, name): computed.append(passed)
+            )
+        computed.clear()
+        states = states_below(body, cut, **batch)
+        assert computed == below[:first] and states.shape == (1, 4, width)
+        computed.clear()
+        with above(body, cut):
+            body(inputs_embeds=states, attention_mask=batch["attention_mask"])
+        assert computed == below[first:]
+    assert len(frozen_below(half, 1.5)) < len(frozen_below(last, 1.75))
 
 
 def test_a_body_that_cannot_be_cut_is_computed_whole(tiny_bert, tmp_path, monkeypatch):

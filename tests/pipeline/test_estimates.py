@@ -131,6 +131,9 @@ def test_the_states_of_frozen_layers_are_told_by_rows_tokens_and_width(tiny_bert
     told = lambda **given: states_gigabytes({"02": {"pools": [{"rows": 5}]}, "04": encoder | given}, 20)  # noqa: E731
     assert told(top_layers=1) == 25 * 100 * 16 * 4 / 1e9
     assert told(top_layers=0) == told() == 0
+    wide = read_json(f"{tiny_bert}/config.json")["intermediate_size"]
+    last = {"lora_targets": ["down_proj"]}
+    assert told(top_layers=1, options=last) == 25 * 100 * (16 + wide) * 4 / 1e9
 
 
 def test_what_was_never_timed_is_unknown_and_not_nothing():
