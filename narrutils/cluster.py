@@ -30,9 +30,7 @@ LOCAL = "local"
 QUIET = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_USAGE_DISABLED": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 #: What makes Ray take loopback for its own address; asked for 127.0.0.1, it takes another.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -95,10 +93,9 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
 
 def _ray() -> ModuleType:
     try:
-        import ray.data
+        import ray
     except ImportError:
         raise InputError("Ray is not installed; pip install 'narrutils[scale]'") from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
 
 

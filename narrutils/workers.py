@@ -12,11 +12,10 @@ import platform
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from types import ModuleType
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -156,34 +155,46 @@ def _round(make: Callable, killed: dict[int, int], workers: Workers) -> Iterator
 def _on_ray(
     make: Callable, parts: Sequence[int], workers: Workers, neural: bool, settled: Callable[[int], object]
 ) -> Iterator[tuple[int, T]]:
-    """By actors of Ray Data, which starts one anew that died, and gives it the parts that it had in hand."""
+    """By actors of Ray, which starts one anew that died, and gives it the parts that it had in hand."""
     cpus = max(cpu_count(), workers.count * max(workers.threads, 1))
     with joined(workers.ray, cpus) as ray:
         count = min(workers.count, len(parts))
         gpus = int(neural and "GPU" in ray.cluster_resources())
         threads = room(ray.nodes(), workers.count, workers.threads, gpus)
         settled(threads)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray 2.60 deprecates `max_task_retries`, and has nothing else
-            done = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
-                Actor,
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
-                fn_constructor_args=(1 if gpus else count, pickle.dumps(make), threads, versions(), sys.path),
-                num_cpus=threads,
-                num_gpus=gpus,
-                max_task_retries=TRIES - 1,
-                runtime_env={"env_vars": _limits(threads) | passed()},
-            )
+        kind = ray.remote(Actor).options(
+            num_cpus=threads,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=TRIES - 1,
+            runtime_env={"env_vars": _limits(threads) | passed()},
+        )
+        told = 1 if gpus else count, pickle.dumps(make), threads, versions(), sys.path
+        actors = [kind.remote(*told) for _ in range(count)]
         try:
-            with closing(iter(done.iter_rows())) as rows:  # left early, it gives the actors back
-                for row in rows:
-                    told, error = pickle.loads(row["told"])
-                    if error is not None:
-                        raise error
-                    yield row["part"], told
+            yield from _handed(ray, actors, parts)
         except ray.exceptions.RayError as error:
             raise InputError(what_ended(ray.exceptions, error)) from None
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+def _handed(ray: ModuleType, actors: list, parts: Sequence[int]) -> Iterator[tuple[int, T]]:
+    """What actors make of the parts. One that has not found its place yet is given none."""
+    waiting, left = iter(parts), len(parts)
+    asked = {actor.begun.remote(): (actor, None) for actor in actors}
+    while left:
+        (done,), _ = ray.wait(list(asked))
+        (actor, part), sent = asked.pop(done), ray.get(done)
+        hands = 2 if part is None else 1  # two parts a worker: the second is at hand when the first is done
+        asked |= {actor.do.remote(next_one): (actor, next_one) for next_one in islice(waiting, hands)}
+        if part is not None:
+            left -= 1
+            told, error = pickle.loads(sent)
+            if error is not None:
+                raise error
+            yield part, told
 
 
 def _limits(threads: int) -> dict[str, str]:
@@ -248,7 +259,7 @@ def _check(threads: int, wanted: dict[str, str]) -> None:
 
 
 class Actor:
-    """A worker as Ray Data calls one: a part is a batch of one row, and its errors travel as values.
+    """A worker as Ray calls one: the errors of its parts travel as values, others are Ray's own.
 
     Args:
         count: how many workers there are that may come to share a machine's memory.
@@ -260,13 +271,16 @@ class Actor:
         _sharers = min(count, max(1, node_cores() // threads)) if count > 1 else 1
         self.worker = Worker(make, threads, *told)
 
-    def __call__(self, batch: dict) -> dict:
-        (part,) = batch["item"].tolist()
+    def begun(self) -> None:
+        """Tell that it is there."""
+
+    def do(self, part: int) -> bytes:
+        """What came of a part and the error that it raised, pickled; one of the two is None."""
         try:
             told = self.worker(part), None
         except Exception as error:
             told = None, _sent(error)
-        return {"part": [part], "told": [pickle.dumps(told)]}
+        return pickle.dumps(told)
 
 
 def settle(parent: int) -> None:

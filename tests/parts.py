@@ -9,19 +9,20 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from narrutils.errors import InputError
 from narrutils.workers import sharers
 
 
 def square(
-    folder: Path, kill: int, always: bool, fail: int, seconds: float, look: bool, kind: type, part: int
+    folder: Path, kill: int, always: bool, fail: int, seconds: float, look: str, kind: type, part: int
 ) -> dict:
     """Write the square of a part's number.
 
     Args:
         kill: a part whose worker dies, the first time or `always`; `fail`: one that raises an error.
-        look: whether it says which threads it has, which loads torch.
+        look: whether it says which threads it has; see `squares`.
     """
     time.sleep(seconds)
     mark = folder / "killed"
@@ -43,15 +44,34 @@ def squares(
     always: bool = False,
     fail: int = -1,
     seconds: float = 0.0,
-    look: bool = False,
+    look: str = "",
     kind: type = InputError,
 ):
-    """The scorer of a worker; one that looks has first set threads as it likes."""
-    if look:
+    """The scorer of a worker.
+
+    Args:
+        look: it has first set torch's threads as it likes, and says which it has; where it is begun `late`,
+            after one was killed, since loading torch takes seconds, or those of a `stub` of torch.
+    """
+    if look == "stub":
+        sys.modules["torch"] = Threads("torch")
+    if look == "late" and (folder / "killed").exists():
         import torch
 
         torch.set_num_threads(3)
     return partial(square, folder, kill, always, fail, seconds, look, kind)
+
+
+class Threads(ModuleType):
+    """As much of torch as is told threads."""
+
+    number = 3
+
+    def set_num_threads(self, number: int) -> None:
+        self.number = number
+
+    def get_num_threads(self) -> int:
+        return self.number
 
 
 class Unpicklable(Exception):
@@ -105,11 +125,10 @@ def hold(file: Path, size: int) -> None:
 
 
 def _threads() -> dict:
-    """What the libraries of a worker use."""
-    import torch
-
+    """What the libraries of a worker use, torch if it is loaded."""
     given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
-    return given | {"torch": torch.get_num_threads()}
+    torch = sys.modules.get("torch")
+    return given | ({"torch": torch.get_num_threads()} if torch else {})
 
 
 if __name__ == "__main__":  # what a test interrupts or kills
