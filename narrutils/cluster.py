@@ -38,6 +38,10 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 #: the next to lowest, so that any other process takes their core), and none is started before it is asked
 #: for (those that Ray starts ahead have another environment than ours: none would be used).
 WORK = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
+#: What starts those processes of a cluster of this machine that work for nobody: one reads logs for the
+#: driver, which does not show them, one asks a cloud for machines, one serves the dashboard, whose page is
+#: off. Each imports for a second or more, and Ray has no setting against them.
+UNASKED = ("start_log_monitor", "start_monitor", "start_api_server")
 STORE = 100 * 2**20  # bytes of the object store, which holds part numbers and counts
 PREFIX = "narray-"  # of its folder, with the process that made it: Ray's sockets need a short path
 #: Asks a cluster, without a token, what a stranger may ask; the error of one who is refused; seconds to wait.
@@ -78,6 +82,7 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
         with (
             _own_folder() as folder,
             _environment(QUIET | LOOPBACK | WORK | _token(folder)),
+            _alone(),
             _connected(LOCAL, num_cpus=cpus, **_local(folder)) as ray,
         ):
             yield ray
@@ -122,6 +127,22 @@ def _connected(name: str, **how) -> Iterator[ModuleType]:
     finally:
         _joined = ("", "")
         ray.shutdown()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Have Ray start a cluster without what is `UNASKED`."""
+    _ray()
+    from ray._private.node import Node
+
+    before = {name: getattr(Node, name) for name in UNASKED}
+    for name in UNASKED:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
 
 
 def _read_again(ray: ModuleType) -> None:
