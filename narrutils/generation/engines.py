@@ -10,13 +10,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from narrutils.generation.prompts import SEPARATOR, Prompt
-from narrutils.models.backbones import Backbone, load_tokenizer
+
+if TYPE_CHECKING:  # torch and transformers take seconds, which a worker waits that loads no tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+    from narrutils.models.backbones import Backbone
 
 #: A part of a completion ends where an empty line or the next case begins.
 STOPS = ("\n\n", SEPARATOR)
@@ -57,7 +61,7 @@ class Backend(AbstractContextManager):
 
     _turns, _before = (0, 1), 0  # which of how many parts is written, and the tokens of those before
 
-    def __init__(self, backbone: Backbone, sampling: Sampling):
+    def __init__(self, backbone: "Backbone", sampling: Sampling):
         self.backbone, self.sampling = backbone, sampling
 
     @abstractmethod
@@ -103,7 +107,9 @@ class Backend(AbstractContextManager):
         return model | vars(self.sampling) | {"version": self.version}
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        from narrutils.models.backbones import load_tokenizer
+
         return load_tokenizer(self.backbone)
 
     def filled(self, prompt: Prompt) -> float:
@@ -163,7 +169,7 @@ def _seeds(seed: int, turn: int, count: int) -> list[int]:
     return (np.random.SeedSequence([seed, turn]).generate_state(count) >> 1).tolist()
 
 
-def render(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+def render(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> str:
     """The text that the model reads. Some chat templates know no system role: the user says it then."""
     if prompt.form == "completion":
         return prompt.text

@@ -11,6 +11,7 @@ import weakref
 
 import pandas as pd
 import pytest
+from scribblers import Fake, Mortal
 from toys import random_labels, with_holes
 from tqdm import tqdm as real
 
@@ -19,7 +20,7 @@ from narrutils.data.run import Run
 from narrutils.errors import InputError
 from narrutils.generation import chunks as stored
 from narrutils.generation import generate
-from narrutils.generation.engines import Answer, Backend, Sampling
+from narrutils.generation.engines import Sampling
 from narrutils.generation.generate import generate_pool
 from narrutils.generation.pools import Adapting, Pool
 from narrutils.generation.screening import Screener
@@ -38,36 +39,6 @@ CASES = pd.DataFrame(
 FOLDS = pd.Series(range(24), index=CASES.index) % 4
 LABELS = random_labels(SCHEMA, 24).set_axis(CASES.index)
 POOL = Pool("p", "smollm2-135m", rows=12, seed=1)
-
-
-class Fake(Backend):
-    """Answers with the chunk's seed and the row's place, in `seconds`; dies after `lives` chunks."""
-
-    name, version, form = "fake", "1", "chat"
-    settings = {"size": 1}
-    backbone = Backbone("fake", "hub", "none/fake")
-
-    def __init__(self, lives=99, seconds=0.0):
-        self.lives, self.seconds, self.seeds, self.prompts, self.closed = lives, seconds, [], [], False
-
-    def generate(self, prompts, seed):
-        if len(self.seeds) == self.lives:
-            raise KeyboardInterrupt
-        time.sleep(self.seconds)
-        self.seeds.append(seed)
-        self.prompts += prompts
-        return [Answer(f"Part {n} of {seed}.\n\nOther part.", 10, n % 2 == 0) for n in range(len(prompts))]
-
-    def sample(self, asked, seeds, stops, adapters):
-        raise NotImplementedError
-
-    window = 10**6
-
-    def filled(self, prompt):
-        return sum(len(m["content"].split()) for m in prompt.messages) / self.window
-
-    def close(self):
-        self.closed = True
 
 
 def chunks(run, backend, cases=CASES, labels=LABELS, chunk_size=5, workers=ALONE, **changes):
@@ -427,23 +398,6 @@ def test_half_a_file_that_a_kill_left_is_removed_and_never_read(run):
     again = Fake()
     make(run, again)
     assert not again.seeds and not list(folder.glob("*.part")) and not list(folder.glob(".*"))
-
-
-class Mortal(Fake):
-    """Kills its process at the second chunk, once; `mark` is there afterwards."""
-
-    def __init__(self, mark):
-        super().__init__()
-        self.mark = mark
-
-    def __reduce__(self):
-        return Mortal, (self.mark,)
-
-    def generate(self, prompts, seed):
-        if seed == chunk_seed(1, 1) and not self.mark.exists():
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().generate(prompts, seed)
 
 
 @pytest.mark.slow
