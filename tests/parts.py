@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from narrutils.errors import InputError
-from narrutils.workers import sharers
+from narrutils.workers import THREADS, sharers
 
 
 def square(
@@ -115,6 +115,13 @@ _held = []
 
 def endless(*_) -> None:
     time.sleep(600)
+
+
+def tell_threads(file: Path) -> None:
+    """Write who this is, and which threads torch, a stub that stays, and the environment were told."""
+    told = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
+    sys.modules["torch"] = Threads("torch")
+    file.write_text(" ".join(map(str, [os.getpid(), told, *(os.environ[name] for name in THREADS)])))
 
 
 def hold(file: Path, size: int) -> None:

@@ -5,6 +5,7 @@ more processes and holds more memory, and is done no sooner (`python -m benchmar
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -13,7 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from narrutils.errors import InputError
-from narrutils.workers import settle
+from narrutils.workers import THREADS, settle
 
 
 def at_once(asked: int, trainings: int, whole_machine: bool) -> int:
@@ -83,11 +84,12 @@ def _cores() -> int:
 
 
 def _heard(train: Callable[..., None], task: tuple, cores: int, parent: int) -> str:
-    """What a call printed."""
-    import torch
-
+    """What a call printed. What needs no torch, or not yet, does not wait until it is loaded."""
     settle(parent)
-    torch.set_num_threads(cores)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(cores)
+    else:
+        os.environ.update(dict.fromkeys(THREADS, str(cores)))  # it reads them while it loads
     with redirect_stdout(StringIO()) as lines:
         train(*task)
     return lines.getvalue()

@@ -9,8 +9,10 @@ import parts
 import psutil
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from toys import TOY, random_labels
 
+from narrutils.crossfit import side_by_side
 from narrutils.crossfit.fit import CrossFit
 from narrutils.crossfit.phases import given_labels
 from narrutils.crossfit.side_by_side import at_once, for_each, shares
@@ -20,6 +22,7 @@ from narrutils.errors import InputError
 from narrutils.models.settings import Body
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
+from narrutils.workers import THREADS
 
 RECIPE = Recipe(max_tokens=16, learning_rate=1e-2, head_learning_rate=1e-1, seed=5)
 
@@ -84,6 +87,25 @@ def test_how_many_run_at_once():
         assert at_once(0, 5, whole_machine=False) == expected
     assert at_once(4, 3, whole_machine=False) == 3
     assert at_once(2, 3, whole_machine=True) == 2
+
+
+@pytest.mark.slow
+def test_a_training_has_its_share_of_threads_whether_torch_is_loaded_already_or_later(tmp_path, monkeypatch):
+    """Loaded later, it takes them from the environment."""
+    given, files = [2, 3, 4, 5], [tmp_path / str(n) for n in range(4)]
+    monkeypatch.setattr(side_by_side, "shares", lambda *_: given)
+    get_reusable_executor().shutdown(kill_workers=True)
+    for_each(parts.tell_threads, [(file,) for file in files], 4, abreast=2)
+    get_reusable_executor().shutdown(kill_workers=True)
+    known = set()
+    for file, threads in zip(files, given):
+        pid, told, *environment = file.read_text().split()
+        if pid in known:
+            assert told == str(threads)
+        else:
+            assert told == "0" and environment == [str(threads)] * len(THREADS)
+        known.add(pid)
+    assert len(known) <= 2
 
 
 @pytest.mark.slow
