@@ -28,7 +28,7 @@ from narrutils.generation.generate import generate_pool, has_vllm, open_backend
 from narrutils.generation.pools import Pool
 from narrutils.generation.prompts import Prompt
 from narrutils.generation.transformers_engine import BATCH, TransformersBackend
-from narrutils.generation.vllm_engine import SPINS, VllmBackend, _allowed_rank, _prepare
+from narrutils.generation.vllm_engine import SPINS, VllmBackend, _allowed_rank
 from narrutils.models.backbones import keep_layers, load_causal, load_tokenizer, resolve
 from narrutils.paths import PROJECT
 
@@ -405,7 +405,12 @@ def vllm(test):
     return pytest.mark.models(there(test))
 
 
-TINY = Sampling(max_new_tokens=8, temperature=1.0, lora_rank=4, engine={"max_model_len": 256})
+TINY = Sampling(
+    max_new_tokens=8,
+    temperature=1.0,
+    lora_rank=4,
+    engine={"max_model_len": 256, "kv_cache_memory_bytes": 2**27},
+)
 
 
 @pytest.fixture(scope="module")
@@ -452,23 +457,6 @@ def test_vllm_adapters_speak_for_their_own_rows_alone(engine, lora):
 
 
 @vllm
-def test_vllm_makes_the_same_chunk_again_in_another_process_and_closing_ends_it(engine, told, tmp_path):
-    """A pool ends its engine, so what is missing of it later is made by another process."""
-    run, cases, labels = Run(tmp_path / "run", "02_generation"), word_texts(TOY, 9), random_labels(TOY, 9)
-    folds = pd.Series([n % 3 for n in range(9)], cases.index)
-    pool = Pool("p", "smollm2-135m", rows=6, seed=1, max_examples=1, max_words=30)
-    make = partial(generate_pool, run, TOY, pool, cases, folds, labels, chunk_size=3, backend=engine)
-    assert engine.generate(CHAT, seed=3) == told[0]
-    pid = engine._process.submit(os.getpid).result()
-    assert psutil.Process(pid).ppid() == os.getpid()
-    before = pd.concat(make())
-    assert _gone(pid) and before[TOY.text_columns].notna().any(axis=None)
-    next(run.path("generated/.p").glob("chunk00001-*")).unlink()
-    pd.testing.assert_frame_equal(pd.concat(make()), before)
-    assert engine.generate(CHAT, seed=3) == told[0]
-
-
-@vllm
 def test_a_prompt_longer_than_the_model_reads_is_one_line_without_its_words(engine, told):
     with pytest.raises(
         InputError, match="smollm2-135m: vLLM refused the prompts .* smaller max_words"
@@ -476,16 +464,6 @@ def test_a_prompt_longer_than_the_model_reads_is_one_line_without_its_words(engi
         engine.generate([replace(COMPLETION[0], text="Riverside " * 400)], seed=3)
     assert "\n" not in str(raised.value) and "Riverside" not in str(raised.value)
     assert engine.generate(CHAT, seed=3) == told[0]
-
-
-@vllm
-def test_an_engine_that_does_not_start_is_one_line_that_names_the_model(writer):
-    backend = VllmBackend(writer, Sampling(engine={"max_model_len": 10**6}))
-    with pytest.raises(InputError) as raised:
-        backend.generate(letters(3), seed=0)
-    line = str(raised.value)
-    assert writer.name in line and "vLLM did not start" in line and "max_model_len" in line
-    assert "\n" not in line and "refused" not in line and not {"_process", "_started"} & vars(backend).keys()
 
 
 @vllm
@@ -501,13 +479,51 @@ def test_the_engines_threads_do_not_wait_awake_for_ever(engine):
 
 @vllm
 def test_parts_are_spared_the_prompt_that_their_call_has_read_but_not_an_earlier_one(engine, told):
-    long = [replace(p, text=p.text + "It has a river. " * 40 + "\n\nSite:\n") for p in COMPLETION]
+    long = [replace(p, text=p.text + "It has a river. " * 28 + "\n\nSite:\n") for p in COMPLETION]
     engine._process.submit(_listen).result()
     one = engine.generate(long, seed=3)
     assert engine.generate(long, seed=3) == one
     known = engine._process.submit(_known).result()
     assert known[0] < 128 * len(long) <= min(known[1:3])  # whole blocks of 128 tokens are kept
     assert known[3:] == known[:3]
+
+
+@vllm
+def test_vllm_makes_the_same_chunk_again_in_another_process_and_closing_ends_it(
+    engine, told, tmp_path, monkeypatch
+):
+    """A pool ends its engine, so what is missing of it later is made by another process.
+
+    From here on the engine is that one.
+    """
+    run, cases, labels = Run(tmp_path / "run", "02_generation"), word_texts(TOY, 9), random_labels(TOY, 9)
+    folds = pd.Series([n % 3 for n in range(9)], cases.index)
+    pool = Pool("p", "smollm2-135m", rows=6, seed=1, max_examples=1, max_words=30)
+    make = partial(generate_pool, run, TOY, pool, cases, folds, labels, chunk_size=3, backend=engine)
+    assert engine.generate(CHAT, seed=3) == told[0]
+    pid = engine._process.submit(os.getpid).result()
+    assert psutil.Process(pid).ppid() == os.getpid()
+    before = pd.concat(make())
+    assert _gone(pid) and before[TOY.text_columns].notna().any(axis=None)
+    next(run.path("generated/.p").glob("chunk00001-*")).unlink()
+    monkeypatch.setattr(engine, "close", lambda: None)  # a start takes as long as all other tests of it
+    pd.testing.assert_frame_equal(pd.concat(make()), before)
+    assert engine.generate(CHAT, seed=3) == told[0]
+    assert engine._process.submit(os.getpid).result() != pid
+
+
+@vllm
+def test_an_engine_that_does_not_start_is_one_line_that_names_the_model_and_its_process_ends(writer, engine):
+    """The last one of all, in the process of the engine, which has loaded vLLM."""
+    backend, process = VllmBackend(writer, Sampling(engine={"max_model_len": 10**6})), engine._process
+    pid = process.submit(os.getpid).result()
+    vars(backend)["_started"] = process, process.submit(vllm_engine._start, backend._options())
+    with pytest.raises(InputError) as raised:
+        backend.generate(letters(3), seed=0)
+    line = str(raised.value)
+    assert writer.name in line and "vLLM did not start" in line and "max_model_len" in line
+    assert "\n" not in line and "refused" not in line and not {"_process", "_started"} & vars(backend).keys()
+    assert _gone(pid)
 
 
 def _listen():
@@ -530,11 +546,14 @@ def _known():
 PARENT = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from narrutils.generation.vllm_engine import _prepare
+
+def prepare():  # of the child alone, whose imports take seconds
+    from narrutils.generation.vllm_engine import _prepare
+    _prepare()
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    child = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+    child = ProcessPoolExecutor(1, mp_context=context, initializer=prepare)
     print(child.submit(os.getpid).result(), flush=True)
     child.submit(time.sleep, 600)
     time.sleep(600)
@@ -571,7 +590,7 @@ def test_closing_an_engine_that_is_starting_ends_it(writer, monkeypatch):
 def test_a_process_that_dies_says_what_to_do(writer):
     backend = VllmBackend(writer, Sampling())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_prepare) as child:
+    with ProcessPoolExecutor(1, mp_context=context) as child:
         vars(backend)["_process"] = child
         child.submit(os._exit, 1)
         with pytest.raises(RuntimeError, match="vLLM's process died; .* too little memory"):
