@@ -278,11 +278,10 @@ def test_nothing_is_started_for_no_parts(monkeypatch):
 # --- what others can reach or read ------------------------------------------------------------
 
 
-def started(local) -> set[int]:
-    """Processes of a cluster that stay, and their children."""
+def servers(local) -> list[psutil.Process]:
+    """The two processes that a cluster starts, which start all others."""
     own = local._private.worker._global_node.all_processes.values()
-    roots = [psutil.Process(one.process.pid) for some in own for one in some]
-    return {process.pid for root in roots for process in (root, *root.children(recursive=True))}
+    return [psutil.Process(one.process.pid) for some in own for one in some]
 
 
 def listens(pid: int) -> list[str]:
@@ -297,10 +296,11 @@ def listens(pid: int) -> list[str]:
 def test_a_cluster_of_this_machine_listens_on_loopback_and_shows_its_owner_alone(local, tmp_path):
     with closing(spread(partial(parts.squares, tmp_path), range(2), Workers(1, "local", 1))) as told:
         (_, worker), *_ = next(told), next(told)  # it is there until the end
-        listening = {pid: listens(pid) for pid in (os.getpid(), worker["pid"], *started(local))}
-    ips = [ip for own in listening.values() for ip in own]
-    assert listening[os.getpid()] and listening[worker["pid"]]
-    assert len(ips) > 5 and all(ip.startswith("127.") or ip == "::1" for ip in ips)
+        certain = [os.getpid(), worker["pid"], *(one.pid for one in servers(local))]
+        others = [child.pid for one in servers(local) for child in one.children(recursive=True)]
+        listening = {pid: listens(pid) for pid in (*certain, *others)}
+    assert len(certain) == 4 and all(listening[pid] for pid in certain)
+    assert all(ip.startswith("127.") or ip == "::1" for own in listening.values() for ip in own)
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
