@@ -35,11 +35,14 @@ def modules_behind(*modules: str, without: Collection[str] = ()) -> dict[str, Pa
         modules: full names, such as `narrutils.models.text`. Packages on the way to one count too.
         without: modules that are not followed.
     """
-    found, waiting = {}, list(modules)
+    found, waiting, seen = {}, list(modules), set(without)
     while waiting:
         name = waiting.pop()
+        if name in seen:  # whether it is a module or a name in one: the disk is asked once
+            continue
+        seen.add(name)
         path = _file(name)
-        if path and name not in found and name not in without:
+        if path:
             found[name] = path
             waiting += [*_imports(path), *([name.rpartition(".")[0]] if "." in name else [])]
     return dict(sorted(found.items()))
@@ -71,9 +74,11 @@ def imported(tree: ast.AST, at_once: bool = False) -> set[str]:
 
 
 def _file(name: str) -> Path | None:
-    path = PACKAGE.joinpath(*name.split(".")[1:])
-    candidates = (path.with_suffix(".py"), path / "__init__.py") if name.split(".")[0] == "narrutils" else ()
-    return next((p for p in candidates if p.is_file()), None)
+    package, *names = name.split(".")
+    if package != "narrutils":
+        return None
+    path = PACKAGE.joinpath(*names)
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
 def _imports(path: Path) -> list[str]:
