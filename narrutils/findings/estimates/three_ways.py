@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -58,25 +59,51 @@ def estimate_all(
         `COLUMNS`, one row a number in one of three ways (`HUMAN`, `BOTH`, `NAIVE`); `value` with its 95 %
         interval, missing where `reason` says why.
     """
-    schema, rows = population.schema, []
+    schema, rows, levels = population.schema, [], _Levels(population.groups)
     for name in variables or schema.names:
         variable = schema[name]
         for code in (1,) if variable.is_binary else variable.codes:
-            rows += _Question(population, variable, code, by or {}, width).rows()
+            rows += _Question(population, levels, variable, code, by or {}, width).rows()
     table = in_table(rows, COLUMNS).astype(dict.fromkeys(["p", "p_adjusted", "machine_weight"], float))
     table["further_codes"] = table["further_codes"].astype(float)
     return _corrected(table, adjust)
 
 
+class _Levels:
+    """Who is of which level of a group column; found once, as every question asks it many times."""
+
+    def __init__(self, groups: pd.DataFrame):
+        self.groups = groups
+        self.of, self.rows = cache(self._of), cache(self._rows)
+
+    def _of(self, column: str) -> list[str]:
+        """Levels of more than one case: whoever stands alone is not named."""
+        cases = self.groups[column].value_counts()
+        return sorted(cases.index[cases > 1])
+
+    def _rows(self, column: str, level: str) -> np.ndarray:
+        return self.groups[column].eq(level).to_numpy()
+
+
 class _Question:
     """One code of a variable: its rows of the table."""
 
-    def __init__(self, population: Population, variable: Variable, code: int, by: Mapping, width: float):
+    def __init__(
+        self,
+        population: Population,
+        levels: _Levels,
+        variable: Variable,
+        code: int,
+        by: Mapping,
+        width: float,
+    ):
         self.told = {"variable": variable.name, "class": "" if variable.is_binary else str(code)}
         self.groups, self.by, self.width = population.groups, by, width
+        self._levels, self._rows = levels.of, levels.rows
         self.material = population.material(variable, code)
         self.naive = self.material.naive
         self.everyone = np.ones(len(self.material.human), dtype=bool)
+        self.references = {column: self._reference(column) for column in by}
 
     def rows(self) -> list[dict]:
         rows = self._prevalence(self.everyone)
@@ -89,19 +116,11 @@ class _Question:
         rows = []
         for level in self._levels(column):
             rows += self._prevalence(self._rows(column, level), group=column, level=level or "(not known)")
-        reference = self._reference(column)
+        reference = self.references[column]
         for level in self._levels(column):
             if level not in ("", reference) and not self._few(self._rows(column, level)):
                 rows += self._contrasts(column, level, reference)
         return rows
-
-    def _levels(self, column: str) -> list[str]:
-        """Those of more than one case: whoever stands alone is not named."""
-        cases = self.groups[column].value_counts()
-        return sorted(cases.index[cases > 1])
-
-    def _rows(self, column: str, level: str) -> np.ndarray:
-        return self.groups[column].eq(level).to_numpy()
 
     def _reference(self, column: str) -> str:
         if self.by[column]:
@@ -160,15 +179,15 @@ class _Question:
         """Odds ratios of all columns in one regression, of the cases whose levels all have codes enough."""
         levels = {c: [x for x in self._levels(c) if x and not self._few(self._rows(c, x))] for c in self.by}
         rows = np.all([self.groups[c].isin(levels[c]) for c in self.by], axis=0)
-        places = [(c, x) for c in self.by for x in levels[c] if x != self._reference(c)]
-        lacking = any(self._reference(c) not in known for c, known in levels.items())
+        places = [(c, x) for c in self.by for x in levels[c] if x != self.references[c]]
+        lacking = any(self.references[c] not in known for c, known in levels.items())
         few = lacking or not places or self._few(rows)
         design = np.column_stack([self.everyone, *(self._rows(*place) for place in places)]).astype(float)
         tried = {id(m): _tried(m, design, rows) for m in (self.material, self.naive) if not few}
         made = []
         for way, material in {HUMAN: self.material, BOTH: self.material, NAIVE: self.naive}.items():
             for n, (column, level) in enumerate(places, 1):
-                told = {"group": column, "level": level, "reference": self._reference(column)}
+                told = {"group": column, "level": level, "reference": self.references[column]}
                 told |= {"measure": "adjusted_odds_ratio", **self._counts(rows)}
                 if (parts := tried.get(id(material))) is None:
                     made.append(self._row(told, way, reason="too few human codes for so many levels"))
