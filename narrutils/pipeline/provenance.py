@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -64,6 +65,7 @@ def update(run: Run, description: dict, stage: str, figures: dict) -> None:
     write_json(run.path("run.json"), record)
 
 
+@cache  # each package's metadata is parsed whole, which took a quarter of a run of small stages
 def versions() -> dict[str, str]:
     """Installed versions of the project and of all that it asks for, here or on some machines only."""
     names = sorted({"narrutils", *pins(), *ON_SOME_MACHINES})

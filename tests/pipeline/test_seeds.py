@@ -1,5 +1,6 @@
 """Several seeds: only what depends on one runs again, and the runs' own ladders are what is averaged."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -34,11 +35,22 @@ def bench(reported, monkeypatch):
     return reported
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A bench that went through three seeds, and what was found; only read."""
+    made = Bench(tmp_path_factory.mktemp("done") / "bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_execute", made.execute)
+        patch.setattr(build, "build_report", lambda folder: folder)
+        found = run_seeds(made.plan())
+    return made, found
+
+
 LATER = ["03_deep", "04_rounds", "05_ladder"]
 
 
-def test_only_what_a_seed_decides_runs_again(bench):
-    run_seeds(bench.plan())
+def test_only_what_a_seed_decides_runs_again(done):
+    bench, _ = done
     assert bench.started == [("toy", stage) for stage in NOTEBOOKS] + [
         (f"toy_seed{n}", stage) for n in (1, 2) for stage in LATER
     ]
@@ -66,8 +78,8 @@ PLACE = ("model", "split", "against", "thresholds")
 INTERVALS = ("average_f1", "ci_low", "ci_high", "gain", "gain_low", "gain_high")
 
 
-def test_scores_are_those_of_each_run_s_ladder_to_the_last_bit(bench):
-    found = run_seeds(bench.plan())
+def test_scores_are_those_of_each_run_s_ladder_to_the_last_bit(done):
+    bench, found = done
     assert len(found["entries"]) == 2 * 3
     for entry in found["entries"]:
         of_runs = [
@@ -108,9 +120,8 @@ def test_states_are_handed_on_and_gone_at_the_end(bench, monkeypatch):
     assert not any(bench.run(name).states.exists() for name in runs(3))
 
 
-def test_a_test_without_labels_is_left_out(bench):
-    run_seeds(bench.plan(2))
-    run = Run(bench.run().folder, "01_cases")
+def test_a_test_without_labels_is_left_out(done, tmp_path):
+    run = Run(shutil.copytree(done[0].run().folder, tmp_path / "toy"), "01_cases")
     cases = run.read("cases.parquet")
     cases.loc[cases["split"] == "test", ["Fall", "Place", "Burn"]] = np.nan
     run.write("cases.parquet", cases)
@@ -134,7 +145,7 @@ def test_the_first_run_stays_as_it_was_but_for_what_was_found(bench):
     assert after == before
 
 
-def test_a_stopped_command_goes_on_and_ends_as_an_undisturbed_one(bench, tmp_path, monkeypatch):
+def test_a_stopped_command_goes_on_and_ends_as_an_undisturbed_one(bench, done):
     for place in [("toy", "02_pool"), ("toy_seed1", "03_deep"), ("toy_seed2", "05_ladder")]:
         bench.fail_on = place
         with pytest.raises(RunFailed):
@@ -143,8 +154,7 @@ def test_a_stopped_command_goes_on_and_ends_as_an_undisturbed_one(bench, tmp_pat
     bench.fail_on, bench.started = (), []
     resumed = run_seeds(bench.plan())
     assert bench.started == [("toy_seed2", "05_ladder")]
-    bench.outputs = tmp_path / "fresh"
-    assert run_seeds(bench.plan()) == resumed
+    assert done[1] == resumed
 
 
 def test_a_copy_that_was_stopped_leaves_nothing_half_done(bench, monkeypatch):
