@@ -28,6 +28,8 @@ from narrutils.predict import predict, predict_format
 from narrutils.report.casebook import Casebook
 from narrutils.tuning.trial import in_sample, so_far
 
+pytestmark = pytest.mark.slow
+
 #: A binary and a categorical variable of the toy task are auxiliary; one, Note, lacks half of its labels.
 TASK = replace(TOY, variables=tuple(replace(v, auxiliary=v.name in ("Note", "Tool")) for v in TOY.variables))
 GIVEN = LABELS.astype("Int64").assign(Note=with_holes(LABELS[["Note"]], 0.5)["Note"])

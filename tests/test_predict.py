@@ -21,6 +21,8 @@ from narrutils.evaluation.calibration import Calibration
 from narrutils.evaluation.flags import Flagging
 from narrutils.predict import predict, predict_format, summary
 
+pytestmark = pytest.mark.slow
+
 SECRET = "zebra crossing at dawn"
 
 

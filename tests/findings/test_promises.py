@@ -235,6 +235,7 @@ def test_twins_of_training_cases_and_cases_without_a_word_test_nothing(tmp_path)
     assert own.sets.tolist() == [*range(6)]
 
 
+@pytest.mark.slow
 def test_promises_hold_on_what_nobody_saw():
     """300 tests of 300 calibrated cases: the share of promises that are broken on 20,000 others is small."""
     population, own = drawn(20_000, 100, "p"), drawn(400, 101)

@@ -13,6 +13,8 @@ from narrutils.errors import InputError
 from narrutils.findings import sites
 from narrutils.models.tfidf import TfidfLearner
 
+pytestmark = pytest.mark.slow
+
 N = 120
 LABELS = random_labels(TOY, N)
 TEXTS = word_texts(TOY, N)

@@ -17,6 +17,8 @@ from narrutils.generation.prompts import SEPARATOR, Examples
 from narrutils.models.backbones import load_causal, load_tokenizer, resolve
 from narrutils.workers import ALONE, Workers
 
+pytestmark = pytest.mark.slow
+
 CASES = word_texts(TOY, 12, seed=4)
 FOLDS = pd.Series(range(12), index=uids(12)) % 3
 LABELS = random_labels(TOY, 12)
@@ -186,7 +188,6 @@ def pool_of(writer, folder, cases=CASES, labels=LABELS, size=6, workers=ALONE):
     return pd.concat(tables, ignore_index=True)
 
 
-@pytest.mark.slow
 def test_workers_with_a_model_each_write_what_one_process_writes(writer, tmp_path):
     alone = pool_of(writer, tmp_path, size=2)
     for chunk in (tmp_path / "generated/.p").iterdir():

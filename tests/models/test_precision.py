@@ -187,6 +187,7 @@ def bench(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_folder_keeps_its_first_precision(bench, processor, capsys):
     used = lambda: read_json(bench.folder / "asked.json")["precision"]  # noqa: E731
     written = lambda: read_json(bench.folder / "run.json")["parameters"]["01_asks"]["precision"]  # noqa: E731
@@ -276,6 +277,7 @@ def test_generated_rows_of_another_precision_are_made_anew(tiny_gemma_folder, en
     assert _key(*asked, backends[0]) != _key(*asked, backends[1])
 
 
+@pytest.mark.slow
 def test_a_stage_of_another_precision_runs_again(bench, processor):
     processor(50.0, 5.0)
     bench.run()
@@ -334,6 +336,7 @@ def test_a_step_that_the_scaler_skips_is_no_divergence():
 NEAR = 0.02  # of a probability, between the two readings of it
 
 
+@pytest.mark.slow
 def test_one_trained_run_is_read_alike_in_both(deployed_run):
     """Probabilities are close; a code differs only where both probabilities lie at its threshold."""
     texts = pd.concat([TEST, TEXTS])
@@ -376,6 +379,7 @@ def test_every_kind_of_model_reads_in_what_is_asked(deployed_run, member):
     pd.testing.assert_frame_equal(read["float32"], read["bfloat16"], atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 def test_predict_reads_in_the_runs_own_unless_told(deployed_run, tmp_path, processor, capsys):
     from deployments import features
 

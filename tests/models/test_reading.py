@@ -128,6 +128,7 @@ def test_what_lies_below_the_cut_is_computed_once_for_all_folds(
         pd.testing.assert_frame_equal(table, model.predict(TEXTS), check_exact=True)
 
 
+@pytest.mark.slow
 def test_models_that_read_otherwise_are_each_read_in_their_own_way(tiny_bert, tiny_gemma_folder, tmp_path):
     """Another length, kind of inputs, tokenizer or base in one call: what each gives alone."""
     learners = [

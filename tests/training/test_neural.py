@@ -24,6 +24,8 @@ from narrutils.training.neural import NeuralLearner
 from narrutils.training.other_losses import SoftF1Loss
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(max_tokens=24, batch_size=4, precision="float32", learning_rate=1e-3, seed=5)
 N_SOFT, N_HARD = 10, 7
 SOFT_TEXTS = word_texts(TOY, N_SOFT, seed=1).set_axis(uids(N_SOFT, "g"))

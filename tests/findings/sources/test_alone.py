@@ -17,6 +17,8 @@ from narrutils.findings.sources import alone
 from narrutils.findings.sources.alone import LinearTeachers, read_alone, read_test, read_training
 from narrutils.models.tfidf import TfidfLearner, TfidfModel
 
+pytestmark = pytest.mark.slow
+
 TASK = schema("First", "Second")
 
 
