@@ -15,6 +15,8 @@ from narrutils.models.text import pad
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(max_tokens=14, learning_rate=1e-2, batch_size=2)
 BATCH = pad([[1, 5, 6, 2], [1, 7, 2]], 0)
 
