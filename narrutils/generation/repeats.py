@@ -1,6 +1,7 @@
 """Where a text repeats other texts: long runs of the same words, and near-duplicates."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 from datasketch import MinHashLSH
@@ -68,6 +69,13 @@ class Copies:
         return np.repeat(np.arange(len(hashes)), counts), self.places[np.repeat(low, counts) + within]
 
 
+@cache  # datasketch finds them by a thousand integrals
+def _bands(similarity: float) -> tuple[int, int]:
+    """How many bands of how many values find what is so similar."""
+    index = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
+    return index.b, index.r
+
+
 class NearDuplicates:
     """Finds texts whose word triples overlap, by MinHash and locality-sensitive hashing.
 
@@ -81,13 +89,12 @@ class NearDuplicates:
 
     def __init__(self, similarity: float):
         self.similarity = similarity
-        bands = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)  # how many of how many values
-        self.bands = bands.b, bands.r
+        self.bands = _bands(similarity)
         self.factors = np.random.default_rng(0).integers(2**64, size=self.bands, dtype=np.uint64) | 1
         self.uids: list[str] = []
         self.known: set[str] = set()
         self.values = [_block()]  # hash values of the texts, `BLOCK` of them in each
-        self.latest = np.empty((BLOCK, bands.b), dtype=np.uint64)  # band numbers of the last block
+        self.latest = np.empty((BLOCK, self.bands[0]), dtype=np.uint64)  # band numbers of the last block
         self.runs: list[tuple[np.ndarray, np.ndarray]] = []  # of the others: sorted, and whose they are
 
     def mark(self, words: Sequence[str]) -> np.ndarray:
