@@ -145,22 +145,12 @@ def test_an_error_of_a_part_is_told_as_it_is(one, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [parts.Unpicklable, parts.Unreadable])
-def test_an_error_that_cannot_travel_is_told_in_its_words(local, tmp_path, kind):
-    """By processes, and by what an actor of Ray sends; each that Ray starts takes seconds, so that each kind
-    comes once by a cluster, one of a part and one of the start.
-    """
-    fails = {
-        "part 3: the mend": partial(parts.squares, tmp_path, fail=3, kind=kind),
-        "at once": partial(parts.failing, kind),
-    }
-    on_ray = "part 3: the mend" if kind is parts.Unpicklable else "at once"
-    for where, make in fails.items():
-        words = f"^{kind.__name__}: {where}$"
-        for who in [Workers(1, "", 1), *([Workers(1, "local", 1)] if where == on_ray else [])]:
-            with pytest.raises(RuntimeError, match=words):
-                list(spread(make, range(4), who))
-        _, error = pickle.loads(workers.Actor(1, pickle.dumps(make), 1, workers.versions()).do(3))
-        assert type(error) is RuntimeError and re.match(words, str(error))
+@each_kind
+def test_an_error_that_cannot_travel_is_told_in_its_words(one, tmp_path, kind):
+    with pytest.raises(RuntimeError, match=f"^{kind.__name__}: part 3: the mend$"):
+        done(tmp_path, one, fail=3, kind=kind)
+    with pytest.raises(RuntimeError, match=f"^{kind.__name__}: at once$"):
+        list(spread(partial(parts.failing, kind), range(2), one))
 
 
 @pytest.mark.parametrize(("count", "threads"), [(0, 0), (1, -1)])

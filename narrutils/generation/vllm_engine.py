@@ -24,7 +24,7 @@ import torch
 from narrutils.errors import InputError
 from narrutils.generation.engines import Answer, Backend
 from narrutils.generation.nucleus import processor
-from narrutils.models.backbones import config_of
+from narrutils.models.backbones import config_of, uncopied
 from narrutils.models.precision import suited
 
 #: No telemetry, no log of its own, and no process beside the engine's: its scheduling then repeats.
@@ -214,18 +214,16 @@ def _end_with_parent() -> None:
 def _start(options: dict) -> None:
     global _engine
     try:
-        from tokenizers import Tokenizer
         from transformers import TokenizersBackend
         from vllm import LLM
 
-        # transformers copies what it has just read, and vLLM that for threads that it has not got here;
-        # each of Gemma's takes a second or two.
-        Tokenizer.__deepcopy__ = lambda tokenizer, memo: tokenizer
+        # vLLM copies the tokenizer for threads that it has not got here; each of Gemma's takes a second.
         TokenizersBackend.__copy__ = _alike
         TokenizersBackend.__deepcopy__ = lambda tokenizer, memo: _alike(tokenizer)
         gc.freeze()  # it collects garbage at every step of its start, and need not look through all imports
         fast = {} if torch.cuda.is_available() else {"logits_processors": [processor()]}
-        _engine = LLM(**fast, **options)
+        with uncopied():
+            _engine = LLM(**fast, **options)
         core = _engine.llm_engine.engine_core
         core.get_output = _counted(core.get_output)
     except Exception as error:  # vLLM's and pydantic's own kinds do not travel between processes

@@ -155,7 +155,7 @@ def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     pad token is missing or is EOS, another special token takes its place, by
     preference one named for padding, then an unused or unknown one.
     """
-    with _readable(backbone), _uncopied():
+    with _readable(backbone), uncopied():
         tokenizer = AutoTokenizer.from_pretrained(**backbone.source)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -163,8 +163,12 @@ def load_tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+#: One thread at a time, since `uncopied` changes a class.
+_LOADING = threading.Lock()
+
+
 @contextmanager
-def _uncopied() -> Iterator[None]:
+def uncopied() -> Iterator[None]:
     """transformers copies what it has just read and nobody else has: nearly half of its time for Gemma's."""
     with _LOADING:
         Tokenizer.__deepcopy__ = lambda tokenizer, memo: tokenizer
@@ -172,10 +176,6 @@ def _uncopied() -> Iterator[None]:
             yield
         finally:
             del Tokenizer.__deepcopy__
-
-
-#: One thread at a time, since `_uncopied` changes a class.
-_LOADING = threading.Lock()
 
 
 def _spare_token(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
@@ -277,6 +277,11 @@ def keep_layers(model: PreTrainedModel, layers: int) -> PreTrainedModel:
         setattr(owner, name, found[:layers])
     vars(model.config.get_text_config()).update(_of_layers(model.config, slice(layers)))
     return model
+
+
+def hidden_size(body: nn.Module) -> int:
+    """Width of the states that a body gives."""
+    return body.config.get_text_config().hidden_size
 
 
 def layer_lists(model: nn.Module) -> list[tuple[nn.Module, str, nn.ModuleList]]:

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from narrutils.data.files import intact, read_json, read_tensors, write_json, write_tensors
 from narrutils.data.settings import restored
 from narrutils.errors import InputError
-from narrutils.models.backbones import is_encoder, layer_lists, quiet
+from narrutils.models.backbones import hidden_size, is_encoder, layer_lists, quiet
 from narrutils.models.bases import (
     Shared,
     load,
@@ -185,11 +185,6 @@ class Classifier(nn.Module):
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-
-
-def hidden_size(body: nn.Module) -> int:
-    """Width of the states that the body gives."""
-    return body.config.get_text_config().hidden_size
 
 
 def build(

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from narrutils.data.files import read_json, read_tensors, write_json, write_tensors
 from narrutils.data.schema import Schema
 from narrutils.data.settings import Companion, fitting, restored
-from narrutils.models.backbones import config_of, load_body, load_tokenizer, quiet, resolve
+from narrutils.models.backbones import config_of, hidden_size, load_body, load_tokenizer, quiet, resolve
 from narrutils.models.bases import Shared, base_name, load_base, save_base, save_tokenizer, stored_tokenizer
 from narrutils.models.classifier import pool_mean
 from narrutils.models.learner import BLOCK, Learner, Model, Phase, in_groups
@@ -74,8 +74,8 @@ class Reader:
         new = {key: text for key, text in zip(keys, narratives) if key not in self.known}
         if new:
             self.known |= dict(zip(new, self._read(list(new.values()))))
-        hidden = self.body.config.get_text_config().hidden_size
-        return np.array([self.known[key] for key in keys], dtype=np.float32).reshape(len(keys), hidden)
+        read = np.array([self.known[key] for key in keys], dtype=np.float32)
+        return read.reshape(len(keys), hidden_size(self.body))
 
     @torch.inference_mode()
     def _read(self, narratives: list[str]) -> np.ndarray:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from narrutils.data.files import atomic, digest, intact, read_tensors, write_tensors
-from narrutils.models.backbones import cut_config, layer_lists
+from narrutils.models.backbones import cut_config, hidden_size, layer_lists
 
 #: Names of a layer's two parts, in families whose second part is given the sum of the states and the first.
 ATTENTION, FEED_FORWARD = "self_attn", "mlp"
@@ -68,7 +68,8 @@ class _Last(nn.Module):
 
     def __init__(self, layer: nn.Module, width: int):
         super().__init__()
-        self.product, self.norm = getattr(layer, FEED_FORWARD).down_proj, getattr(layer, NORM, nn.Identity())
+        self.product = getattr(getattr(layer, FEED_FORWARD), PRODUCT)
+        self.norm = getattr(layer, NORM, nn.Identity())
         self.width = width
 
     def forward(self, given: Tensor, *_, **__) -> Tensor:
@@ -77,12 +78,12 @@ class _Last(nn.Module):
 
 
 @contextmanager
-def _in_place_of(owner: nn.Module, part: str, other: nn.Module) -> Iterator[nn.Module]:
+def _in_place_of(owner: nn.Module, part: str, other: nn.Module) -> Iterator[None]:
     """The module with another part for its own."""
     own = getattr(owner, part)
     setattr(owner, part, other)
     try:
-        yield other
+        yield
     finally:
         setattr(owner, part, own)
 
@@ -126,29 +127,23 @@ def states_below(
         raise _Reached(given[0] if isinstance(given, tuple) else given)
 
     ((_, _, layers),) = layer_lists(body)
-    layer, part = layers[int(cut)], nullcontext()
-    if cut % 1 == HALF:
-        part = _without(layer, FEED_FORWARD)
-    elif cut % 1 == LAST:
-        part = _in_place_of(getattr(layer, FEED_FORWARD), PRODUCT, _Told(_width(body)))
-    hook = (
-        layer.register_forward_hook(after)
-        if cut % 1
-        else layer.register_forward_pre_hook(before, with_kwargs=True)
-    )
+    layer, told = layers[int(cut)], _Told(hidden_size(body))
+    if cut % 1 == LAST:
+        hook = layer.register_forward_hook(after)
+        part = _in_place_of(getattr(layer, FEED_FORWARD), PRODUCT, told)
+    elif cut % 1 == HALF:
+        hook, part = layer.register_forward_hook(after), _without(layer, FEED_FORWARD)
+    else:
+        hook, part = layer.register_forward_pre_hook(before, with_kwargs=True), nullcontext()
     try:
-        with part as other:
+        with part:
             body(input_ids=input_ids, attention_mask=attention_mask)
     except _Reached as reached:
         states = reached.args[0]
-        return torch.cat([states, other.given], dim=-1) if cut % 1 == LAST else states
+        return torch.cat([states, told.given], dim=-1) if cut % 1 == LAST else states
     finally:
         hook.remove()
     raise RuntimeError(f"layer {cut} was never reached")
-
-
-def _width(body: nn.Module) -> int:
-    return body.config.get_text_config().hidden_size
 
 
 @contextmanager
@@ -158,7 +153,7 @@ def above(body: nn.Module, cut: float) -> Iterator[nn.Module]:
     inner, embeddings = _embeddings(body)
     first, left = int(cut), layers[int(cut) :]
     if cut % 1 == LAST:
-        left = nn.ModuleList([_Last(layers[first], _width(body)), *left[1:]])
+        left = nn.ModuleList([_Last(layers[first], hidden_size(body)), *left[1:]])
     part = _without(layers[first], ATTENTION) if cut % 1 == HALF else nullcontext()
     with cut_config(body.config, first=first), part:
         setattr(owner, name, left)
@@ -196,10 +191,11 @@ def _parts_below(layer: nn.Module, cut: float) -> list[nn.Module]:
 
 def frozen_below(body: nn.Module, cut: float) -> list[int]:
     """Identities of all weights but those of the layers from the cut on, in the order of the body."""
-    ((_, _, layers),) = layer_lists(body)
-    learning = {id(weight) for weight in layers[int(cut) :].parameters()}
-    for part in _parts_below(layers[int(cut)], cut):
-        learning -= {id(weight) for weight in part.parameters()}
+    learning = set()
+    for _, _, layers in layer_lists(body):
+        learning |= {id(weight) for weight in layers[int(cut) :].parameters()}
+        for part in _parts_below(layers[int(cut)], cut):
+            learning -= {id(weight) for weight in part.parameters()}
     return [id(weight) for weight in body.parameters() if id(weight) not in learning]
 
 

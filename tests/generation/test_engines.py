@@ -513,11 +513,10 @@ def test_vllm_makes_the_same_chunk_again_in_another_process_and_closing_ends_it(
 
 
 @vllm
-def test_an_engine_that_does_not_start_is_one_line_that_names_the_model_and_its_process_ends(writer, engine):
-    """The last one of all, in the process of the engine, which has loaded vLLM."""
-    backend, process = VllmBackend(writer, Sampling(engine={"max_model_len": 10**6})), engine._process
-    pid = process.submit(os.getpid).result()
-    vars(backend)["_started"] = process, process.submit(vllm_engine._start, backend._options())
+def test_an_engine_that_does_not_start_is_one_line_that_names_the_model_and_its_process_ends(writer):
+    backend = VllmBackend(writer, Sampling(engine={"max_model_len": 10**6}))
+    backend.begin()
+    (pid,) = vars(backend)["_started"][0]._processes
     with pytest.raises(InputError) as raised:
         backend.generate(letters(3), seed=0)
     line = str(raised.value)
