@@ -2,8 +2,8 @@
 
     python -m benchmarks.shared_machine [--models smollm2-135m] [--rows 16] [--new-tokens 64]
 
-Two engines hold the same model: `before` waits at OpenMP's barriers as libgomp does when it is
-left alone, `now` as `vllm_backend` has it. They are asked by turns, so that what else happens on
+Two engines hold the same model: `before` has OpenMP's threads as libgomp has them when it is left
+alone, `now` as `vllm_engine` sets them. They are asked by turns, so that what else happens on
 the machine meets both, and a figure is the median of its rounds. `spinning` is a process that
 counts for ever on one thread, `training` one that trains a small network with torch on all cores;
 neither is bound to a core. `ratio` is to `before` alone. `same texts` says whether an engine said
@@ -21,13 +21,14 @@ from contextlib import contextmanager
 import pandas as pd
 
 from narrutils.generation.engines import Answer, Sampling
-from narrutils.generation.vllm_engine import SPINS, VllmBackend
+from narrutils.generation.vllm_engine import VllmBackend, openmp
 from narrutils.models.backbones import resolve
+from narrutils.paths import environment
 
 from .demo_corpus import show
 
-#: What libgomp takes where GOMP_SPINCOUNT is not set, and what the backend sets.
-ENGINES = {"before": "300000", "now": SPINS}
+#: What libgomp takes where nothing is set, and what the backend sets.
+ENGINES = {"before": {"GOMP_SPINCOUNT": "300000", "OMP_PROC_BIND": "false"}, "now": openmp()}
 BUSY = {
     "spinning": "while True: pass",
     "training": """
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--busy", nargs="+", choices=BUSY, default=["spinning"])
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5, help="alone; beside a process there is one")
+    parser.add_argument("--rounds", type=int, default=3, help="of each engine, alone and beside a process")
     given = parser.parse_args()
     for model in given.models:
         title = f"{model}, {given.rows} rows of {given.new_tokens} new tokens, {os.cpu_count()} cores"
@@ -65,12 +66,12 @@ def measure(model: str, busy: list[str], rows: int, new_tokens: int, rounds: int
         asked = engines["before"].tokenizer(texts)["input_ids"]
         lines = []
         for name, engine in engines.items():
-            os.environ["GOMP_SPINCOUNT"] = ENGINES[name]  # read by the process that the first call starts
-            lines.append({"beside": "starting", "engine": name} | timed(engine, asked))
+            with environment(ENGINES[name]):  # read by the process that the first call starts
+                lines.append({"beside": "starting", "engine": name} | timed(engine, asked))
         lines += in_turn(engines, asked, "nothing", rounds)
         for kind in busy:
             with computing(BUSY[kind]):
-                lines += in_turn(engines, asked, kind, 1)
+                lines += in_turn(engines, asked, kind, rounds)
     return summary(pd.DataFrame(lines))
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,7 @@ from types import ModuleType
 import psutil
 
 from narrutils.errors import InputError
+from narrutils.paths import environment
 
 LOCAL = "local"
 #: In the environment of every process of ours that uses Ray: it asks for a token, and reports nothing.
@@ -81,13 +82,13 @@ def joined(address: str, cpus: int) -> Iterator[ModuleType]:
     elif address == LOCAL:
         with (
             _own_folder() as folder,
-            _environment(QUIET | LOOPBACK | WORK | _token(folder)),
+            environment(QUIET | LOOPBACK | WORK | _token(folder)),
             _alone(),
             _connected(LOCAL, num_cpus=cpus, **_local(folder)) as ray,
         ):
             yield ray
     else:
-        with _environment(QUIET), _connected(address, address=_checked(address)) as ray:
+        with environment(QUIET), _connected(address, address=_checked(address)) as ray:
             _check_strangers(address, ray.get_runtime_context().gcs_address)
             print(
                 f"Ray at {address}: it wants a token. Whether its ports and logs are closed to others, and "
@@ -189,20 +190,6 @@ def _own_folder() -> Iterator[Path]:
             if not folder.exists():
                 break
             time.sleep(0.1)
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _checked(address: str) -> str:

@@ -1,6 +1,8 @@
-"""Where things are: the project itself, what a relative path means, the cache."""
+"""Where things are: the project itself, what a relative path means, the cache; and the environment."""
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,3 +27,18 @@ def shown(path: Path) -> str:
 def cache_folder() -> Path:
     """Where things that can be made again are kept: `NARRUTILS_CACHE`, or `~/.cache/narrutils`."""
     return Path(os.environ.get("NARRUTILS_CACHE") or Path.home() / ".cache" / "narrutils").expanduser()
+
+
+@contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment for the length of a block: processes that it starts inherit them."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,7 +1,7 @@
 """The worker with accelerate told that it stands on GPUs: on CPUs it would run DDP where FSDP is asked for.
 
 torch divides models between processes on the CPU as well, over gloo; only accelerate's choice
-of the strategy is overruled here. Nothing of the package is.
+of the strategy is overruled here. Nothing of the package is. Several folders are done in a row.
 """
 
 import sys
@@ -30,5 +30,7 @@ def _learned(classifier, learned=worker.learned):
 
 if __name__ == "__main__":
     PartialState.__init__ = _as_on_gpus
+    PartialState.destroy_process_group = lambda state: None  # the processes go on to the next folder
     worker.learned = _learned
-    worker.main(Path(sys.argv[1]))
+    for folder in sys.argv[1:]:
+        worker.main(Path(folder))

@@ -356,7 +356,7 @@ def test_a_worker_elsewhere_is_told_where_models_lie(monkeypatch):
 OPEN = """
 import ray, narrutils.cluster as cluster
 wanted = cluster.QUIET | cluster.LOOPBACK
-with cluster._own_folder() as folder, cluster._environment(wanted), cluster._alone():
+with cluster._own_folder() as folder, cluster.environment(wanted), cluster._alone():
     cluster.os.environ["RAY_AUTH_MODE"] = "disabled"
     with cluster._connected("local", num_cpus=1, **cluster._local(folder)) as ray:
         cluster._check_strangers("here", ray.get_runtime_context().gcs_address)

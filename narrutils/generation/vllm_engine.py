@@ -26,6 +26,7 @@ from narrutils.generation.engines import Answer, Backend
 from narrutils.generation.nucleus import processor
 from narrutils.models.backbones import config_of, uncopied
 from narrutils.models.precision import suited
+from narrutils.paths import environment
 
 #: No telemetry, no log of its own, and no process beside the engine's: its scheduling then repeats.
 ENVIRONMENT = {
@@ -36,10 +37,13 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
-#: How often an OpenMP thread looks whether the others are at a barrier too before it sleeps (0.1 to
-#: 0.5 ms). Left alone libgomp looks 300,000 times: where a process takes a core, threads that wait
-#: keep those that they wait for from running.
-SPINS = "10000"
+#: How often an OpenMP thread looks whether the others are at a barrier too before it sleeps (1 to
+#: 2 ms). Left alone libgomp looks 300,000 times: where a process takes a core, threads that wait keep
+#: those that they wait for from running.
+SPINS = "50000"
+#: A core of its own for each thread. Beside a process that takes a core, Linux would else put two
+#: threads on the other one by turns, where one of them waits awake for the other.
+BOUND = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 #: Bytes of keys and values that a CPU engine holds, all of them taken when it starts; on a GPU it
 #: takes what is free. vLLM's own VLLM_CPU_KVCACHE_SPACE, in gigabytes, stands over it.
 CPU_CACHE = 2**30
@@ -68,12 +72,11 @@ class VllmBackend(Backend):
     @cached_property
     def _started(self) -> tuple[ProcessPoolExecutor, Future]:
         """The engine's process, and what tells that the model is loaded."""
-        os.environ.update(ENVIRONMENT)  # the child inherits it: torch reads its part while it loads
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads and CUDA
         self._counts = context.Array("q", 2)
         process = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(self._counts,))
-        return process, process.submit(_start, self._options())
+        with environment(ENVIRONMENT | openmp()):  # torch reads its part while it loads
+            return process, process.submit(_start, self._options())
 
     @cached_property
     def _process(self) -> ProcessPoolExecutor:
@@ -164,6 +167,17 @@ class VllmBackend(Backend):
             f"{self.backbone.name}: vLLM's process died; the usual cause is too little memory. Give its "
             "engine a smaller max_model_len, or on a CPU a smaller kv_cache_memory_bytes"
         )
+
+
+def openmp() -> dict[str, str]:
+    """How the threads of an engine's process wait and where they run; what is set already stands over it.
+
+    They are bound to cores only where each core has one: fewer threads of several processes would
+    all be bound to the first cores.
+    """
+    shared = torch.cuda.is_available() or "OMP_NUM_THREADS" in os.environ
+    wanted = {"GOMP_SPINCOUNT": SPINS} | ({} if shared else BOUND)
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import ClassVar
 from jupyter_client import AsyncKernelManager
 
 from narrutils.models.hub import hub_ids
-from narrutils.paths import PROJECT, UNATTENDED
+from narrutils.paths import PROJECT, UNATTENDED, environment
 from narrutils.pipeline.forks import Nursery
 
 #: Arguments of a kernel that says nothing of itself, when it is ended with work in hand least of all.
@@ -61,10 +61,5 @@ def kernel_environment(parameters: dict) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         UNATTENDED: "1",
     }
-    before = dict(os.environ)
-    os.environ.update(wanted)
-    try:
+    with environment(wanted):
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

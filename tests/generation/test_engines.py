@@ -28,7 +28,7 @@ from narrutils.generation.generate import generate_pool, has_vllm, open_backend
 from narrutils.generation.pools import Pool
 from narrutils.generation.prompts import Prompt
 from narrutils.generation.transformers_engine import BATCH, TransformersBackend
-from narrutils.generation.vllm_engine import SPINS, VllmBackend, _allowed_rank
+from narrutils.generation.vllm_engine import BOUND, SPINS, VllmBackend, _allowed_rank, openmp
 from narrutils.models.backbones import keep_layers, load_causal, load_tokenizer, resolve
 from narrutils.paths import PROJECT
 
@@ -475,6 +475,27 @@ def test_no_telemetry_in_the_engines_process(engine):
 @vllm
 def test_the_engines_threads_do_not_wait_awake_for_ever(engine):
     assert engine._process.submit(os.getenv, "GOMP_SPINCOUNT").result() == SPINS
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenMP binds threads to cores on Linux")
+def test_the_engines_threads_have_a_core_each_where_there_are_as_many(monkeypatch):
+    """Bound they are as many as unbound; few of several processes would all be bound to the same cores."""
+    for name in (*BOUND, "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    seen = "import os, torch; print(torch.get_num_threads(), len(os.sched_getaffinity(0)))"
+
+    def threads(environment: dict[str, str]) -> tuple[int, int]:
+        asked = [sys.executable, "-c", seen]
+        ran = subprocess.run(asked, env=os.environ | environment, capture_output=True, text=True, check=True)
+        return tuple(map(int, ran.stdout.split()))
+
+    count, cores = threads({})
+    as_many, place = threads(openmp())
+    assert as_many == count and (place < cores or count == 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads(openmp()) == (1, cores)
 
 
 @vllm

@@ -1,7 +1,9 @@
 """Training in several processes gives what one process gives: DDP and FSDP, on the CPU."""
 
+import shutil
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,28 +71,67 @@ def test_two_processes_learn_what_one_learns(tiny_gemma_folder, capsys):
     assert capsys.readouterr().out.count(f"m fold0 · epoch {EPOCHS + 1}/") == 2
 
 
-@pytest.fixture
-def fsdp_on_cpu(monkeypatch):
-    """See the module of this name; it fails if the weights were not divided."""
-    monkeypatch.setattr(launching, "WORKER", "fsdp_on_cpu")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+#: Models that are divided between processes: a whole encoder, on a loss that is no mean over cases and with
+#: averaged weights, and adapters over a base in bfloat16.
+DIVIDED = {
+    "whole": {"loss": "f1", "ema": 0.5},
+    "adapters": {"precision": "bfloat16", "checkpointing": True},
+}
+
+
+@pytest.fixture(scope="module")
+def divided(tiny_bert, tiny_gemma_folder, tmp_path_factory):
+    """Each of them, as one process learns it and as two do.
+
+    Two learn all of them in one launch, which is most of the time: what they are asked for is kept, they
+    are started once, and each training is given what they learned. See `fsdp_on_cpu`, which fails if the
+    weights were not divided.
+    """
+    jobs, run, asked = tmp_path_factory.mktemp("jobs"), launching._run, []
+
+    def keep(words: list[str], label: str) -> None:
+        shutil.copytree(words[-1], jobs / label)
+        asked[:] = words[:-1]
+        raise _Kept
+
+    def give(words: list[str], label: str) -> str:
+        shutil.copytree(jobs / label, words[-1], dirs_exist_ok=True)
+        return ""
+
+    def fitted(launch: dict) -> dict[str, NeuralLearner]:
+        whole = learner(tiny_bert, 0, launch, **DIVIDED["whole"])
+        adapters = learner(tiny_gemma_folder, 4, launch, **DIVIDED["adapters"])
+        adapters = replace(adapters, body=Body(tiny_gemma_folder, precision="bfloat16"))
+        made = {}
+        for name, one in {"whole": whole, "adapters": adapters}.items():
+            with suppress(_Kept):
+                made[name] = one.fit(phases(), name)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launching, "WORKER", "fsdp_on_cpu")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        patch.setattr(launching, "_run", keep)
+        assert not fitted(FSDP)
+        said = run([*asked, *(str(jobs / name) for name in DIVIDED)], "")
+        assert all((jobs / name / "outcome.json").exists() for name in DIVIDED), said
+        patch.setattr(launching, "_run", give)
+        return fitted({}), fitted(FSDP)
+
+
+class _Kept(Exception):
+    pass
 
 
 @pytest.mark.slow
-def test_a_model_divided_between_processes_learns_the_same(tiny_bert, fsdp_on_cpu):
-    """A whole encoder, on a loss that is no mean over cases, with averaged weights."""
-    settings = {"loss": "f1", "ema": 0.5}
-    alone = learner(tiny_bert, 0, **settings).fit(phases(), "m fold0")
-    both = learner(tiny_bert, 0, FSDP, **settings).fit(phases(), "m fold0")
-    check_same(alone, both)
+def test_a_model_divided_between_processes_learns_the_same(divided):
+    alone, both = divided
+    check_same(alone["whole"], both["whole"])
 
 
 @pytest.mark.slow
-def test_fsdp_over_a_bfloat16_base_keeps_adapters_and_head_in_float32(tiny_gemma_folder, fsdp_on_cpu):
-    settings = {"precision": "bfloat16", "checkpointing": True}
-    body = Body(tiny_gemma_folder, precision="bfloat16")
-    alone = replace(learner(tiny_gemma_folder, 4, **settings), body=body).fit(phases(), "m")
-    both = replace(learner(tiny_gemma_folder, 4, FSDP, **settings), body=body).fit(phases(), "m")
+def test_fsdp_over_a_bfloat16_base_keeps_adapters_and_head_in_float32(divided):
+    alone, both = (models["adapters"] for models in divided)
     curves = [[entry["loss"] for entry in model.history] for model in (alone, both)]
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.02)  # bfloat16 has 3 digits
     assert {w.dtype for w in learned(both.classifier).values()} == {torch.float32}
