@@ -16,6 +16,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -173,13 +174,19 @@ def requirements(modules: list[Path], at_once: bool = False) -> bytes:
     Args:
         at_once: only those that are imported with the modules, as members without torch need no others.
     """
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules]
     tops = {name.split(".")[0] for tree in trees for name in imported(tree, at_once)} - {"narrutils"}
     names = {owner for top in tops for owner in owners.get(top, [])}
     # Without the local part of a version: a build for CPUs and one for GPUs serve alike.
     lines = {f"{_normal(name)}=={importlib.metadata.version(name).split('+')[0]}" for name in names}
     return ("\n".join(sorted(lines)) + "\n").encode()
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Distributions of each top-level package; the metadata of all are read for it."""
+    return importlib.metadata.packages_distributions()
 
 
 def _normal(name: str) -> str:

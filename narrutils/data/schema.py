@@ -207,14 +207,15 @@ class Schema:
         """
         targets = np.zeros((len(labels), self.width), order="F")
         for v, columns in zip(self.variables, self.slices.values()):
-            given = labels[v.name].notna().to_numpy()
-            bad = given & ~labels[v.name].isin(v.codes).to_numpy()
+            column = labels[v.name]
+            given = column.notna().to_numpy()
+            bad = given & ~column.isin(v.codes).to_numpy()
             if bad.any():
                 uid, value = labels.index[bad][0], labels.loc[bad, v.name].iloc[0]
                 takes = ", ".join(map(str, v.codes))
                 raise InputError(f"{v.name} of case {uid} is {value}; it takes {takes}")
             named = v.codes[-1:] if v.is_binary else v.codes
-            targets[given, columns] = labels[v.name][given].to_numpy(dtype=int)[:, None] == np.array(named)
+            targets[given, columns] = column.to_numpy()[given].astype(int)[:, None] == np.array(named)
             targets[~given, columns] = np.nan
         return pd.DataFrame(targets, labels.index, self.columns)
 

@@ -41,15 +41,15 @@ def examples(schema: Schema, labels: pd.DataFrame, folds: pd.Series) -> pd.DataF
         labels: given codes, indexed by uid.
         folds: fold of each case, in the order of `labels`.
     """
-    found = {}
+    found, (fold, kinds) = {}, pd.factorize(folds)
     for v in schema.variables:
-        of_fold = pd.crosstab(folds, labels[v.name]).reindex(folds.unique(), fill_value=0)
-        of_fold = of_fold.reindex(columns=list(v.codes), fill_value=0)
-        elsewhere = (of_fold.sum() - of_fold).to_numpy(dtype=float)  # [folds, codes]
+        code = pd.Index(v.codes).get_indexer(labels[v.name])  # -1 without a label
+        of_fold = np.zeros((len(kinds), len(v.codes)))
+        np.add.at(of_fold, (fold[code >= 0], code[code >= 0]), 1)
+        elsewhere = of_fold.sum(axis=0) - of_fold
         if v.is_binary:
             elsewhere = elsewhere.min(axis=1, keepdims=True).repeat(2, axis=1)
-        places = of_fold.index.get_indexer(folds), of_fold.columns.get_indexer(labels[v.name])
-        found[v.name] = elsewhere[places]
+        found[v.name] = elsewhere[fold, code]
     return pd.DataFrame(found, labels.index).where(labels.notna())
 
 
