@@ -215,7 +215,7 @@ class Schema:
                 takes = ", ".join(map(str, v.codes))
                 raise InputError(f"{v.name} of case {uid} is {value}; it takes {takes}")
             named = v.codes[-1:] if v.is_binary else v.codes
-            targets[given, columns] = column.to_numpy()[given].astype(int)[:, None] == np.array(named)
+            targets[given, columns] = column[given].to_numpy(dtype=int)[:, None] == np.array(named)
             targets[~given, columns] = np.nan
         return pd.DataFrame(targets, labels.index, self.columns)
 

@@ -37,12 +37,12 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
-#: How often an OpenMP thread looks whether the others are at a barrier too before it sleeps (1 to
-#: 2 ms). Left alone libgomp looks 300,000 times: where a process takes a core, threads that wait keep
+#: How often an OpenMP thread looks whether the others are at a barrier too before it sleeps (0.5
+#: to 2.5 ms). Left alone libgomp looks 300,000 times: where a process takes a core, threads that wait keep
 #: those that they wait for from running.
 SPINS = "50000"
-#: A core of its own for each thread. Beside a process that takes a core, Linux would else put two
-#: threads on the other one by turns, where one of them waits awake for the other.
+#: A core of its own for each thread. Beside a process that takes a core, threads that run where the
+#: system puts them lose more: two may share a core, where one waits awake for the other.
 BOUND = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 #: Bytes of keys and values that a CPU engine holds, all of them taken when it starts; on a GPU it
 #: takes what is free. vLLM's own VLLM_CPU_KVCACHE_SPACE, in gigabytes, stands over it.

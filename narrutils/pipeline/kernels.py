@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from jupyter_client import AsyncKernelManager
@@ -45,8 +44,7 @@ class Kernel(AsyncKernelManager):
             await super()._async_signal_kernel(signum)
 
 
-@contextmanager
-def kernel_environment(parameters: dict) -> Iterator[None]:
+def kernel_environment(parameters: dict) -> AbstractContextManager[None]:
     """What kernels find in their environment: this package, this Python, no telemetry.
 
     And no network, unless the stage's parameters name a model of a hub.
@@ -61,5 +59,4 @@ def kernel_environment(parameters: dict) -> Iterator[None]:
         "DO_NOT_TRACK": "1",
         UNATTENDED: "1",
     }
-    with environment(wanted):
-        yield
+    return environment(wanted)
