@@ -28,6 +28,10 @@ CONTENTS = "files.json"
 HOST = re.sub(r"\W", "-", platform.node())[:32]
 AGAIN = "it is damaged: remove it and run its notebook again, or restore it"
 
+# Tables are small here and looked into often, by names and uids above all. As Python's own strings these
+# take half the time that they take as Arrow's.
+pd.options.mode.string_storage = "python"
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:

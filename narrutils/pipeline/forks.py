@@ -1,7 +1,7 @@
 """Kernels forked from a process that has imported what notebooks import, which takes each of them seconds.
 
-It imports while a run's first notebook works. On Linux alone, and not beside a GPU, whose driver does not
-survive a fork: there, and wherever something is amiss, kernels start as Jupyter starts them.
+On Linux alone, and not beside a GPU, whose driver does not survive a fork: there, and wherever something is
+amiss, kernels start as Jupyter starts them.
 """
 
 import ast
@@ -34,7 +34,7 @@ class Nursery:
     """From where a run's kernels are forked; it ends with the block.
 
     Args:
-        notebooks: those that kernels will be forked for; without any, nothing is begun.
+        notebooks: those that kernels are forked for; without any, nothing is begun.
     """
 
     def __init__(self, notebooks: Sequence[Path] = ()):
@@ -69,7 +69,7 @@ class Nursery:
         self._line.write(imported(self._notebooks))
 
     def fork(self, command: list[str], cwd: str, env: Mapping[str, str]) -> "Forked | None":
-        """A kernel; None where it has to start by itself.
+        """A kernel, once all is imported; None where it has to start by itself.
 
         Libraries read their part of the environment while they load, so it has to be the same.
 

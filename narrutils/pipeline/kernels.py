@@ -29,10 +29,10 @@ class Kernel(AsyncKernelManager):
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **how) -> None:
         place, cwd = self.provisioner, how.get("cwd") or os.getcwd()
+        self.nursery.begin(how["env"])
         place.process = self.nursery.fork(kernel_cmd, cwd, how["env"])
         if place.process is None:
             await super()._async_launch_kernel(kernel_cmd, **how)
-            self.nursery.begin(how["env"])
         else:
             place.pid = place.pgid = place.process.pid
             place.cwd = cwd

@@ -72,8 +72,8 @@ def run_profile(
     packaged = packaged_models(job)
     from narrutils.pipeline.kernels import Kernel  # Jupyter's, which whoever is refused need not wait for
 
-    later = [job.notebook(stage) for stage in job.chosen[1:]]
-    with locked(job.run.folder), Nursery(later) as Kernel.nursery:
+    notebooks = [job.notebook(stage) for stage in job.chosen]
+    with locked(job.run.folder), Nursery(notebooks) as Kernel.nursery:
         stage = job.chosen[0]
         try:
             _make_ready(packaged)
