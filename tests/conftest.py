@@ -74,6 +74,14 @@ def tiny_bert(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def thin_bert(tmp_path_factory):
+    """The same of one layer: torch takes seconds to translate each to ONNX."""
+    import toys
+
+    return toys.save_tiny_bert(tmp_path_factory.mktemp("bert") / "thin-bert", layers=1)
+
+
+@pytest.fixture(scope="session")
 def tiny_gemma_folder(tmp_path_factory):
     """Folder of a tiny random causal model with its tokenizer."""
     import toys

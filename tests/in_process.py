@@ -9,8 +9,11 @@ import atexit
 import multiprocessing
 import os
 import pkgutil
+import runpy
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
@@ -37,19 +40,40 @@ def context() -> multiprocessing.context.BaseContext:
 
 def called(*words: str) -> subprocess.CompletedProcess:
     """Call the command line so; output and errors in one text."""
+    return _forked(command, words)
+
+
+def module(*words: str) -> subprocess.CompletedProcess:
+    """Call `python -m` so; output and errors in one text."""
+    return _forked(run_module, words)
+
+
+def _forked(work: Callable[..., None], words: tuple[str, ...]) -> subprocess.CompletedProcess:
     with tempfile.NamedTemporaryFile() as said:
-        process = context().Process(target=call, args=(words, said.name))
+        process = context().Process(target=call, args=(work, words, said.name))
         process.start()
         process.join()
         return subprocess.CompletedProcess(words, process.exitcode, Path(said.name).read_text())
 
 
-def call(words: tuple[str, ...], said: str) -> None:
-    """In the forked process: the command, as from a shell in the project's folder."""
+def call(work: Callable[..., None], words: tuple[str, ...], said: str) -> None:
+    """In the forked process: some work, as from a shell in the project's folder."""
     with open(said, "ab", buffering=0) as out:
         for stream in (1, 2):
             os.dup2(out.fileno(), stream)
     os.chdir(PROJECT)
+    try:
+        work(*words)
+    finally:
+        atexit._run_exitfuncs()  # as an interpreter that ends; a forked one would leave them out
+
+
+def run_module(name: str, *words: str) -> None:
+    sys.argv = [name, *words]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def command(*words: str) -> None:
     from papermill.engines import papermill_engines
 
     from benchmarks.toy_task import InProcess
@@ -64,7 +88,4 @@ def call(words: tuple[str, ...], said: str) -> None:
             super().execute_managed_notebook(nb_man, kernel_name, **given)
 
     papermill_engines.register(None, AtTheEnd)
-    try:
-        raise SystemExit(main(list(words)))
-    finally:
-        atexit._run_exitfuncs()  # as an interpreter that ends; a forked one would leave them out
+    raise SystemExit(main(list(words)))

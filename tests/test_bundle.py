@@ -156,12 +156,12 @@ TORCH = {"torch", "transformers", "peft", "accelerate", "onnx", "onnxscript", "s
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_bert, tmp_path_factory):
+def exported(thin_bert, tmp_path_factory):
     """A finished run of a linear model and of an encoder with a refit, and its archive with ONNX files."""
     recipe = Recipe(max_tokens=14, learning_rate=1e-2, head_learning_rate=0.3)
     models = {
         "tfidf": TfidfLearner(TOY, min_df=1),
-        "encoder": NeuralLearner(TOY, Body(tiny_bert), recipe=recipe),
+        "encoder": NeuralLearner(TOY, Body(thin_bert), recipe=recipe),
     }
     folder = tmp_path_factory.mktemp("exported")
     run = finished_run(folder / "run", models, refits=["encoder"])

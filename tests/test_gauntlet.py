@@ -1,22 +1,19 @@
 """A share of the gauntlet: damage is read right or refused in one line, and a kill changes no end."""
 
-import subprocess
-import sys
-
+import in_process
 import pytest
 
 from benchmarks.gauntlet import Tally, try_files, try_folders
 from benchmarks.toy_task import SENTINEL, Task
 from narrutils.errors import InputError
-from narrutils.paths import PROJECT
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """A finished task; its notebooks were executed in a process of their own."""
     folder = tmp_path_factory.mktemp("gauntlet") / "task"
-    words = [sys.executable, "-m", "benchmarks.toy_task", str(folder)]
-    subprocess.run(words, cwd=PROJECT, check=True, capture_output=True, timeout=900)
+    made = in_process.module("benchmarks.toy_task", str(folder))
+    assert made.returncode == 0, made.stdout
     return Task(folder)
 
 
@@ -32,9 +29,9 @@ def test_what_is_damaged_is_read_right_or_refused_in_one_line(task, damage):
 
 @pytest.mark.slow
 def test_a_prediction_that_was_killed_ends_as_if_it_had_not_been():
-    words = ["-m", "benchmarks.kills", "--works", "predict", "--step", "3", "--moments", "20"]
-    done = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
+    words = ["benchmarks.kills", "--works", "predict", "--step", "3", "--moments", "20"]
+    done = in_process.module(*words)
+    assert done.returncode == 0, done.stdout
     assert "another end" not in done.stdout and "predict" in done.stdout
 
 

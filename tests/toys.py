@@ -89,7 +89,7 @@ def letter_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=made, **specials)
 
 
-def save_tiny_bert(folder: Path) -> str:
+def save_tiny_bert(folder: Path, layers: int = 2) -> str:
     """An encoder of hidden size 16, no dropout; its folder is the backbone's name."""
     torch.manual_seed(1)
     BertModel(
@@ -97,7 +97,7 @@ def save_tiny_bert(folder: Path) -> str:
             hidden_size=16,
             intermediate_size=16,
             num_attention_heads=2,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             vocab_size=60,
             max_position_embeddings=128,
             hidden_dropout_prob=0.0,

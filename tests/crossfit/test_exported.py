@@ -30,10 +30,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def run(tiny_bert, tmp_path_factory):
+def run(thin_bert, tmp_path_factory):
     """A finished run of one encoder with a refit, whose probabilities lie far apart; only read."""
     recipe = Recipe(max_tokens=14, batch_size=2, learning_rate=1e-2, head_learning_rate=0.3)
-    learner = NeuralLearner(TOY, Body(tiny_bert), Lora(), recipe)
+    learner = NeuralLearner(TOY, Body(thin_bert), Lora(), recipe)
     folder = tmp_path_factory.mktemp("runs") / "encoder"
     return finished_run(folder, {"encoder": learner}, refits=["encoder"])
 

@@ -93,10 +93,9 @@ def parts(*texts, tokens=1, finished=True):
     return [Answer(text, tokens, finished) for text in texts]
 
 
-def adapter(name, folder, layers=None):
+def adapter(name, folder):
     """A LoRA adapter of random weights, strong enough to be heard."""
     torch.manual_seed(0)
-    model = load_causal(resolve(name), torch.bfloat16)
     settings = LoraConfig(
         r=4,
         lora_alpha=64,
@@ -104,7 +103,7 @@ def adapter(name, folder, layers=None):
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )
-    get_peft_model(keep_layers(model, layers) if layers else model, settings).save_pretrained(folder)
+    get_peft_model(load_causal(resolve(name), torch.bfloat16), settings).save_pretrained(folder)
     return str(folder)
 
 
@@ -237,13 +236,17 @@ def test_an_unknown_engine_is_refused():
 
 
 @pytest.fixture(scope="module")
-def short():
+def cut(tmp_path_factory):
     """The packaged chat model, cut to its first layers: its texts mean nothing, its interface is whole."""
-    backend = TransformersBackend(
-        resolve("smollm2-135m"), Sampling(max_new_tokens=6, temperature=1.0, top_p=1.0)
-    )
-    keep_layers(backend.model, 2)
-    return backend
+    whole, folder = resolve("smollm2-135m"), tmp_path_factory.mktemp("cut") / "smollm2"
+    keep_layers(load_causal(whole, torch.bfloat16), 2).save_pretrained(folder)
+    load_tokenizer(whole).save_pretrained(folder)
+    return resolve(str(folder))
+
+
+@pytest.fixture(scope="module")
+def short(cut):
+    return TransformersBackend(cut, Sampling(max_new_tokens=6, temperature=1.0, top_p=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -414,13 +417,13 @@ TINY = Sampling(
 
 
 @pytest.fixture(scope="module")
-def lora(tmp_path_factory):
-    return adapter("smollm2-135m", tmp_path_factory.mktemp("lora") / "smollm2")
+def lora(cut, tmp_path_factory):
+    return adapter(cut.name, tmp_path_factory.mktemp("lora") / "smollm2")
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with VllmBackend(resolve("smollm2-135m"), TINY) as backend:
+def engine(cut):
+    with VllmBackend(cut, TINY) as backend:
         yield backend
 
 
@@ -459,7 +462,7 @@ def test_vllm_adapters_speak_for_their_own_rows_alone(engine, lora):
 @vllm
 def test_a_prompt_longer_than_the_model_reads_is_one_line_without_its_words(engine, told):
     with pytest.raises(
-        InputError, match="smollm2-135m: vLLM refused the prompts .* smaller max_words"
+        InputError, match=f"{engine.backbone.name}: vLLM refused the prompts .* smaller max_words"
     ) as raised:
         engine.generate([replace(COMPLETION[0], text="Riverside " * 400)], seed=3)
     assert "\n" not in str(raised.value) and "Riverside" not in str(raised.value)
@@ -519,7 +522,7 @@ def test_vllm_makes_the_same_chunk_again_in_another_process_and_closing_ends_it(
     """
     run, cases, labels = Run(tmp_path / "run", "02_generation"), word_texts(TOY, 9), random_labels(TOY, 9)
     folds = pd.Series([n % 3 for n in range(9)], cases.index)
-    pool = Pool("p", "smollm2-135m", rows=6, seed=1, max_examples=1, max_words=30)
+    pool = Pool("p", engine.backbone.name, rows=6, seed=1, max_examples=1, max_words=30)
     make = partial(generate_pool, run, TOY, pool, cases, folds, labels, chunk_size=3, backend=engine)
     assert engine.generate(CHAT, seed=3) == told[0]
     pid = engine._process.submit(os.getpid).result()
