@@ -23,7 +23,7 @@ import narrutils
 from narrutils.paths import PROJECT
 
 #: What the package imports where it is needed; the package itself is added.
-LIBRARIES = ["benchmarks.toy_task", "papermill", "peft"]
+LIBRARIES = ["benchmarks.toy_task", "digested", "papermill", "peft"]
 LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
 
 

@@ -258,10 +258,11 @@ class Schema:
             ValueError: a column is missing, a value is outside [0, 1], or the
                 classes of a categorical variable do not sum to 1.
         """
-        missing = [c for c in self.columns if c not in probabilities.columns]
+        wanted, there = self.columns, list(probabilities.columns)
+        missing = [c for c in wanted if c not in there]
         if missing:
             raise ValueError(f"probability columns are missing: {', '.join(missing[:5])}")
-        table = probabilities[self.columns]
+        table = probabilities.copy(deep=False) if there == wanted else probabilities[wanted]
         values = table.to_numpy(dtype=float)
         none = np.zeros(values.shape, dtype=bool)
         for columns in self.slices.values() if partial else ():

@@ -5,6 +5,7 @@ printed lines and messages of errors, is left out of its digest, so that words c
 """
 
 import ast
+import os
 from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
@@ -77,8 +78,10 @@ def _file(name: str) -> Path | None:
     package, *names = name.split(".")
     if package != "narrutils":
         return None
-    path = PACKAGE.joinpath(*names)
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+    path = os.path.join(PACKAGE, *names)  # most names are no module, and a `Path` of each takes its time
+    return next(
+        (Path(p) for p in (f"{path}.py", os.path.join(path, "__init__.py")) if os.path.isfile(p)), None
+    )
 
 
 def _imports(path: Path) -> list[str]:

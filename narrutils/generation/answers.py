@@ -5,6 +5,9 @@ import re
 from narrutils.data.schema import Schema
 from narrutils.generation.prompts import SEPARATOR, headings, one_line
 
+#: How the reason of a row begins that nobody could write.
+UNMADE = "unmade: "
+
 
 def split_story(text: str, schema: Schema, form: str) -> dict[str, str | None]:
     """A generated answer as the text columns.

@@ -13,6 +13,7 @@ import pandas as pd
 from narrutils.data.clusters import words
 from narrutils.data.schema import Schema
 from narrutils.errors import InputError
+from narrutils.generation.answers import UNMADE
 from narrutils.generation.domain import Domain
 from narrutils.generation.prompts import headings, instructions
 from narrutils.generation.repeats import Copies, NearDuplicates
@@ -42,8 +43,6 @@ class Limits:
     told_words: int = 7
 
 
-#: How the reason of a row begins that nobody could write.
-UNMADE = "unmade: "
 #: Of the letters of some texts, the share from which on a script is theirs and no quotation.
 OWN_SCRIPT = 0.01
 

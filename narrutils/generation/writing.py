@@ -12,13 +12,12 @@ import pandas as pd
 from narrutils.data.schema import Schema
 from narrutils.data.tables import read_table, write_table
 from narrutils.errors import InputError
-from narrutils.generation.answers import split_story
+from narrutils.generation.answers import UNMADE, split_story
 from narrutils.generation.chunks import Bar, Chunks
 from narrutils.generation.conditioning import draw_labels, rates
 from narrutils.generation.engines import Answer, Backend
 from narrutils.generation.pools import Pool
 from narrutils.generation.prompts import Examples, Prompt, few_shot
-from narrutils.generation.reference import UNMADE
 
 #: What `kept` being false means until `screening` has looked at a row.
 UNSCREENED = "not screened"
