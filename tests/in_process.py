@@ -25,6 +25,8 @@ from narrutils.paths import PROJECT
 #: What the package imports where it is needed; the package itself is added.
 LIBRARIES = ["benchmarks.toy_task", "digested", "papermill", "peft"]
 LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
+#: Seconds after which a process that has not ended is killed, which is told as its exit code.
+PATIENCE = 900
 
 
 @cache
@@ -52,7 +54,10 @@ def _forked(work: Callable[..., None], words: tuple[str, ...]) -> subprocess.Com
     with tempfile.NamedTemporaryFile() as said:
         process = context().Process(target=call, args=(work, words, said.name))
         process.start()
-        process.join()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            process.join()
         return subprocess.CompletedProcess(words, process.exitcode, Path(said.name).read_text())
 
 

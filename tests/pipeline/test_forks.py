@@ -65,13 +65,13 @@ def test_it_differs_in_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("KMP_DUPLICATE_LIB_OK", "True")  # scikit-learn sets it here, some time
     stages = ["01_first", "02_second"]
     placed = place(tmp_path, {stage: [TELLS, DRAWS] for stage in stages})
-    run, told = Run(tmp_path / "out/toy"), []
+    run = Run(tmp_path / "out/toy")
     with monkeypatch.context() as patch:
         patch.setattr(forks.Nursery, "begin", lambda *_: None)
         run_profile(*placed, only="01")
-        told.append(run.read("01_first.json"))
+        alone = run.read("01_first.json")
     run_profile(*placed, force=True)
-    alone, *forked = told + [run.read(f"{stage}.json") for stage in stages]
+    forked = [run.read(f"{stage}.json") for stage in stages]
     assert [one.pop("imported") for one in (alone, *forked)] == [False, True, True]
     pids = [one.pop("pid") for one in (alone, *forked)]
     assert len(set(pids)) == 3 and [one.pop("session") for one in (alone, *forked)] == pids
