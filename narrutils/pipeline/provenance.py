@@ -95,6 +95,7 @@ class Meter:
 
     def __init__(self):
         self.bytes, self.children = 0, set()
+        self.others = set(psutil.Process().children(recursive=True))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -109,8 +110,8 @@ class Meter:
         self.seconds = time.monotonic() - self.began
 
     def end_children(self) -> None:
-        """End whatever of the block's processes has outlived it: politely, then for good."""
-        left = [child for child in self.children if child.is_running()]
+        """End whatever was started in the block and has outlived it: politely, then for good."""
+        left = [child for child in self.children - self.others if child.is_running()]
         for end in (psutil.Process.terminate, psutil.Process.kill):
             for child in left:
                 with suppress(psutil.Error):
