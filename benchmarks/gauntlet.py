@@ -239,7 +239,7 @@ def try_folders(task: Task, examples: int, seed: int, tally: Tally) -> None:
 
     def test(example, door) -> None:
         name, (damage, content) = example
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=task.folder) as scratch:  # links stay on their disk
             outputs = Path(scratch)
             shutil.copytree(run, outputs / "toy", copy_function=os.link)
             (outputs / "toy" / name).unlink()

@@ -108,6 +108,7 @@ class InProcess(Engine):
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **_):
         shell = InteractiveShell()
+        shell.history_manager.enabled = False  # else each cell goes into a database in the user's home
         gc.freeze()  # every training collects garbage, and need not look through all that was imported
         for number, cell in enumerate(nb_man.nb.cells):
             nb_man.cell_start(cell, number)

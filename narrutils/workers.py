@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
@@ -200,6 +202,22 @@ def _handed(ray: ModuleType, actors: list, parts: Sequence[int]) -> Iterator[tup
 def _limits(threads: int) -> dict[str, str]:
     """Threads of a worker's libraries. vLLM would bind its own to cores, those of all workers to the same."""
     return dict.fromkeys(THREADS, str(threads)) | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+
+@contextmanager
+def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Around a wait for child processes: an interrupt ends them, which would else work on."""
+    try:
+        yield process
+    except KeyboardInterrupt:
+        end(process)
+        raise
+
+
+def end(process: ProcessPoolExecutor) -> None:
+    """Kill its child processes, whatever they do."""
+    for child in process._processes.values():
+        child.kill()
 
 
 # What follows runs in the workers.

@@ -3,11 +3,18 @@
 import gc
 import os
 import shutil
+import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import joblib
+import psutil
 import pytest
+from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -37,7 +44,9 @@ def share_of_the_cores() -> None:
     if workers == 1:
         return
     number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
-    os.environ["OMP_NUM_THREADS"] = str(max(1, joblib.cpu_count() // workers))  # torch reads it as it loads
+    share = max(1, joblib.cpu_count() // workers)
+    os.environ["OMP_NUM_THREADS"] = str(share)  # libraries read it as they load
+    threadpool_limits(share)  # of NumPy, which has loaded; with more its threads wait awake for each other
     if hasattr(os, "sched_setaffinity"):  # Linux
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[number % len(cores) :: workers])
@@ -46,10 +55,31 @@ def share_of_the_cores() -> None:
 share_of_the_cores()
 
 
+#: Where files lie in memory, and how many bytes must be free there and as many again for what runs.
+MEMORY, ROOM = Path("/dev/shm"), 8 * 2**30
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config) -> None:
+    """What the tests write lies in memory, where there is plenty: thousands of small files."""
+    if config.option.basetemp or hasattr(config, "workerinput") or not MEMORY.is_dir():
+        return
+    if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available - ROOM) > ROOM:
+        config.option.basetemp = tempfile.mkdtemp(prefix="narrutils-tests-", dir=MEMORY)
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
     """A worker for each core that may be used; beside a GPU one, since vLLM takes all its memory."""
     return 1 if shutil.which("nvidia-smi") else min(joblib.cpu_count(), 8)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Tests that fork processes have them from one that has imported what the tests do, and ran none."""
+    if "in_process" in sys.modules:
+        sys.modules["in_process"].begin()
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -94,6 +124,16 @@ def frozen() -> None:
     """Every training collects garbage, and need not look through all that was imported before."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[None]:
+    """What reads is timed thrice, and not for a second: nobody looks at the rates."""
+    from narrutils.crossfit import timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "LEAST", 0.0)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

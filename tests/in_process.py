@@ -6,18 +6,20 @@ report. The smoke run shows that notebooks run in kernels of their own, and the 
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import pkgutil
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
-from functools import cache
-from multiprocessing import forkserver
+from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
-from unittest import mock
 
 import narrutils
 from narrutils.paths import PROJECT
@@ -28,16 +30,20 @@ LIBRARIES += ["transformers.models.bert", "transformers.models.gemma3"]
 #: Seconds after which a process that has not ended is killed, which is told as its exit code.
 PATIENCE = 900
 
+_server: Connection | None = None
 
-@cache
-def context() -> multiprocessing.context.BaseContext:
-    """Processes forked from one that has imported the package, and has computed nothing."""
-    modules = [found.name for found in pkgutil.walk_packages(narrutils.__path__, "narrutils.")]
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([name for name in modules if not name.endswith("__main__")] + LIBRARIES)
-    with mock.patch.dict(os.environ, PYTHONPATH=str(PROJECT), MPLBACKEND="agg"):
-        forkserver.ensure_running()
-    return found
+
+def begin() -> None:
+    """Fork the process that others are forked from, while this one has imported much and computed nothing."""
+    global _server
+    _server, theirs = multiprocessing.Pipe()
+    if not os.fork():
+        try:
+            _server.close()
+            _serve(theirs)
+        finally:
+            os._exit(0)
+    theirs.close()
 
 
 def called(*words: str) -> subprocess.CompletedProcess:
@@ -52,25 +58,55 @@ def module(*words: str) -> subprocess.CompletedProcess:
 
 def _forked(work: Callable[..., None], words: tuple[str, ...]) -> subprocess.CompletedProcess:
     with tempfile.NamedTemporaryFile() as said:
-        process = context().Process(target=call, args=(work, words, said.name))
-        process.start()
-        process.join(PATIENCE)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        return subprocess.CompletedProcess(words, process.exitcode, Path(said.name).read_text())
+        _server.send((work, words, said.name))
+        process = _server.recv()
+        if not _server.poll(PATIENCE):
+            os.kill(process, signal.SIGKILL)
+        return subprocess.CompletedProcess(words, _server.recv(), Path(said.name).read_text())
 
 
-def call(work: Callable[..., None], words: tuple[str, ...], said: str) -> None:
+def _serve(line: Connection) -> None:
+    """In the process that others are forked from: one at a time, until nobody asks any more."""
+    atexit._clear()  # of what is to be done at the end of another process
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    # pytest's own are no such streams
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
+    os.environ |= {"PYTHONPATH": str(PROJECT), "MPLBACKEND": "agg"}
+    asked = line.recv()
+    modules = [found.name for found in pkgutil.walk_packages(narrutils.__path__, "narrutils.")]
+    for name in [name for name in modules if not name.endswith("__main__")] + LIBRARIES:
+        import_module(name)
+    gc.freeze()
+    while True:
+        process = os.fork()
+        if not process:
+            line.close()
+            _call(*asked)
+        line.send(process)
+        line.send(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+        asked = line.recv()
+
+
+def _call(work: Callable[..., None], words: tuple[str, ...], said: str) -> None:
     """In the forked process: some work, as from a shell in the project's folder."""
-    with open(said, "ab", buffering=0) as out:
-        for stream in (1, 2):
-            os.dup2(out.fileno(), stream)
-    os.chdir(PROJECT)
+    code = 1
     try:
+        with open(said, "ab", buffering=0) as out:
+            for stream in (1, 2):
+                os.dup2(out.fileno(), stream)
+        os.chdir(PROJECT)
         work(*words)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        traceback.print_exc()
     finally:
-        atexit._run_exitfuncs()  # as an interpreter that ends; a forked one would leave them out
+        atexit._run_exitfuncs()  # as an interpreter that ends; one that is forked would leave them out
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def run_module(name: str, *words: str) -> None:

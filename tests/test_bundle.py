@@ -24,7 +24,7 @@ from narrutils.models.tfidf import TfidfLearner
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty")]
 
 #: What the competition's machine does not have: the installed narrutils, packages that only
 #: notebooks and training need, and the network.

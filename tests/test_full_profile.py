@@ -40,7 +40,7 @@ FAMILIES = {
     "llama": [],
     "deberta": ["microsoft/deberta-v3-large"],
 }
-CASES, FOLDS, ROWS, TOKENS, WORDS = 40, 3, 6, 32, 300
+CASES, FOLDS, ROWS, TOKENS, WORDS = 40, 3, 6, 16, 150
 ADDED = [f"{family}_lora" for family in ("qwen2", "mistral", "llama")]
 #: Models of 05 over a base in bfloat16, one of each family.
 NARROW = ["gemma_9b_r32", *ADDED]

@@ -1,5 +1,6 @@
 """What needs no neural model starts, and ends, without torch."""
 
+import ast
 import subprocess
 import sys
 
@@ -11,29 +12,24 @@ from narrutils.pipeline.parameters import read_cells
 
 pytestmark = pytest.mark.slow
 
-HEAVY = "{'torch', 'transformers', 'peft', 'vllm'} & set(sys.modules)"
+HEAVY = "sorted({'torch', 'transformers', 'peft', 'vllm'} & set(sys.modules))"
 
 
-def heavy_after(code):
-    """Which heavy packages are loaded once some code has run in a process of its own."""
-    words = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({HEAVY}))"]
+def heavy_after(*codes):
+    """Which heavy packages are loaded after each of some pieces of code, in a process of their own."""
+    run = "\n".join(f"exec({code!r}, {{}}); told.append({HEAVY})" for code in codes)
+    words = [sys.executable, "-c", f"import sys\ntold = []\n{run}\nprint(told)"]
     done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout.splitlines()[-1]
+    return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "module", ["cli", "pipeline.runner", "pipeline.cycle", "pipeline.seeds", "predict", "estimate", "bundle"]
-)
-def test_the_commands_load_nothing_heavy(module):
-    assert heavy_after(f"import narrutils.{module}") == "[]"
-
-
-@pytest.mark.parametrize("stage", ["03_relabeling", "06_ensemble"])
-def test_a_notebook_that_trains_no_neural_model_opens_without_one(stage):
-    cells = [
-        c["source"] for c in read_cells(PROJECT / f"notebooks/{stage}.ipynb") if c["cell_type"] == "code"
-    ]
-    assert heavy_after(cells[0]) == "[]"
+def test_commands_and_notebooks_that_train_no_neural_model_open_without_one():
+    commands = ["cli", "pipeline.runner", "pipeline.cycle", "pipeline.seeds", "predict", "estimate", "bundle"]
+    first = {name: f"import narrutils.{name}" for name in commands}
+    for stage in ("03_relabeling", "06_ensemble"):
+        cells = read_cells(PROJECT / f"notebooks/{stage}.ipynb")
+        first[stage] = next(cell["source"] for cell in cells if cell["cell_type"] == "code")
+    assert dict(zip(first, heavy_after(*first.values()))) == dict.fromkeys(first, [])
 
 
 def test_linear_members_are_read_and_bundled_without_torch(tfidf_run, tmp_path):
@@ -41,5 +37,5 @@ def test_linear_members_are_read_and_bundled_without_torch(tfidf_run, tmp_path):
     table = features(tmp_path, TEST, "f.csv")
     calls = [["predict", *run, "--features", str(table), "--out", str(out)]]
     calls += [["bundle", *run, "--out", str(archive)]]
-    assert heavy_after(f"from narrutils.cli import main\nassert not any(map(main, {calls!r}))") == "[]"
+    assert heavy_after(f"from narrutils.cli import main\nassert not any(map(main, {calls!r}))") == [[]]
     assert out.stat().st_size and archive.stat().st_size

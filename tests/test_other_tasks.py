@@ -194,14 +194,8 @@ def test_a_finished_run_teaches_one_fast_model(tmp_path, tiny_bert, tiny_gemma_f
     more = pd.read_csv(tmp_path / "data/train_features.csv", keep_default_na=False)[:4]
     new = more.assign(Visit=[f"an elm by the road {n} and {n * n} more" for n in range(4)], case_id=[*"abcd"])
     pd.concat([more, new]).to_csv(tmp_path / "more.csv", index=False)
-    words = (
-        "distill",
-        "--run",
-        str(tmp_path / "out/orchard"),
-        "-p",
-        "unlabelled",
-        str(tmp_path / "more.csv"),
-    )
+    words = ["distill", "--run", str(tmp_path / "out/orchard"), "-p", "budgets", "[]"]  # not the real ones
+    words += ["-p", "unlabelled", str(tmp_path / "more.csv")]
     done = in_process.called(*words)
     assert done.returncode == 0, done.stdout
     folder = tmp_path / "out/orchard_fast"

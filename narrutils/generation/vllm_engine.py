@@ -12,10 +12,9 @@ import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
@@ -27,6 +26,7 @@ from narrutils.generation.nucleus import processor
 from narrutils.models.backbones import config_of, uncopied
 from narrutils.models.precision import suited
 from narrutils.paths import environment
+from narrutils.workers import end, interruptible
 
 #: No telemetry, no log of its own, and no process beside the engine's: its scheduling then repeats.
 ENVIRONMENT = {
@@ -178,22 +178,6 @@ def openmp() -> dict[str, str]:
     shared = torch.cuda.is_available() or "OMP_NUM_THREADS" in os.environ
     wanted = {"GOMP_SPINCOUNT": SPINS} | ({} if shared else BOUND)
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
-
-
-@contextmanager
-def interruptible(process: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Around a wait for child processes: an interrupt ends them, which would else work on."""
-    try:
-        yield process
-    except KeyboardInterrupt:
-        end(process)
-        raise
-
-
-def end(process: ProcessPoolExecutor) -> None:
-    """Kill its child processes, whatever they do."""
-    for child in process._processes.values():
-        child.kill()
 
 
 def _allowed_rank(rank: int) -> int:

@@ -26,7 +26,7 @@ from narrutils.report.say_export import lines
 from narrutils.training.neural import NeuralLearner
 from narrutils.training.recipe import Recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty")]
 
 
 @pytest.fixture(scope="module")

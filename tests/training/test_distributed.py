@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import in_process
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,11 +88,11 @@ def divided(tiny_bert, tiny_gemma_folder, tmp_path_factory):
     are started once, and each training is given what they learned. See `fsdp_on_cpu`, which fails if the
     weights were not divided.
     """
-    jobs, run, asked = tmp_path_factory.mktemp("jobs"), launching._run, []
+    jobs, asked = tmp_path_factory.mktemp("jobs"), []
 
     def keep(words: list[str], label: str) -> None:
         shutil.copytree(words[-1], jobs / label)
-        asked[:] = words[:-1]
+        asked[:] = words[words.index("accelerate.commands.launch") + 1 : -1]
         raise _Kept
 
     def give(words: list[str], label: str) -> str:
@@ -109,12 +110,10 @@ def divided(tiny_bert, tiny_gemma_folder, tmp_path_factory):
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launching, "WORKER", "fsdp_on_cpu")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         patch.setattr(launching, "_run", keep)
         assert not fitted(FSDP)
-        said = run([*asked, *(str(jobs / name) for name in DIVIDED)], "")
-        assert all((jobs / name / "outcome.json").exists() for name in DIVIDED), said
+        said = in_process.module("fsdp_on_cpu", *asked, *(str(jobs / name) for name in DIVIDED))
+        assert all((jobs / name / "outcome.json").exists() for name in DIVIDED), said.stdout
         patch.setattr(launching, "_run", give)
         return fitted({}), fitted(FSDP)
 

@@ -40,7 +40,7 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def carried_out(toy):
     """Search, record and trials of an undisturbed one with labelled test cases."""
-    made = search(toy, trials=9)
+    made = search(toy, trials=7)
     return made, *made.carry_out()
 
 
@@ -79,9 +79,9 @@ def in_a_fork(work):
 def test_killed_twice_it_ends_as_undisturbed(toy, carried_out, tmp_path):
     _, record, trials = carried_out
     for at in (3, 5):
-        again = search(toy, trials=9, folder=tmp_path / "again", build=killing(at))
+        again = search(toy, trials=7, folder=tmp_path / "again", build=killing(at))
         assert in_a_fork(again.carry_out) == -signal.SIGKILL
-    resumed, _ = (again := search(toy, trials=9, folder=tmp_path / "again")).carry_out()
+    resumed, _ = (again := search(toy, trials=7, folder=tmp_path / "again")).carry_out()
     pd.testing.assert_frame_equal(trials_of(again.folder), trials[PLAIN])
     assert resumed == record
 
@@ -96,7 +96,7 @@ def test_stopped_within_a_trial_it_asks_for_the_same_setting_again(toy, carried_
             raise KeyboardInterrupt
         return linear(frame, parameters, name)
 
-    again = search(toy, trials=9, folder=tmp_path / "again", build=interrupted)
+    again = search(toy, trials=7, folder=tmp_path / "again", build=interrupted)
     stops = 0
     for _ in range(5):
         try:
@@ -109,7 +109,7 @@ def test_stopped_within_a_trial_it_asks_for_the_same_setting_again(toy, carried_
 
 def test_a_search_that_goes_on_to_more_trials_is_one_of_more_trials(toy, carried_out, tmp_path):
     search(toy, trials=4, folder=tmp_path / "again").carry_out()
-    _, trials = search(toy, trials=9, folder=tmp_path / "again").carry_out()
+    _, trials = search(toy, trials=7, folder=tmp_path / "again").carry_out()
     pd.testing.assert_frame_equal(trials[PLAIN], carried_out[2][PLAIN])
 
 
@@ -172,7 +172,7 @@ def test_what_test_cases_say_chooses_nothing(carried_out, tmp_path):
     cases = other.cases()
     cases.loc[cases["split"] == "test", TOY.text_columns] = "quite something else"
     Run(other.folder, "01_eda").write("cases.parquet", cases)
-    again, scored = search(other, trials=9).carry_out()
+    again, scored = search(other, trials=7).carry_out()
     pd.testing.assert_frame_equal(scored[PLAIN], trials[PLAIN])
     assert again["chosen"] == record["chosen"]
     assert [row["outer"] for row in again["settings"]] != [row["outer"] for row in record["settings"]]
