@@ -122,6 +122,7 @@ merged, load = making.merged, reading.OnnxModel.load
 def test_an_export_whose_codes_differ_is_refused(run, tmp_path, monkeypatch, broken):
     if broken == "pooling":
         monkeypatch.setattr(making, "merged", other_pooling)
+        monkeypatch.setattr(making, "_known", {})
     else:
         monkeypatch.setattr(reading.OnnxModel, "load", lambda *given: shorter(load(*given)))
     with pytest.raises(InputError, match="the ONNX export reads otherwise than its model: "):

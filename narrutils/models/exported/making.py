@@ -88,9 +88,37 @@ class _Graph(nn.Module):
         return self.classifier(input_ids=input_ids, attention_mask=attention_mask, parts=parts)
 
 
-def _traced(classifier: Classifier, name: str):
+#: The last architecture that was traced, and its graph without weights: siblings share it.
+_known: dict[tuple, object] = {}
+
+
+def _traced(classifier: Classifier, name: str) -> onnx.ModelProto:
     """The graph of a classifier, for any number of rows and tokens."""
-    rows, tokens = 3, 5  # any but 0 and 1, for which torch translates otherwise
+    graph = _Graph(classifier)
+    weights = dict(graph.named_parameters()) | dict(graph.named_buffers())
+    config = {**classifier.body.config.to_dict(), "_name_or_path": ""}
+    shapes = [(each, tuple(w.shape), w.dtype) for each, w in weights.items()]
+    key = (json.dumps(config, default=str), classifier.pooling, classifier.narratives, *shapes)
+    with _silent(), torch.no_grad():
+        if key not in _known:
+            traced = _trace(graph, name)
+            for each in weights.keys() & traced.graph.initializers.keys():
+                traced.graph.initializers[each].const_value = None
+            _known.clear()
+            _known[key] = traced
+        program = torch.onnx.ONNXProgram(_known[key].clone(), None)
+        program.apply_weights(weights)
+        program.optimize()
+        return program.model_proto
+
+
+def _trace(graph: _Graph, name: str):
+    """What torch makes of a classifier: its weights under their own names, nothing simplified.
+
+    Raises:
+        InputError: torch cannot translate it.
+    """
+    classifier, rows, tokens = graph.classifier, 3, 5  # any but 0 and 1, for which torch translates otherwise
     given = {"input_ids": torch.ones(rows, tokens, dtype=torch.long)}
     given["attention_mask"] = torch.ones(rows, tokens, dtype=torch.long)
     shapes: dict[str, dict] = {each: {0: "rows", 1: "tokens"} for each in given}
@@ -98,23 +126,22 @@ def _traced(classifier: Classifier, name: str):
         given["parts"] = torch.ones(rows, classifier.narratives, tokens, dtype=torch.long)
         shapes["parts"] = {0: "rows", 2: "tokens"}
     try:
-        with _silent(), torch.no_grad():
-            program = torch.onnx.export(
-                _Graph(classifier),
-                (),
-                kwargs=given,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=list(given),
-                output_names=["logits"],
-                verbose=False,
-            )
+        return torch.onnx.export(
+            graph,
+            (),
+            kwargs=given,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=list(given),
+            output_names=["logits"],
+            verbose=False,
+            optimize=False,
+        ).model
     except Exception as error:
         kind = classifier.body.config.model_type
         raise InputError(
             f"{name}: torch cannot translate {kind} to ONNX ({type(error).__name__}); bundle without --onnx"
         ) from error
-    return program.model_proto
 
 
 def _save(graph, path: Path, name: str) -> None:

@@ -1,5 +1,6 @@
 """An exported encoder reads as its model, without what its file should not tell."""
 
+import copy
 import re
 import shutil
 
@@ -12,6 +13,7 @@ from toys import TOY, bert_tokenizer, random_labels, word_texts
 
 from narrutils.crossfit.stored import EXPORTED, load_model
 from narrutils.errors import InputError
+from narrutils.models.exported import making
 from narrutils.models.exported.making import BLOCK, _rounded, export, quantise
 from narrutils.models.exported.reading import GRAPH, SPECIAL, WORDS, OnnxModel, Words
 from narrutils.models.learner import Phase
@@ -56,6 +58,22 @@ def test_it_reads_as_its_model_in_float32(made):
     assert right.std().mean() > 0.05
     pd.testing.assert_frame_equal(found, right, atol=1e-5, rtol=0)
     assert OnnxModel.load(folder, TOY).predict(TEXTS[:0]).shape == (0, TOY.width)
+
+
+def test_a_sibling_brings_its_own_weights_into_the_graph_of_another(made, tmp_path, monkeypatch):
+    model, folder = made
+    export(model, tmp_path / "again", "encoder")
+    assert (tmp_path / "again" / GRAPH).read_bytes() == (folder / GRAPH).read_bytes()
+    monkeypatch.setattr(making, "_trace", None)
+    sibling = copy.copy(model)
+    sibling.classifier = copy.deepcopy(model.classifier)
+    with torch.no_grad():
+        for weight in sibling.classifier.state_dict().values():
+            weight += 0.05 * torch.randn(weight.shape) if weight.is_floating_point() else 0
+    export(sibling, tmp_path / "sibling", "encoder")
+    found, right = load_model(tmp_path / "sibling", TOY).predict(TEXTS), sibling.predict(TEXTS)
+    assert (right - model.predict(TEXTS)).abs().to_numpy().max() > 0.01
+    pd.testing.assert_frame_equal(found, right, atol=1e-5, rtol=0)
 
 
 def test_its_file_tells_of_no_code_and_no_place(made):
