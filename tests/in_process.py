@@ -48,15 +48,16 @@ def begin() -> None:
 
 def called(*words: str) -> subprocess.CompletedProcess:
     """Call the command line so; output and errors in one text."""
-    return _forked(command, words)
+    return forked(command, *words)
 
 
 def module(*words: str) -> subprocess.CompletedProcess:
     """Call `python -m` so; output and errors in one text."""
-    return _forked(run_module, words)
+    return forked(run_module, *words)
 
 
-def _forked(work: Callable[..., None], words: tuple[str, ...]) -> subprocess.CompletedProcess:
+def forked(work: Callable[..., None], *words: str) -> subprocess.CompletedProcess:
+    """Call a module's function so; output and errors in one text."""
     with tempfile.NamedTemporaryFile() as said:
         _server.send((work, words, said.name))
         process = _server.recv()

@@ -29,7 +29,7 @@ def test_what_is_damaged_is_read_right_or_refused_in_one_line(task, damage):
 
 @pytest.mark.slow
 def test_a_prediction_that_was_killed_ends_as_if_it_had_not_been():
-    words = ["benchmarks.kills", "--works", "predict", "--step", "6", "--moments", "8"]
+    words = ["benchmarks.kills", "--works", "predict", "--step", "8", "--moments", "5"]
     done = in_process.module(*words)
     assert done.returncode == 0, done.stdout
     assert "another end" not in done.stdout and "predict" in done.stdout
