@@ -8,8 +8,8 @@ imported what they import and has computed nothing; torch starts those of the te
 """
 
 import os
-import traceback
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import torch.distributed.run
@@ -17,6 +17,7 @@ from accelerate import DistributedType, PartialState
 from accelerate.commands.launch import launch_command, launch_command_parser
 from torch.distributed.tensor import DTensor
 
+from narrutils.pipeline.forks import do_and_end
 from narrutils.training import worker
 
 _init = PartialState.__init__
@@ -43,25 +44,18 @@ def _forked(told: Namespace) -> None:
         child = os.fork()
         if not child:
             os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank))
-            _learn(told.training_script_args)
+            do_and_end(partial(_learn, told.training_script_args))
         children.append(child)
     if any([os.waitpid(child, 0)[1] for child in children]):
         raise SystemExit(1)
 
 
 def _learn(folders: list[str]) -> None:
-    code = 1
-    try:
-        PartialState.__init__ = _as_on_gpus
-        PartialState.destroy_process_group = lambda state: None  # the processes go on to the next folder
-        worker.learned = _learned
-        for folder in folders:
-            worker.main(Path(folder))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+    PartialState.__init__ = _as_on_gpus
+    PartialState.destroy_process_group = lambda state: None  # the processes go on to the next folder
+    worker.learned = _learned
+    for folder in folders:
+        worker.main(Path(folder))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import narrutils
 from narrutils.paths import PROJECT
+from narrutils.pipeline.forks import do_and_end
 
 #: What the package imports where it is needed; the package itself is added.
 LIBRARIES = ["benchmarks.toy_task", "digested", "papermill", "peft"]
@@ -84,7 +85,7 @@ def _serve(line: Connection) -> None:
         process = os.fork()
         if not process:
             line.close()
-            _call(*asked)
+            do_and_end(partial(_call, *asked))
         line.send(process)
         line.send(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
         asked = line.recv()
@@ -92,22 +93,11 @@ def _serve(line: Connection) -> None:
 
 def _call(work: Callable[..., None], words: tuple[str, ...], said: str) -> None:
     """In the forked process: some work, as from a shell in the project's folder."""
-    code = 1
-    try:
-        with open(said, "ab", buffering=0) as out:
-            for stream in (1, 2):
-                os.dup2(out.fileno(), stream)
-        os.chdir(PROJECT)
-        work(*words)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        atexit._run_exitfuncs()  # as an interpreter that ends; one that is forked would leave them out
-        sys.stdout.flush()
-        os._exit(code)
+    with open(said, "ab", buffering=0) as out:
+        for stream in (1, 2):
+            os.dup2(out.fileno(), stream)
+    os.chdir(PROJECT)
+    work(*words)
 
 
 def run_module(name: str, *words: str) -> None:

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from narrutils.data.files import check_contents, digest, intact, read_json, write_json
 from narrutils.data.store import base_beside
-from narrutils.models.backbones import config_of, load_body, quiet, resolve, uncopied
+from narrutils.models.backbones import config_of, load_body, quiet, read_tokenizer, resolve
 from narrutils.models.precision import weights_dtype
 from narrutils.models.settings import Body
 
@@ -118,12 +118,7 @@ def stored_tokenizer(folder: Path, shared: Shared | None = None):
     folder = folder / "tokenizer"
     with intact(folder):
         read = digest(*(part for path in sorted(folder.iterdir()) for part in (path.name, path)))
-        return once(shared, read, lambda: _tokenizer(folder))
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    with uncopied():
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return once(shared, read, lambda: read_tokenizer(folder, local_files_only=True))
 
 
 def once(shared: Shared | None, key: Hashable, make: Callable[[], object]):

@@ -15,10 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from narrutils.pipeline.parameters import read_cells
 
@@ -207,10 +208,10 @@ def _end_of(pid: int, line: _Line) -> int:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _become(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
+def _become(arguments: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
     """In the forked process: a kernel, in a session of its own, that ends with what it was forked from."""
-    code = 1
-    try:
+
+    def kernel() -> None:
         os.setsid()
         os.chdir(cwd)
         os.environ.clear()
@@ -219,12 +220,21 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
         from ipykernel.kernelapp import launch_new_instance
 
         launch_new_instance(arguments)
+
+    do_and_end(kernel)
+
+
+def do_and_end(work: Callable[[], object]) -> NoReturn:
+    """In a forked process: some work, and then the end of an interpreter, which it would leave out."""
+    code = 1
+    try:
+        work()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        atexit._run_exitfuncs()  # as an interpreter that ends; one that is forked would leave them out
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)

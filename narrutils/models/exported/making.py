@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from narrutils.data.files import atomic, write_json
 from narrutils.errors import InputError
 from narrutils.models.backbones import is_encoder, quiet
+from narrutils.models.bases import once
 from narrutils.models.classifier import Classifier
 from narrutils.models.exported.reading import GRAPH, SETTINGS, SPECIAL, WORDS
 from narrutils.models.reading import NeuralModel
@@ -88,7 +89,7 @@ class _Graph(nn.Module):
         return self.classifier(input_ids=input_ids, attention_mask=attention_mask, parts=parts)
 
 
-#: The last architecture that was traced, and its graph without weights: siblings share it.
+#: What was traced: architecture -> its graph without weights, which siblings share.
 _known: dict[tuple, object] = {}
 
 
@@ -100,20 +101,15 @@ def _traced(classifier: Classifier, name: str) -> onnx.ModelProto:
     shapes = [(each, tuple(w.shape), w.dtype) for each, w in weights.items()]
     key = (json.dumps(config, default=str), classifier.pooling, classifier.narratives, *shapes)
     with _silent(), torch.no_grad():
-        if key not in _known:
-            traced = _trace(graph, name)
-            for each in weights.keys() & traced.graph.initializers.keys():
-                traced.graph.initializers[each].const_value = None
-            _known.clear()
-            _known[key] = traced
-        program = torch.onnx.ONNXProgram(_known[key].clone(), None)
+        traced = once(_known, key, lambda: _trace(graph, weights, name))
+        program = torch.onnx.ONNXProgram(traced.clone(), None)
         program.apply_weights(weights)
         program.optimize()
         return program.model_proto
 
 
-def _trace(graph: _Graph, name: str):
-    """What torch makes of a classifier: its weights under their own names, nothing simplified.
+def _trace(graph: _Graph, weights: Mapping[str, Tensor], name: str):
+    """What torch makes of a classifier: places for its weights, by name, and nothing simplified.
 
     Raises:
         InputError: torch cannot translate it.
@@ -126,7 +122,7 @@ def _trace(graph: _Graph, name: str):
         given["parts"] = torch.ones(rows, classifier.narratives, tokens, dtype=torch.long)
         shapes["parts"] = {0: "rows", 2: "tokens"}
     try:
-        return torch.onnx.export(
+        traced = torch.onnx.export(
             graph,
             (),
             kwargs=given,
@@ -142,6 +138,9 @@ def _trace(graph: _Graph, name: str):
         raise InputError(
             f"{name}: torch cannot translate {kind} to ONNX ({type(error).__name__}); bundle without --onnx"
         ) from error
+    for each in weights.keys() & traced.graph.initializers.keys():
+        traced.graph.initializers[each].const_value = None
+    return traced
 
 
 def _save(graph, path: Path, name: str) -> None:
